@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[agent]: which hypervisors an agent serves and how it keeps its memory.
+
+Declares options only; nothing here acts on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from wherry.config import option as opt
+
+_HOST_NAME = re.compile(r"[a-zA-Z0-9._-]{1,255}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AgentHost:
+    """One hypervisor host that an agent serves."""
+
+    #: Its name in the API.
+    name: str
+    #: How the driver reaches its hypervisor.
+    connection_uri: str
+    #: Where other hosts reach it for a migration; None means by its name.
+    migration_address: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AgentSection:
+    """Options of [agent]."""
+
+    SECTION: ClassVar[str] = "agent"
+    ABOUT: ClassVar[str] = "The process that acts on hypervisors."
+
+    driver: str = opt.option(
+        "libvirt",
+        "Driver for the hypervisors: libvirt, simulated, or one that another package registers under the entry point group wherry.drivers.",
+        constraint=opt.matching(r"[a-z][a-z0-9_]*", "the name of a driver"),
+    )
+    hosts: tuple[str, ...] = opt.option(
+        (),
+        "Hosts that this process serves, as NAME=URI pairs. Empty: one host, named by [DEFAULT] "
+        "host and reached at [libvirt] connection_uri.",
+    )
+    migration_addresses: tuple[str, ...] = opt.option(
+        (),
+        "Addresses at which the hosts above receive migrations, as NAME=ADDRESS pairs. A host "
+        "without a pair uses [libvirt] live_migration_inbound_addr.",
+    )
+    inventory_interval_seconds: float = opt.option(
+        60.0,
+        "How often an agent reports everything it finds, besides reporting each change at once.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    default_project_id: str = opt.option(
+        "admin",
+        "Project of servers that an agent discovers and whose domain metadata names none.",
+        constraint=opt.matching(r"[a-zA-Z0-9._-]{1,255}", "a project id"),
+    )
+    journal_path: str = opt.option(
+        "",
+        "Directory in which an agent notes what it was told and what it is about to do.",
+        derived="STATE_PATH/agent",
+    )
+    journal_fsync: bool = opt.option(
+        True,
+        "Whether notes are forced to the disk before the agent acts on them. Without it a power "
+        "failure may make an agent forget its last act; for tests.",
+    )
+    report_retry_interval_seconds: float = opt.option(
+        1.0,
+        "How often the outcome of a migration is sent again until a conductor acknowledges it.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    reconnect_initial_seconds: float = opt.option(
+        0.5,
+        "Pause before a lost hypervisor connection is tried again; each further one is twice as long.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    reconnect_max_seconds: float = opt.option(
+        15.0,
+        "Longest pause between two tries to reach a hypervisor.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+
+    def problems(self) -> Iterator[str]:
+        """Say what does not fit together."""
+        names = []
+        for item in self.hosts:
+            name, separator, uri = item.partition("=")
+            if not separator or not uri.strip() or not _HOST_NAME.fullmatch(name.strip()):
+                yield (
+                    f"[agent] hosts: {item!r} is not NAME=URI; write for example "
+                    "hosts = h1=qemu+tcp://10.0.0.1/system,h2=qemu+tcp://10.0.0.2/system"
+                )
+            names.append(name.strip())
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"[agent] hosts names {name} twice; every host needs a name of its own"
+        for item in self.migration_addresses:
+            name, separator, address = item.partition("=")
+            if not separator or not address.strip():
+                yield f"[agent] migration_addresses: {item!r} is not NAME=ADDRESS"
+            elif names and name.strip() not in names:
+                yield (f"[agent] migration_addresses names {name.strip()}, which is not among hosts ({', '.join(names)})")
+        if self.reconnect_initial_seconds > self.reconnect_max_seconds:
+            yield (f"[agent] reconnect_initial_seconds must not exceed reconnect_max_seconds ({self.reconnect_max_seconds:g})")
+
+
+def pairs(items: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=VALUE items; only the first equals sign divides."""
+    split = (item.partition("=") for item in items)
+    return {name.strip(): value.strip() for name, _, value in split}

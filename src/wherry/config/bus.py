@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[bus]: how the processes reach one another.
+
+Declares options only; nothing here acts on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import ClassVar
+
+from wherry.config import option as opt
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BusSection:
+    """Options of [bus]."""
+
+    SECTION: ClassVar[str] = "bus"
+    ABOUT: ClassVar[str] = "Messages between api, conductor and agents."
+
+    url: str = opt.option(
+        "memory://",
+        "Which bus: memory:// inside one process (all-in-one), or "
+        "nats://USER:PASSWORD@HOST:4222[,HOST:4222...], tls:// for an encrypted one. Write $$ "
+        "for a dollar sign.",
+        constraint=opt.matching(r"(memory://|nats://.+|tls://.+)", "memory://, nats://HOST:PORT or tls://HOST:PORT"),
+        secret=True,
+    )
+    rpc_response_timeout_seconds: float = opt.option(
+        60.0,
+        "Longest wait for the answer to an ordinary call.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    connect_timeout_seconds: float = opt.option(
+        5.0,
+        "Longest wait for a connection to a bus server.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    reconnect_interval_seconds: float = opt.option(
+        2.0,
+        "Pause before a bus server that refused a connection is tried again.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    max_message_bytes: int = opt.option(
+        900_000,
+        "Largest message that is sent; lists are split below it. NATS refuses 1 MiB by default.",
+        constraint=opt.at_least(65536),
+        unit="bytes",
+    )
+
+    def problems(self) -> Iterable[str]:
+        """Say what does not fit together."""
+        return ()

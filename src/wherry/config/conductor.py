@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""[conductor]: leases, sweeps and retries of the process that drives migrations.
+
+Declares options only; nothing here acts on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
+from wherry.config import option as opt
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ConductorSection:
+    """Options of [conductor]."""
+
+    SECTION: ClassVar[str] = "conductor"
+    ABOUT: ClassVar[str] = "The process that drives every migration to its end."
+
+    lease_seconds: float = opt.option(
+        4.0,
+        "How long a conductor may go on commanding after it last renewed its lease; after that another takes its migrations over.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    lease_renew_interval_seconds: float = opt.option(
+        1.0,
+        "How often a conductor renews its lease.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    sweep_interval_seconds: float = opt.option(
+        1.0,
+        "How often a conductor looks for migrations that nobody drives.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    check_ttl_seconds: float = opt.option(
+        30.0,
+        "Age after which the checks are run again when a migration leaves the queue.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    step_retry_limit: int = opt.option(
+        5,
+        "How many times a step that failed for a passing reason is run again.",
+        constraint=opt.at_least(0),
+        unit="attempts",
+    )
+    step_retry_initial_seconds: float = opt.option(
+        0.2,
+        "Pause before the first repetition of a step; each further one is twice as long.",
+        constraint=opt.at_least(0.001),
+        unit="seconds",
+    )
+    step_retry_max_seconds: float = opt.option(
+        10.0,
+        "Longest pause between two repetitions of a step.",
+        constraint=opt.at_least(0.001),
+        unit="seconds",
+    )
+    intent_redelivery_interval_seconds: float = opt.option(
+        1.0,
+        "How often an abort or force-complete that the agent has not acknowledged is sent again.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    agent_silence_seconds: float = opt.option(
+        15.0,
+        "Silence about a running migration after which its agents are asked what became of it.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    chore_retry_interval_seconds: float = opt.option(
+        60.0,
+        "How often cleaning that is owed to a host that was away is tried again.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+
+    def problems(self) -> Iterator[str]:
+        """Say what does not fit together."""
+        if self.lease_renew_interval_seconds * 2 > self.lease_seconds:
+            yield (
+                "[conductor] lease_renew_interval_seconds must be at most half of lease_seconds "
+                f"({self.lease_seconds:g}), so that one lost renewal does not lose the lease"
+            )
+        if self.step_retry_initial_seconds > self.step_retry_max_seconds:
+            yield (f"[conductor] step_retry_initial_seconds must not exceed step_retry_max_seconds ({self.step_retry_max_seconds:g})")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole configuration as one frozen record that is handed down.
+
+Holds values; reading files and the environment is the loader's work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import cast
+
+from wherry.config import agent as agent_section
+from wherry.config import option as opt
+from wherry.config.agent import AgentHost, AgentSection
+from wherry.config.api import ApiSection
+from wherry.config.bus import BusSection
+from wherry.config.conductor import ConductorSection
+from wherry.config.database import DatabaseSection
+from wherry.config.default import DefaultSection
+from wherry.config.libvirt import LibvirtSection
+from wherry.config.policy import PolicySection
+from wherry.config.scheduler import SchedulerSection
+from wherry.config.simulated import SimulatedSection
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """All options of a process, one attribute a section.
+
+    ``Config()`` alone lacks what the loader derives (host, paths); use ``config.load``.
+    """
+
+    default: DefaultSection = DefaultSection()
+    api: ApiSection = ApiSection()
+    database: DatabaseSection = DatabaseSection()
+    bus: BusSection = BusSection()
+    conductor: ConductorSection = ConductorSection()
+    agent: AgentSection = AgentSection()
+    scheduler: SchedulerSection = SchedulerSection()
+    libvirt: LibvirtSection = LibvirtSection()
+    simulated: SimulatedSection = SimulatedSection()
+    policy: PolicySection = PolicySection()
+
+    def agent_hosts(self) -> tuple[AgentHost, ...]:
+        """Return the hosts that an agent with this configuration serves."""
+        uris = agent_section.pairs(self.agent.hosts)
+        if not uris:
+            uris = {self.default.host: self.libvirt.connection_uri}
+        addresses = agent_section.pairs(self.agent.migration_addresses)
+        inbound = self.libvirt.live_migration_inbound_addr
+        return tuple(AgentHost(name=name, connection_uri=uri, migration_address=addresses.get(name, inbound)) for name, uri in uris.items())
+
+
+#: Attribute of Config -> its section, in the order of the sample file.
+SECTIONS: Mapping[str, type[opt.Section]] = types.MappingProxyType(
+    {field.name: cast("type[opt.Section]", type(field.default)) for field in dataclasses.fields(Config)}
+)
