@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a hypervisor driver must do. One object serves one host; `wherry.testing.driver_contract` proves it.
+
+Says nothing about how the processes talk or what the database holds. Every method is safe to call twice for one migration: a second call
+finds the work done, or joins it. Every method raises HypervisorUnavailable when the hypervisor does not answer within its time-out, and
+no call may keep another guest's or another host's calls waiting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
+from wherry import clock as wherry_clock
+from wherry.model import guest, host, migration, progress
+
+
+class SignalKind(enum.StrEnum):
+    """Why the agent should look at a guest now. Signals are hints: they may be lost, doubled and late."""
+
+    #: It appeared, started, stopped, was paused, resumed, crashed or went away.
+    LIFECYCLE = "lifecycle"
+    #: A pass over the memory ended.
+    ITERATION = "iteration"
+    #: The transfer of it has no job any more, whatever became of it.
+    TRANSFER_ENDED = "transfer_ended"
+    #: The hypervisor's connection was lost, or is back; `instance_uuid` is empty.
+    CONNECTION = "connection"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Signal:
+    """One hint, about one guest or about the connection."""
+
+    kind: SignalKind
+    instance_uuid: str = ""
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What a migration's methods are told about it, and where they write down what they create."""
+
+    operation_id: str
+    instance_uuid: str
+    #: To be awaited before a file or volume is created: it is on disk when this returns. Undo deletes only what was named here.
+    record_created: Callable[[str], Awaitable[None]]
+    #: What was named earlier, also by a process that died since.
+    created: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TransferOptions:
+    """How to send, resolved from configuration and request."""
+
+    #: Milliseconds that the guest may be paused at switch-over, to begin with.
+    downtime_ms: int
+    #: MiB a second; 0 = no limit of ours.
+    bandwidth_mib_per_s: int = 0
+    #: Whether the transfer must be able to switch to post-copy.
+    permit_post_copy: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Transfer:
+    """A transfer as its hypervisor shows it now."""
+
+    #: Whether a job is under way. An ended one says nothing about its outcome.
+    is_active: bool
+    is_post_copy: bool = False
+    progress: progress.Progress | None = None
+    #: Text of the error with which the call that started it ended, where this process made it; empty for none.
+    call_error: str = ""
+
+
+class Hypervisor(Protocol):
+    """What every driver does, whichever role its host plays. Made by the registry's factory; open() comes first."""
+
+    async def open(self) -> None:
+        """Connect. Idempotent; later losses of the connection are mended by the driver itself."""
+
+    async def close(self) -> None:
+        """Let go. Transfers under way go on. Never waits for a hypervisor that does not answer."""
+
+    async def describe_host(self) -> host.HostDescription:
+        """Describe hypervisor and host, capabilities included."""
+
+    async def describe_guests(self, uuids: Collection[str] | None = None) -> list[guest.Guest]:
+        """Describe these guests, or all; one that is not here is left out."""
+
+    async def observe_guest(self, instance_uuid: str) -> guest.Observation:
+        """Give this side's cell of the truth table. Absent only when the hypervisor itself says so; never UNREACHABLE."""
+
+    def subscribe(self, receiver: Callable[[Signal], None]) -> Callable[[], None]:
+        """Have each signal given to `receiver` on the event loop, until the function given back is called."""
+
+
+class MigrationDestination(Protocol):
+    """What a driver does where a guest is to arrive."""
+
+    async def check_destination(
+        self, task: Task, wanted: guest.Guest, request: migration.LiveMigrationRequest, source: host.HostDescription
+    ) -> migration.DestinationFacts:
+        """Check that the guest could run here: name and uuid free, machine type, CPU, networks, media.
+
+        Makes one storage probe per directory of the guest's disks and changes nothing else.
+        :raises CheckFailed: when it could not; no probe is left.
+        """
+
+    async def release_check(self, task: Task, probes: tuple[migration.StorageProbe, ...]) -> None:
+        """Remove the probes; one that is gone is fine."""
+
+    async def prepare_destination(self, task: Task, plan: migration.Plan) -> None:
+        """Make ready: create the copied disks that are missing, at their full size.
+
+        :raises PreparationFailed: what was created stays named in the task for the undo.
+        """
+
+    async def finish_destination(self, task: Task, plan: migration.Plan) -> guest.Guest:
+        """Make the arrived guest this host's own and describe it. A guest that was paused at the source stays paused."""
+
+    async def roll_back_destination(self, task: Task, plan: migration.Plan) -> None:
+        """Remove what `task.created` names, and a leftover that is not running. Never a running guest, never another file."""
+
+
+class MigrationSource(Protocol):
+    """What a driver does where a guest leaves from."""
+
+    async def check_source(
+        self,
+        task: Task,
+        leaving: guest.Guest,
+        request: migration.LiveMigrationRequest,
+        facts: migration.DestinationFacts,
+    ) -> migration.StoragePlan:
+        """Check that the guest may leave, that the destination is reachable from here, and classify each disk by the probes.
+
+        :raises CheckFailed: when it may not; nothing was changed.
+        """
+
+    async def start_transfer(self, task: Task, plan: migration.Plan, options: TransferOptions) -> None:
+        """Start sending and return as soon as the job is under way, or is known to have ended.
+
+        A transfer of this guest that is under way is joined.
+        :raises TransferRefused: when nothing was started; the guest runs on here.
+        """
+
+    async def read_transfer(self, instance_uuid: str) -> Transfer:
+        """Read job and counters. Also for a transfer that another process started."""
+
+    async def tune_transfer(self, instance_uuid: str, *, downtime_ms: int | None = None, bandwidth_mib_per_s: int | None = None) -> None:
+        """Change limits of the transfer under way.
+
+        :raises NoActiveTransfer: when there is none.
+        :raises Unsupported: without `downtime_change` or `bandwidth_change`.
+        """
+
+    async def abort_transfer(self, instance_uuid: str) -> None:
+        """Abort; returns when the hypervisor has taken it, the end comes as a signal.
+
+        :raises NoActiveTransfer: when there is none.
+        :raises Unsupported: without `abort`.
+        """
+
+    async def start_post_copy(self, instance_uuid: str) -> None:
+        """Switch to post-copy.
+
+        :raises NoActiveTransfer: when there is none.
+        :raises Unsupported: without `force_complete_by_post_copy`, or when the job was not started for it.
+        """
+
+    async def pause_guest(self, instance_uuid: str) -> None:
+        """Pause the guest so that nothing dirties memory; the transfer goes on. A paused one is fine."""
+
+    async def resume_guest(self, instance_uuid: str) -> None:
+        """Let a guest that we paused run on. A running one is fine."""
+
+    async def clean_up_source(self, task: Task, plan: migration.Plan) -> None:
+        """Remove the stale domain of a guest that was read as running at the destination; keep its disks.
+
+        A guest that is active here and not paused is left alone.
+        """
+
+
+class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, Protocol):
+    """The whole of a driver: at most 20 methods, so that a third party can write one from these texts."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HostSettings:
+    """What a driver is told about the one host that it serves."""
+
+    #: The host's name, as in os-services.
+    name: str
+    #: Where the hypervisor is reached from this process.
+    connection_uri: str
+    #: Address at which other hosts reach this host's hypervisor and send memory; empty = the hypervisor's own host name.
+    inbound_address: str = ""
+
+
+#: Entry points of the group `wherry.drivers` name such a function. Its `section` is the driver's own configuration section.
+DriverFactory = Callable[[HostSettings, object, wherry_clock.Clock], HypervisorDriver]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migrations: what was asked for, what was planned, and the record that the API shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+
+from wherry.model.capabilities import NONE, DriverCapabilities
+from wherry.model.deadline import Deadline, TimeoutAction
+from wherry.model.guest import Disk, Guest
+from wherry.model.progress import Progress
+from wherry.model.states import Status
+
+
+class MigrationType(enum.StrEnum):
+    """Nova's kinds, as os-migrations shows them."""
+
+    LIVE_MIGRATION = "live-migration"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LiveMigrationRequest:
+    """The whole request, stored with the operation so that a sweep can run what a lost message asked for."""
+
+    #: Destination asked for; None = choose one.
+    host: str | None = None
+    #: Whether to bypass the scheduler's filters for the named host (2.30 to 2.67, and any named host up to 2.29).
+    force: bool = False
+    #: True, False, or None for "auto".
+    block_migration: bool | None = None
+    #: Up to 2.24 only: False checks for the disks' full size, True for what they take now; None skips the check.
+    disk_over_commit: bool | None = None
+    #: Absolute seconds from the start of the transfer, 0 = none; None = configured.
+    timeout_seconds: int | None = None
+    #: None = configured.
+    on_timeout: TimeoutAction | None = None
+    #: Whether a client waits for the checks (below 2.34).
+    is_blocking: bool = False
+    #: Microversion of the request, "2.34".
+    microversion: str = "2.1"
+
+
+class Treatment(enum.StrEnum):
+    """What happens to one disk in a transfer."""
+
+    SHARED = "shared"
+    COPIED = "copied"
+    #: Nothing to do: an empty drive, or read-only media that the destination has.
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskPlan:
+    """One disk and what happens to it."""
+
+    disk: Disk
+    treatment: Treatment
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StoragePlan:
+    """Outcome of the source's check: which disks travel, and what to warn of."""
+
+    disks: tuple[DiskPlan, ...] = ()
+    #: Sentences for the event: no lock that works across hosts, …
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def copied(self) -> tuple[Disk, ...]:
+        """The disks that are sent along."""
+        return tuple(plan.disk for plan in self.disks if plan.treatment is Treatment.COPIED)
+
+    @property
+    def is_block_migration(self) -> bool:
+        """Whether any disk is sent along."""
+        return bool(self.copied)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StorageProbe:
+    """A volume that the destination made so that the source can look whether a directory is shared."""
+
+    directory: str
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DestinationFacts:
+    """Outcome of the destination's check: what the source needs to know of it."""
+
+    host: str
+    #: Where the source's hypervisor reaches the destination's; opaque but to the drivers.
+    connection_uri: str = ""
+    #: Where memory and disks are sent; opaque but to the drivers, empty = the hypervisor chooses.
+    transfer_uri: str = ""
+    probes: tuple[StorageProbe, ...] = ()
+    #: Free bytes per directory of the guest's disks.
+    free_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    hypervisor_version: int = 0
+    capabilities: DriverCapabilities = NONE
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedHost:
+    """A destination that was tried and said no."""
+
+    host: str
+    slug: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What the steps have found out so far; grows from step to step and is stored with each transition."""
+
+    source: str
+    destination: str | None = None
+    guest: Guest | None = None
+    facts: DestinationFacts | None = None
+    storage: StoragePlan | None = None
+    #: When the checks passed, for check_ttl_seconds.
+    checked_at: datetime.datetime | None = None
+    refused: tuple[RefusedHost, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a migration is as it is, for machines and for people."""
+
+    #: Slug of the error, or a word of the monitor: "deadline", "requested", "source_unreachable", …
+    slug: str
+    message: str
+    remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Migration:
+    """The record that the API shows. Only a stored transition changes its status."""
+
+    #: Integer id of the wire.
+    id: int
+    #: Also the id of the operation that drives it.
+    uuid: str
+    instance_uuid: str
+    migration_type: MigrationType = MigrationType.LIVE_MIGRATION
+    status: Status
+    #: Host names; the destination is None until one is chosen.
+    source_compute: str
+    dest_compute: str | None = None
+    #: Hypervisor host names.
+    source_node: str | None = None
+    dest_node: str | None = None
+    #: Who asked for it, which need not be the server's owner.
+    user_id: str
+    project_id: str
+    #: None until the hypervisor reported some.
+    progress: Progress | None = None
+    reason: Reason | None = None
+    deadline: Deadline | None = None
+    deadline_at: datetime.datetime | None = None
+    created_at: datetime.datetime
+    updated_at: datetime.datetime | None = None
+    #: When the copy started, and when the migration reached a terminal status.
+    started_at: datetime.datetime | None = None
+    finished_at: datetime.datetime | None = None

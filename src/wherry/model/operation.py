@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations: what a conductor owns and drives, step by step, whatever dies on the way.
+
+A live migration is one kind. An operation's id is its migration's uuid. `Transition` is the only way to change either of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+
+from wherry.model.deadline import Deadline
+from wherry.model.instance_actions import SUCCEEDED, EventFinish, EventOutcome, EventStart
+from wherry.model.migration import LiveMigrationRequest, Plan, Reason
+from wherry.model.server import ServerChange
+from wherry.model.states import Event
+
+
+class OperationKind(enum.StrEnum):
+    """What an operation does."""
+
+    LIVE_MIGRATION = "live_migration"
+
+
+class StepName(enum.StrEnum):
+    """Where an operation stands: the step to run, or to run again after a take-over."""
+
+    SELECT_DESTINATION = "select_destination"
+    CHECK_DESTINATION = "check_destination"
+    CHECK_SOURCE = "check_source"
+    ADMIT = "admit"
+    PREPARE = "prepare"
+    TRANSFER = "transfer"
+    #: Reads both hypervisors and gives the verdict.
+    SETTLE = "settle"
+    FINISH = "finish"
+    ROLL_BACK = "roll_back"
+    #: Terminal: nothing is left to run.
+    DONE = "done"
+
+
+class IntentKind(enum.StrEnum):
+    """What a person, or Wherry on a person's behalf, wants of an operation under way."""
+
+    ABORT = "abort"
+    FORCE_COMPLETE = "force_complete"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Intent:
+    """Stored with its 202 and redelivered until acknowledged. Abort beats force-complete until post-copy starts."""
+
+    id: int
+    operation_id: str
+    kind: IntentKind
+    #: The request that asked for it; its action's event tells how it ended.
+    request_id: str
+    requested_at: datetime.datetime
+    #: When the agent took it up, or the outcome made it moot.
+    acknowledged_at: datetime.datetime | None = None
+
+
+class ReportKind(enum.StrEnum):
+    """Facts that an agent reports about a transfer, acknowledged once they are stored."""
+
+    TRANSFER_STARTED = "transfer_started"
+    POST_COPY_STARTED = "post_copy_started"
+    #: A deadline or an intent was applied: the numbers are in the detail.
+    ACTION_TAKEN = "action_taken"
+    #: The hypervisor has no job any more; what the source shows is attached.
+    TRANSFER_ENDED = "transfer_ended"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One stored fact. (operation, epoch, sequence) is unique, so that a doubled message is one fact."""
+
+    operation_id: str
+    epoch: int
+    sequence: int
+    kind: ReportKind
+    host: str
+    #: JSON of the message's body.
+    body: dict[str, object]
+    received_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """The row that a conductor drives. Written by its owner, under its epoch and generation, only."""
+
+    id: str
+    kind: OperationKind
+    instance_uuid: str
+    request_id: str
+    user_id: str
+    project_id: str
+    request: LiveMigrationRequest
+    step: StepName
+    plan: Plan
+    #: Id of the conductor that drives it; None = nobody yet.
+    owner: str | None = None
+    #: Raised at each take-over; carried by each command, so that a delayed one of an earlier owner is refused.
+    epoch: int = 0
+    #: Raised at each write; guards against a second writer.
+    generation: int = 0
+    created_at: datetime.datetime
+    updated_at: datetime.datetime | None = None
+    #: Set with the terminal status.
+    finished_at: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
+    """One advance of an operation: everything in it is stored in one transaction, or nothing is.
+
+    `None` leaves a field as it is.
+    """
+
+    #: Step to run next.
+    step: StepName | None = None
+    #: Moves the migration's status through the table.
+    event: Event | None = None
+    plan: Plan | None = None
+    #: Destination's names, written on the migration.
+    dest_compute: str | None = None
+    dest_node: str | None = None
+    source_node: str | None = None
+    reason: Reason | None = None
+    clear_reason: bool = False
+    deadline: Deadline | None = None
+    deadline_at: datetime.datetime | None = None
+    server: ServerChange | None = None
+    started: tuple[EventStart, ...] = ()
+    finished: tuple[EventFinish, ...] = ()
+    #: Outcome for any event row that is still open when this transition is terminal.
+    closing: EventOutcome = SUCCEEDED

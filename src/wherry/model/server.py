@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers: the record that the Compute API shows, and the states it may be in.
+
+Follows the guest; never says more than an agent reported or an operation decided.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+
+from wherry.model.guest import Disk, GuestState
+
+
+class VmState(enum.StrEnum):
+    """Nova's vm_state: what the server is, between tasks."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    BUILDING = "building"
+    RESIZED = "resized"
+    ERROR = "error"
+    DELETED = "deleted"
+
+
+class TaskState(enum.StrEnum):
+    """Nova's task_state: what is being done to the server."""
+
+    MIGRATING = "migrating"
+
+
+class PowerState(enum.IntEnum):
+    """Nova's numbers for what the hypervisor said last."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    PAUSED = 3
+    SHUTDOWN = 4
+    CRASHED = 6
+    SUSPENDED = 7
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """One server. `generation` guards every write."""
+
+    #: Internal id, only for paging order.
+    id: int
+    uuid: str
+    name: str
+    project_id: str
+    user_id: str
+    #: Name of the host that runs it; None while nobody does.
+    host: str | None
+    #: The hypervisor's host name.
+    node: str | None
+    vm_state: VmState
+    task_state: TaskState | None = None
+    power_state: PowerState = PowerState.NOSTATE
+    memory_mib: int
+    vcpus: int
+    root_gib: int = 0
+    #: Share of the memory sent in a migration under way, 0 to 100.
+    progress: int = 0
+    #: Who locked it: "admin", "owner" or None.
+    locked_by: str | None = None
+    locked_reason: str | None = None
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    disks: tuple[Disk, ...] = ()
+    #: Slug of what is wrong with it: "two_hosts", … ; None when nothing is.
+    reason: str | None = None
+    created_at: datetime.datetime
+    updated_at: datetime.datetime | None = None
+    launched_at: datetime.datetime | None = None
+    deleted_at: datetime.datetime | None = None
+    generation: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerChange:
+    """What a transition writes on the server; None leaves a field as it is.
+
+    `clear_task` exists because None already means "leave".
+    """
+
+    host: str | None = None
+    node: str | None = None
+    vm_state: VmState | None = None
+    power_state: PowerState | None = None
+    task_state: TaskState | None = None
+    clear_task: bool = False
+    progress: int | None = None
+    reason: str | None = None
+
+
+#: vm_state and power_state that a guest's state means, for a server outside any task.
+STATES_OF_GUEST: dict[GuestState, tuple[VmState, PowerState]] = {
+    GuestState.RUNNING: (VmState.ACTIVE, PowerState.RUNNING),
+    GuestState.POST_COPY: (VmState.ACTIVE, PowerState.RUNNING),
+    GuestState.POST_COPY_FAILED: (VmState.ACTIVE, PowerState.PAUSED),
+    GuestState.PAUSED: (VmState.PAUSED, PowerState.PAUSED),
+    GuestState.PAUSED_FOR_SWITCH_OVER: (VmState.ACTIVE, PowerState.PAUSED),
+    GuestState.SHUT_OFF: (VmState.STOPPED, PowerState.SHUTDOWN),
+}

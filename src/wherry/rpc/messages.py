@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every message on the bus, typed. Unknown fields are ignored and no required field is ever added, so that releases mix.
+
+Holds shapes only: what a message does is its endpoint's business. Every message may be lost or doubled.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+import pydantic
+
+from wherry.model.deadline import Deadline
+from wherry.model.guest import Guest, Observation
+from wherry.model.host import HostDescription
+from wherry.model.instance_actions import SUCCEEDED, EventOutcome
+from wherry.model.migration import DestinationFacts, LiveMigrationRequest, Plan, StoragePlan, StorageProbe
+from wherry.model.operation import IntentKind
+from wherry.model.progress import Progress
+from wherry.model.truth import LastIntent
+
+
+class Message(pydantic.BaseModel):
+    """Root of all messages. The class name is its name on the wire."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
+
+
+R = TypeVar("R", bound=Message)
+
+
+class Request(Message, Generic[R]):
+    """A message that is answered. `reply_type` is what the answer must be."""
+
+    reply_type: ClassVar[type[Message]]
+
+
+class Done(Message):
+    """The answer that says only that it was done."""
+
+
+# --------------------------------------------------------------- api -> conductor
+
+
+class LiveMigrateServer(Message):
+    """Cast: a live migration was recorded; take it on. Only a nudge, the row holds the request."""
+
+    operation_id: str
+
+
+class ChecksAnswer(Message):
+    """What became of the checks, for a client that waits."""
+
+    #: None when they passed; otherwise the error as slug and fields.
+    error: dict[str, object] | None = None
+
+
+class MigrateServer(Request[ChecksAnswer]):
+    """Call: as LiveMigrateServer, answered after the checks."""
+
+    reply_type: ClassVar[type[Message]] = ChecksAnswer
+    operation_id: str
+
+
+class IntentRecorded(Message):
+    """Cast: an abort or a force-complete was recorded; deliver it. Only a nudge."""
+
+    operation_id: str
+
+
+# ------------------------------------------------------------- conductor -> agent
+
+
+class Command(Message):
+    """Fields of every command about a migration. Refused when an agent knows a higher epoch or the migration's end."""
+
+    operation_id: str
+    epoch: int
+    instance_uuid: str
+
+
+class DescribedGuest(Message):
+    """The guest as its hypervisor describes it now."""
+
+    guest: Guest
+
+
+class DescribeGuest(Request[DescribedGuest], Command):
+    """Describe the guest, freshly, for the checks. Changes nothing. GuestNotFound when it is not here."""
+
+    reply_type: ClassVar[type[Message]] = DescribedGuest
+
+
+class StageAnswer(Message):
+    """Root of the answers to a stage that is an event: how it went, for the event row.
+
+    A check that says no answers with the error in place of this message; its outcome is made from the error.
+    """
+
+    outcome: EventOutcome = SUCCEEDED
+
+
+class DestinationChecked(StageAnswer):
+    """The destination could take the guest."""
+
+    facts: DestinationFacts
+
+
+class CheckDestination(Request[DestinationChecked], Command):
+    """Check whether this host could take the guest. Leaves only storage probes behind. CheckFailed says no."""
+
+    reply_type: ClassVar[type[Message]] = DestinationChecked
+    guest: Guest
+    request: LiveMigrationRequest
+    source: HostDescription
+
+
+class SourceChecked(StageAnswer):
+    """The guest may leave."""
+
+    storage: StoragePlan
+
+
+class CheckSource(Request[SourceChecked], Command):
+    """Check whether the guest can leave, and classify its disks. Changes nothing. CheckFailed says no."""
+
+    reply_type: ClassVar[type[Message]] = SourceChecked
+    guest: Guest
+    request: LiveMigrationRequest
+    facts: DestinationFacts
+
+
+class ReleaseCheck(Request[Done], Command):
+    """Remove what the destination's check left behind."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    probes: tuple[StorageProbe, ...]
+
+
+class StageDone(StageAnswer):
+    """The answer of a stage that gives nothing back."""
+
+
+class PlannedCommand(Command):
+    """A command with the plan. `plan.guest`, `plan.facts` and `plan.storage` are set."""
+
+    plan: Plan
+    request: LiveMigrationRequest
+
+
+class PrepareDestination(Request[StageDone], PlannedCommand):
+    """Make ready for the transfer: missing disks, pools. Whatever is created is journalled first."""
+
+    reply_type: ClassVar[type[Message]] = StageDone
+
+
+class StartTransfer(Request[Done], PlannedCommand):
+    """Start sending, and watch. Answered when the job is under way or known to have ended; the rest comes as reports.
+
+    A duplicate joins the transfer in progress. TransferRefused: nothing was started, the guest runs on here.
+    """
+
+    reply_type: ClassVar[type[Message]] = Done
+
+
+class FinishedAtDestination(StageAnswer):
+    """The guest is the destination's own now."""
+
+    guest: Guest
+
+
+class FinishDestination(Request[FinishedAtDestination], PlannedCommand):
+    """The guest arrived: make it this host's own."""
+
+    reply_type: ClassVar[type[Message]] = FinishedAtDestination
+
+
+class FinishSource(Request[Done], PlannedCommand):
+    """The guest arrived elsewhere, which was read there: remove the stale definition, keep its disks, end the watch."""
+
+    reply_type: ClassVar[type[Message]] = Done
+
+
+class RollBackDestination(Request[StageDone], PlannedCommand):
+    """Undo what this migration made here; nothing else, and never a running guest."""
+
+    reply_type: ClassVar[type[Message]] = StageDone
+
+
+class RollBackSource(Request[Done], PlannedCommand):
+    """Let the guest run on here: resume it if it was we who stopped it, and end the watch."""
+
+    reply_type: ClassVar[type[Message]] = Done
+
+
+class Observed(Message):
+    """One side of the truth table."""
+
+    observation: Observation
+    #: What this agent wrote down as its own last doing; only the source's means anything.
+    intent: LastIntent = LastIntent.NONE
+    #: Why, where `intent` is set: "deadline", "requested", with the numbers.
+    intent_detail: str = ""
+
+
+class ObserveGuest(Request[Observed], Command):
+    """Say what the hypervisor shows now, for the truth table."""
+
+    reply_type: ClassVar[type[Message]] = Observed
+
+
+class DeliverIntent(Request[Done], Command):
+    """Abort or force-complete the transfer under way. NoActiveTransfer when there is none (any more)."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    kind: IntentKind
+    request_id: str
+
+
+# ------------------------------------------------------------- agent -> conductor
+
+
+class HostAccepted(Message):
+    """The registration's answer: the names of the servers that this host is thought to run."""
+
+    host_id: int
+
+
+class RegisterHost(Request[HostAccepted]):
+    """An agent has started. HostRefused when the name or the hypervisor belongs to another that still lives."""
+
+    reply_type: ClassVar[type[Message]] = HostAccepted
+    name: str
+    incarnation: str
+    description: HostDescription
+
+
+class Heartbeat(Message):
+    """Cast: the agent lives. A missed one proves nothing about guests."""
+
+    name: str
+    incarnation: str
+
+
+class ReportInventory(Request[Done]):
+    """The guests that the host has. `is_complete`: one that is not listed is not there."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    name: str
+    incarnation: str
+    #: Raised with each inventory of this incarnation; an older one is dropped.
+    sequence: int
+    is_complete: bool
+    description: HostDescription | None = None
+    guests: tuple[Guest, ...]
+
+
+class TransferFact(Message):
+    """Fields of every stored fact about a transfer."""
+
+    operation_id: str
+    epoch: int
+    sequence: int
+    host: str
+
+
+class TransferStarted(Request[Done], TransferFact):
+    """The copy is under way, with this budget."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    deadline: Deadline
+    #: Seconds since the transfer started, by the source's clock.
+    elapsed_seconds: float = 0.0
+
+
+class PostCopyStarted(Request[Done], TransferFact):
+    """The guest runs at the destination now; nothing aborts any more."""
+
+    reply_type: ClassVar[type[Message]] = Done
+
+
+class ActionTaken(Request[Done], TransferFact):
+    """The deadline or an intent was applied, with the numbers it used."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    intent: LastIntent
+    detail: str
+
+
+class TransferEnded(Request[Done], TransferFact):
+    """The hypervisor has no job for the guest any more. Not an outcome: the truth table gives that."""
+
+    reply_type: ClassVar[type[Message]] = Done
+    observation: Observation
+    intent: LastIntent
+    intent_detail: str = ""
+    #: Text of the error with which the hypervisor's call ended; empty for none.
+    call_error: str = ""
+    progress: Progress | None = None
+
+
+class TransferProgressed(Message):
+    """Cast: counters. A hint, coalesced and written in batches."""
+
+    operation_id: str
+    epoch: int
+    host: str
+    progress: Progress
