@@ -276,6 +276,12 @@ class CheckFailed(Invalid):
     template = "{detail}"
 
 
+class SourceCheckFailed(CheckFailed):
+    """A check said no for a reason that no other destination would change."""
+
+    slug = "source_check_failed"
+
+
 class DestinationNotFound(CheckFailed):
     slug = "destination_not_found"
     template = "Compute host {host} could not be found."
@@ -300,7 +306,7 @@ class DestinationIsSource(CheckFailed):
     remedy_template = "Name another host."
 
 
-class SourceDown(CheckFailed):
+class SourceDown(SourceCheckFailed):
     slug = "source_down"
     template = "Compute service of {host} is unavailable at this time."
     remedy_template = "Bring back the agent of {host}: a guest can only be sent by its own host."
@@ -384,20 +390,20 @@ class MigrationAddressUnreachable(CheckFailed):
     remedy_template = "Check live_migration_inbound_addr of {host}, its libvirtd, and the network between the hosts."
 
 
-class PassthroughDevice(CheckFailed):
+class PassthroughDevice(SourceCheckFailed):
     slug = "passthrough_device"
     template = "The guest uses the host's device {device}, which cannot move."
     remedy_template = "Detach {device} from the guest first."
 
 
-class JobActive(CheckFailed):
+class JobActive(SourceCheckFailed):
     slug = "job_active"
     template = "The guest is busy with another job of the hypervisor ({job})."
     remedy_template = "Wait for it, or cancel it on {host}."
     retryable = True
 
 
-class SnapshotsPresent(CheckFailed):
+class SnapshotsPresent(SourceCheckFailed):
     slug = "snapshots_present"
     template = "The guest has {count} snapshots, which the hypervisor cannot move."
     remedy_template = "Delete the snapshots, or merge them, first."

@@ -11,7 +11,7 @@ from wherry.model.capabilities import NONE, DriverCapabilities
 from wherry.model.deadline import Deadline, TimeoutAction
 from wherry.model.guest import Disk, Guest
 from wherry.model.progress import Progress
-from wherry.model.states import Status
+from wherry.model.states import Event, Status
 
 
 class MigrationType(enum.StrEnum):
@@ -113,6 +113,24 @@ class RefusedHost:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a migration is as it is, for machines and for people."""
+
+    #: Slug of the error, or a word of the monitor: "deadline", "requested", "source_unreachable", …
+    slug: str
+    message: str
+    remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How the migration will end once the undo is done: decided before it, kept through a take-over."""
+
+    event: Event
+    reason: Reason
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What the steps have found out so far; grows from step to step and is stored with each transition."""
 
@@ -124,16 +142,8 @@ class Plan:
     #: When the checks passed, for check_ttl_seconds.
     checked_at: datetime.datetime | None = None
     refused: tuple[RefusedHost, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Reason:
-    """Why a migration is as it is, for machines and for people."""
-
-    #: Slug of the error, or a word of the monitor: "deadline", "requested", "source_unreachable", …
-    slug: str
-    message: str
-    remedy: str = ""
+    #: Set when an undo begins.
+    ending: Ending | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

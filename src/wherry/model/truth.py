@@ -75,19 +75,22 @@ def verdict(sides: Sides, intent: LastIntent) -> Verdict:
     if sides.has_job or _S.POST_COPY in (source, destination):
         return Verdict.WAIT
     if source in _WHOLE:
-        return _source_has_it(destination, intent)
+        return _source_has_it(source, destination, intent)
     if source is _S.PAUSED_FOR_SWITCH_OVER:
         return _source_handed_over(destination, intent)
     return _source_has_nothing(destination)
 
 
-def _source_has_it(destination: GuestState, intent: LastIntent) -> Verdict:
+def _source_has_it(source: GuestState, destination: GuestState, intent: LastIntent) -> Verdict:
     if destination in _NOTHING:
         return Verdict.CANCELLED if intent is LastIntent.ABORT else Verdict.FAILED
     if destination is _S.PAUSED_FOR_SWITCH_OVER:
         # The incoming side has not been torn down yet; the hypervisor does it on its own.
         return Verdict.WAIT
-    # Runs, or is paused by someone, on both: the closing reply was lost and the source was resumed.
+    if source is _S.PAUSED:
+        # The copy arrived and the closing reply was lost: the destination wins over a source that does not run.
+        return Verdict.COMPLETED
+    # The source runs although the copy arrived. Its agent suspends it within a second; until it has, nobody may choose.
     return Verdict.CONFLICT
 
 
