@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 
-from wherry.testing.lab import command, errors, host, network, processes, state
+from wherry.testing.lab import command, daemon, errors, host, network, processes, state
 
 RELAY = pathlib.Path(__file__).with_name("relay.py")
 START_TIMEOUT_SECONDS = 10.0
@@ -29,7 +29,7 @@ def apply(record: state.LabRecord, switch: network.Switch, hosts: collections.ab
     routes = [
         {
             "listen": [record.control_address(1), each.relay_port],
-            "connect": [each.control_address, host.LIBVIRTD_PORT],
+            "connect": [each.control_address, daemon.PORT],
             "delay_ms": record.control_delay_ms[each.name],
         }
         for each in hosts

@@ -20,7 +20,7 @@ class CommandFailed(LabError):
 
     def __init__(self, argv: list[str], status: int, stderr: str) -> None:
         self.argv = argv
-        self.status = status
+        self.exit_status = status
         self.stderr = stderr.strip()
         said = " ".join(self.stderr.split()) or "it said nothing"
         super().__init__(f"{' '.join(argv[:6])}{' …' if len(argv) > 6 else ''} ended with status {status}: {said}")

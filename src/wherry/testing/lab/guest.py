@@ -52,6 +52,8 @@ class GuestSpec:
     disk_format: str = "raw"
     disk_mib: int = 64
     disk_cache: str = "none"
+    #: Whether QEMU takes no lock on it.
+    disk_shareable: bool = False
     #: Whether the host keeps its definition when it is off.
     persistent: bool = False
     #: Whether it starts paused, before its first instruction.
@@ -236,9 +238,10 @@ def domain_xml(spec: GuestSpec, record: state.LabRecord, payload: pathlib.Path) 
     features = "".join(f"<feature policy='disable' name='{feature}'/>" for feature in record.missing_features)
     disk = bridge = ""
     if spec.disk != "none":
+        shareable = "<shareable/>" if spec.disk_shareable else ""
         path = quote(spec.disk_path(record))
         driver = f"<driver name='qemu' type='{spec.disk_format}' cache='{spec.disk_cache}'/>"
-        disk = f"<disk type='file' device='disk'>{driver}<source file={path}/><target dev='vda' bus='virtio'/></disk>"
+        disk = f"<disk type='file' device='disk'>{driver}<source file={path}/><target dev='vda' bus='virtio'/>{shareable}</disk>"
     if spec.bridge:
         bridge = f"<interface type='bridge'><source bridge={quote(spec.bridge)}/><model type='virtio'/></interface>"
     return f"""\

@@ -11,14 +11,7 @@ import signal
 import subprocess
 import uuid
 
-from wherry.testing.lab import command, errors, machine, namespace, network, processes, state
-
-LIBVIRTD_PORT = 16509
-
-#: QEMU receives migrations on ports from here on.
-FIRST_MIGRATION_PORT = 49152
-
-START_TIMEOUT_SECONDS = 30.0
+from wherry.testing.lab import command, daemon, errors, machine, namespace, network, processes, state
 
 #: A directory of the host's own at the same path on each: for disks that are not shared.
 PRIVATE_IMAGES = "/var/lib/libvirt/images"
@@ -46,32 +39,28 @@ stdio_handler = "file"
 """
 
 
-class Host:
+class Host(daemon.Libvirtd):
     """One host. Its number counts from 1; its name is h and the number."""
 
     def __init__(self, record: state.LabRecord, switch: network.Switch, number: int) -> None:
         self.number = number
-        self.name = f"h{number}"
-        self.control_address = record.control_address(10 + number)
+        self.directory = record.path / "hosts" / f"h{number}"
+        super().__init__(self.directory.name, record.control_address(10 + number), namespace.Namespace(self.directory))
         self.migration_address = record.migration_address(10 + number)
+        #: The migrate_uri of migrations to this host; libvirt's own default here, too.
+        self.migration_uri = f"tcp://{self.migration_address}"
         #: Its own, as libvirt reports it; the same each time a lab of this name comes up.
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"wherry-lab/{record.name}/{self.name}"))
-        self.directory = record.path / "hosts" / self.name
-        self.namespace = namespace.Namespace(self.directory)
-        self.control_link = network.Link(switch.namespace, self.namespace, network.CONTROL, network.port_name(number, network.CONTROL))
-        self.migration_link = network.Link(
-            switch.namespace, self.namespace, network.MIGRATION, network.port_name(number, network.MIGRATION)
-        )
+        #: Where PRIVATE_IMAGES of this host is found from outside.
+        self.private_images = self.directory / "lib" / "images"
+        #: Where the relay of this host listens, on this machine's address.
+        self.relay_port = daemon.PORT + 1000 + number
+        links = {name: network.Link(switch.namespace, self.namespace, name, network.port_name(number, name)) for name in network.NETWORKS}
+        self.control_link, self.migration_link = links[network.CONTROL], links[network.MIGRATION]
         self._record = record
         self._switch = switch
-        self._silence = network.Silence(self.namespace, LIBVIRTD_PORT)
 
     # ---------------------------------------------------------------- addresses
-
-    @property
-    def uri(self) -> str:
-        """URI that reaches it from anywhere in the lab and from this machine, without the lab's delay."""
-        return f"qemu+tcp://{self.control_address}/system"
 
     @property
     def control_uri(self) -> str:
@@ -79,21 +68,6 @@ class Host:
         if self._record.delay_by == "relay" and self.name in self._record.control_delay_ms:
             return f"qemu+tcp://{self._record.control_address(1)}:{self.relay_port}/system"
         return self.uri
-
-    @property
-    def relay_port(self) -> int:
-        """Where the relay of this host listens, on this machine's address."""
-        return LIBVIRTD_PORT + 1000 + self.number
-
-    @property
-    def migration_uri(self) -> str:
-        """migrate_uri of migrations to this host."""
-        return f"tcp://{self.migration_address}"
-
-    @property
-    def private_images(self) -> pathlib.Path:
-        """Where PRIVATE_IMAGES of this host is found from outside."""
-        return self.directory / "lib" / "images"
 
     # ---------------------------------------------------------------- up and down
 
@@ -112,7 +86,7 @@ class Host:
         self.virsh("domcapabilities")
 
     def power_off(self) -> None:
-        """Kill everything on the host at once, as a power cut does; only `up` of the whole lab brings it back."""
+        """Kill everything on the host at once, as a power cut does; `up` brings it back with its definitions and disks."""
         self.namespace.destroy()
 
     @property
@@ -162,61 +136,6 @@ class Host:
                 return process
         return None
 
-    # ---------------------------------------------------------------- libvirtd
-
-    @property
-    def libvirtd(self) -> processes.Process | None:
-        """The libvirtd process, if there is one."""
-        return next((process for process in self.namespace.processes() if process.command_line[:1] == [machine.LIBVIRTD]), None)
-
-    def start_libvirtd(self) -> None:
-        """Start libvirtd, unless it runs, and return when it answers."""
-        self.namespace.start_daemon()
-        command.wait_until(
-            self._answers, f"libvirtd of {self.name} to answer (see {self.directory}/*.log)", timeout_seconds=START_TIMEOUT_SECONDS
-        )
-
-    def kill_libvirtd(self) -> None:
-        """SIGKILL libvirtd; guests run on. A migration out of this host is cancelled by it."""
-        if daemon := self.libvirtd:
-            daemon.kill()
-
-    def stop_libvirtd(self) -> None:
-        """SIGSTOP libvirtd: connections stay open and nothing answers."""
-        daemon = self._require_libvirtd()
-        daemon.send(signal.SIGSTOP)
-        command.wait_until(lambda: daemon.is_stopped, f"libvirtd of {self.name} to stop", timeout_seconds=5)
-
-    def continue_libvirtd(self) -> None:
-        """SIGCONT libvirtd."""
-        self._require_libvirtd().send(signal.SIGCONT)
-
-    def restart_libvirtd(self) -> None:
-        """SIGKILL libvirtd and start a new one in the same namespaces; it finds the guests again."""
-        self.kill_libvirtd()
-        self.start_libvirtd()
-
-    def silence_libvirtd(self, towards: Host | str | None = None) -> None:
-        """Drop what libvirtd sends: to everyone, to another host, or to an address."""
-        self._silence.begin(towards.control_address if isinstance(towards, Host) else towards)
-
-    def unsilence_libvirtd(self) -> None:
-        """Let libvirtd be heard again."""
-        self._silence.end()
-
-    @property
-    def is_silenced(self) -> bool:
-        """Whether libvirtd's packets are dropped."""
-        return self._silence.is_on
-
-    def _require_libvirtd(self) -> processes.Process:
-        if (daemon := self.libvirtd) is None:
-            raise errors.LabError(f"no libvirtd runs on {self.name}: restart it first")
-        return daemon
-
-    def _answers(self) -> bool:
-        return command.run_unchecked(["virsh", "-q", "-c", self.uri, "uri"]).returncode == 0
-
     # ---------------------------------------------------------------- links
 
     def link(self, name: str) -> network.Link:
@@ -234,7 +153,7 @@ class Host:
     def break_migration_sockets(self, towards: Host | str | None = None) -> int:
         """Close QEMU's migration connections at once; return how many."""
         address = towards.migration_address if isinstance(towards, Host) else towards
-        return network.close_migration_sockets(self.namespace, address, FIRST_MIGRATION_PORT)
+        return network.close_migration_sockets(self.namespace, self.migration_address, address)
 
     def heal(self) -> None:
         """Undo every fault: links, silence, a stopped or dead libvirtd."""
@@ -242,6 +161,6 @@ class Host:
             if link.is_cut or link.shaping:
                 link.restore()
         self.unsilence_libvirtd()
-        if (daemon := self.libvirtd) is not None and daemon.is_stopped:
-            daemon.send(signal.SIGCONT)
+        if (running := self.libvirtd) is not None and running.is_stopped:
+            running.send(signal.SIGCONT)
         self.start_libvirtd()

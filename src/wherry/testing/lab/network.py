@@ -17,6 +17,7 @@ from wherry.testing.lab import command, errors, namespace, state
 
 CONTROL = "control"
 MIGRATION = "migration"
+NETWORKS = (CONTROL, MIGRATION)
 
 #: A bridge without addresses in each host, for guests with a network card.
 GUEST_BRIDGE = "lab0"
@@ -42,7 +43,7 @@ class Switch:
         command.run(["ip", "link", "add", uplink, "type", "veth", "peer", "name", "uplink", "netns", str(pid)])
         _batch(
             self.namespace,
-            *(f"link add {bridge} type bridge forward_delay 0 mcast_snooping 0" for bridge in (CONTROL, MIGRATION)),
+            *(f"link add {bridge} type bridge forward_delay 0 mcast_snooping 0" for bridge in NETWORKS),
             *(f"link set {device} up" for device in ("lo", CONTROL, MIGRATION)),
             f"link set uplink master {CONTROL} up",
         )
@@ -58,8 +59,10 @@ class Switch:
         """Link a host to both networks."""
         pid = host.require_init().pid
         commands = []
-        for network in (CONTROL, MIGRATION):
+        for network in NETWORKS:
             port = port_name(number, network)
+            # The link of a host that was powered off goes with its namespace, a moment after its last process.
+            command.run_unchecked(self.namespace.enter(["ip", "link", "del", port], network_only=True))
             commands += [f"link add {port} type veth peer name {network} netns {pid}", f"link set {port} master {network} up"]
         _batch(self.namespace, *commands)
         _batch(
@@ -176,17 +179,14 @@ class Silence:
         self.host.run(["iptables", "-w", *words])
 
 
-def close_migration_sockets(host: namespace.Namespace, peer_address: str | None, first_port: int) -> int:
-    """Close QEMU's migration connections of a host at once; return how many were found.
+def close_migration_sockets(host: namespace.Namespace, own_address: str, peer_address: str | None) -> int:
+    """Close the TCP connections of a host's address on the migration network at once; return how many there were.
 
-    A cut link only stalls a post-copy, since TCP retransmits: a closed socket breaks it.
+    A cut link only stalls a post-copy, since TCP retransmits: a closed socket breaks it. Chosen by address and not by port, because
+    libvirtd's own connections may have any port.
     """
     peer = ["dst", peer_address] if peer_address else []
-    closed = 0
-    for side in ("dport", "sport"):
-        said = host.run(["ss", "-H", "-t", "-n", "-K", *peer, side, "ge", f":{first_port}"])
-        closed += len(said.splitlines())
-    return closed
+    return len(host.run(["ss", "-H", "-t", "-n", "-K", "src", own_address, *peer]).splitlines())
 
 
 def port_name(number: int, network: str) -> str:

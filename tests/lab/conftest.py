@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab of the real tests: one for the session, healed after each test that uses it.
+
+Must not hide why tests do not run: a missing lab is a skip with its reason, and a failure where WHERRY_REQUIRE_REAL=1.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import os
+import typing
+
+import pytest
+
+from wherry.testing import lab as labs
+
+#: Labs of tests begin so; what a killed session left is taken down by the next one.
+NAME_PREFIX = "pytest-"
+
+
+class MakeGuest(typing.Protocol):
+    """Start a guest that is removed after the test; the options are those of GuestSpec."""
+
+    def __call__(self, name: str = "", host: labs.Host | str = "h1", **options: typing.Any) -> labs.Guest: ...
+
+
+def require_lab() -> None:
+    """Skip, or fail where real tests are required, if no lab can run here."""
+    if reason := labs.why_unavailable():
+        if os.environ.get("WHERRY_REQUIRE_REAL") == "1":
+            pytest.fail(f"WHERRY_REQUIRE_REAL=1, but {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def _session_lab() -> collections.abc.Iterator[labs.Lab]:
+    require_lab()
+    labs.take_down_orphans(NAME_PREFIX)
+    with labs.Lab(f"{NAME_PREFIX}{os.getpid()}", host_count=3) as made:
+        yield made
+
+
+@pytest.fixture
+def lab(_session_lab: labs.Lab) -> collections.abc.Iterator[labs.Lab]:
+    """Three hosts, shared by the session, without faults before and after."""
+    yield _session_lab
+    for host in _session_lab.hosts:
+        if not host.is_up:
+            host.up()
+        host.heal()
+
+
+@pytest.fixture
+def make_guest(lab: labs.Lab) -> collections.abc.Iterator[MakeGuest]:
+    """A factory of guests that are gone, with their disks, after the test."""
+    made: list[labs.Guest] = []
+
+    def make(name: str = "", host: labs.Host | str = "h1", **options: typing.Any) -> labs.Guest:
+        guest = lab.create_guest(name or f"guest{len(made) + 1}", host, **options)
+        made.append(guest)
+        return guest
+
+    yield make
+    # This ends before the lab's own clean-up begins, so a fault of the test may still be there.
+    for host in lab.hosts:
+        if host.is_up:
+            host.heal()
+    for guest in made:
+        guest.destroy()
