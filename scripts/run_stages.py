@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 
 #: Where stages leave their results.
 RESULTS = pathlib.Path(".stages")
-#: Time for fixtures to clean up (guests, namespaces, servers) after a stage was told to stop.
-GRACE_SECONDS = 30.0
+#: How a stage is told to stop, and how long it then has to clean up (guests, namespaces, servers).
+STOPS = ((signal.SIGINT, 30.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 SLOWEST_SHOWN = 12
 #: pytest's exit status when nothing was selected.
 _NO_TESTS = 5
@@ -91,21 +91,28 @@ STAGES = (
 )
 
 
-def read_results(path: pathlib.Path, outcome: Outcome) -> None:
+def read_results(path: pathlib.Path, outcome: Outcome, *, is_interrupted: bool = False) -> None:
     """Add what a stage's JUnit file says to its outcome."""
-    for case in ET.parse(path).iter("testcase"):  # noqa: S314 - our own pytest wrote it
+    # pytest lists the test it was interrupted in without a name and as if it had passed.
+    cases = [case for case in ET.parse(path).iter("testcase") if case.get("name")]  # noqa: S314 - our own pytest wrote it
+    if is_interrupted and cases:
+        outcome.trouble += f", after {_name(cases[-1])}"
+    for case in cases:
         outcome.has_tests = True
-        name = f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
         skip = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             outcome.failed += 1
         elif skip is not None:
             outcome.skipped += 1
-            outcome.skips.append((name, (skip.get("message") or "").strip()))
+            outcome.skips.append((_name(case), (skip.get("message") or "").strip()))
         else:
             outcome.passed += 1
-        outcome.slowest.append((float(case.get("time") or 0), name))
+        outcome.slowest.append((float(case.get("time") or 0), _name(case)))
     outcome.slowest.sort(reverse=True)
+
+
+def _name(case: ET.Element) -> str:
+    return f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
 
 
 def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str]) -> Outcome:
@@ -117,7 +124,7 @@ def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str]) -> O
     if not shutil.which(command[0]):
         return outcome
     limit = stage.share_seconds * patience
-    started = time.monotonic()
+    started, is_interrupted = time.monotonic(), False
     process = subprocess.Popen(command, env=dict(environ), start_new_session=True)
     try:
         status = process.wait(timeout=limit)
@@ -125,6 +132,7 @@ def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str]) -> O
             outcome.trouble = f"{command[0]} ended with {status}"
     except subprocess.TimeoutExpired:
         outcome.trouble = f"took more than its share of {limit:g} s and was stopped"
+        is_interrupted = True
         stop(process)
     except KeyboardInterrupt:
         stop(process)
@@ -132,8 +140,9 @@ def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str]) -> O
     outcome.seconds = time.monotonic() - started
     if results.exists():
         with contextlib.suppress(ET.ParseError):
-            read_results(results, outcome)
-    if outcome.trouble and outcome.failed and "share" not in outcome.trouble:
+            read_results(results, outcome, is_interrupted=is_interrupted)
+    if outcome.failed and not is_interrupted:
+        # The failed tests say it already.
         outcome.trouble = ""
     return outcome
 
@@ -144,7 +153,7 @@ def _is_pytest(stage: Stage) -> bool:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Interrupt a stage so that it cleans up; end its whole group when it does not."""
-    for number, grace in ((signal.SIGINT, GRACE_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    for number, grace in STOPS:
         with contextlib.suppress(ProcessLookupError):
             # Only the group that this stage leads; nothing is ever ended by name.
             os.killpg(process.pid, number)

@@ -62,6 +62,18 @@ class ConductorSection:
         constraint=opt.at_least(0.001),
         unit="seconds",
     )
+    queue_poll_interval_seconds: float = opt.option(
+        1.0,
+        "How often a queued migration looks for free slots by itself; normally the migration that frees one wakes it.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    contradiction_grace_seconds: float = opt.option(
+        15.0,
+        "How long both hosts may show a guest as running, while its source is being suspended, before it is called a conflict.",
+        constraint=opt.at_least(1),
+        unit="seconds",
+    )
     intent_redelivery_interval_seconds: float = opt.option(
         1.0,
         "How often an abort or force-complete that the agent has not acknowledged is sent again.",

@@ -159,6 +159,9 @@ class Reader:
             return tuple(item for item in value if item)
         if option.is_optional and value == "":
             return None
+        if value is None and not option.is_optional:
+            # oslo.config reads an empty number as None.
+            raise ValueError("nothing")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("not a finite number")
         return value

@@ -25,11 +25,11 @@ class SchedulerSection:
             "up",
             "enabled",
             "not_source",
+            "live_migration",
             "hypervisor_type",
             "hypervisor_version",
             "memory",
             "vcpus",
-            "cpu_model",
         ),
         "Conditions that a destination must meet, in the order in which they are asked.",
     )

@@ -26,6 +26,8 @@ _TEXT_SECRET = re.compile(
     r"(?P<head>(?:x-(?:auth|subject|service)-token|authorization|password)[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic)\s+)?[^\s\"',}]+",
     re.IGNORECASE,
 )
+#: What would start another line or steer a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _HIDDEN = "(hidden)"
 
 Logger = structlog.stdlib.BoundLogger
@@ -145,10 +147,10 @@ def render_text(_logger: Any, _method: str, event: _Event) -> str:
     time, level = fields.pop("time", ""), str(fields.pop("level", "info")).upper()
     sentence, exception = str(fields.pop("event", "")), fields.pop("exception", None)
     fields.pop("logger", None)
-    # A line is one line: what a client or a hypervisor sent must not start another.
-    line = f"{time} {level:<7} {sentence}".replace("\n", "\\n")
     shown = " ".join(f"{name}={_show(value)}" for name, value in fields.items() if value is not None)
-    line = f"{line} [{shown}]" if shown else line
+    line = f"{time} {level:<7} {sentence}" + (f" [{shown}]" if shown else "")
+    # A line is one line: what a client or a hypervisor sent must not start another.
+    line = _CONTROL.sub(lambda match: repr(match[0])[1:-1], line)
     return f"{line}\n{exception}" if exception else line
 
 
