@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of a server's migrations."""
+
+from __future__ import annotations
+
+from wherry.policies import base
+
+INDEX = "os_compute_api:servers:migrations:index"
+INDEX_HOST = "os_compute_api:servers:migrations:index:host"
+SHOW = "os_compute_api:servers:migrations:show"
+DELETE = "os_compute_api:servers:migrations:delete"
+
+_LIST = ("GET /servers/{server_id}/migrations",)
+
+RULES = (
+    base.Rule(name=INDEX, check=base.PROJECT_MANAGER_OR_ADMIN, description="List the migrations of a server.", operations=_LIST),
+    base.Rule(name=INDEX_HOST, check=base.ADMIN, description="See the hosts in that list.", operations=_LIST),
+    base.Rule(
+        name=SHOW,
+        check=base.ADMIN,
+        description="Show a migration of a server.",
+        operations=("GET /servers/{server_id}/migrations/{migration_id}",),
+    ),
+    base.Rule(
+        name=DELETE,
+        check=base.PROJECT_MANAGER_OR_ADMIN,
+        description="Abort a live migration.",
+        operations=("DELETE /servers/{server_id}/migrations/{migration_id}",),
+    ),
+)
