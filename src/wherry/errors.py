@@ -45,6 +45,8 @@ class Error(Exception):
     remedy_template: ClassVar[str] = ""
     #: Whether the same request may succeed later without anybody changing anything.
     retryable: ClassVar[bool] = False
+    #: Traceback text of the process where it happened, for errors that nobody expected; never crosses the API.
+    remote_traceback: str = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -170,6 +172,17 @@ class HostUnreachable(Unavailable):
     remedy_template = "Start the agent of {host}, or see its log if it runs."
 
 
+class ConductorUnreachable(Unavailable):
+    slug = "conductor_unreachable"
+    template = "No conductor answers."
+    remedy_template = "Start a conductor, or see its log if one runs."
+
+
+class BusUnavailable(Unavailable):
+    slug = "bus_unavailable"
+    template = "The message bus cannot be used: {detail}"
+
+
 class RpcTimeout(Timeout):
     slug = "rpc_timeout"
     template = "{what} at {host} did not answer within {seconds} s."
@@ -178,6 +191,20 @@ class RpcTimeout(Timeout):
 class MessageInvalid(Invalid):
     slug = "message_invalid"
     template = "The message {message_type} cannot be read: {problem}"
+
+
+class MessageTooLarge(Invalid):
+    slug = "message_too_large"
+    template = "The message {message_type} has {size} bytes; {limit} are allowed."
+    remedy_template = "Raise [bus] max_message_bytes and the limit of the bus itself."
+
+
+class TooManyMessages(Unavailable):
+    """A process works on as many messages as it may; this one was not begun."""
+
+    slug = "too_many_messages"
+    template = "{receiver} is working on {limit} messages already, which is its limit; {message_type} was not begun."
+    remedy_template = "Try again; if it stays so, start another process or raise [bus] max_concurrent_messages."
 
 
 class StaleEpoch(Conflict):
@@ -218,6 +245,14 @@ class HostRefused(Conflict):
     slug = "host_refused"
     template = "Host {host} is refused: {problem}"
     remedy_template = "{instead}"
+
+
+class JournalLocked(Conflict):
+    """A second agent with one journal: both would act on the same guests."""
+
+    slug = "journal_locked"
+    template = "The journal {path} is in use by another agent ({holder})."
+    remedy_template = "Stop that agent, or give this one another [agent] journal_path."
 
 
 # --------------------------------------------------- what the API says at once
@@ -480,6 +515,13 @@ class GuestNotFound(NotFound):
 class NoActiveTransfer(Conflict):
     slug = "no_active_transfer"
     template = "Guest {uuid} has no migration in progress on {host}."
+
+
+class PostCopyUnderWay(Conflict):
+    """An abort came after the switch to post-copy: the source's memory is stale."""
+
+    slug = "post_copy_under_way"
+    template = "Guest {uuid} runs at its destination already; its migration can no longer be aborted."
 
 
 class TransferRefused(Conflict):

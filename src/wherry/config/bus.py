@@ -53,6 +53,19 @@ class BusSection:
         unit="bytes",
     )
 
+    max_concurrent_messages: int = opt.option(
+        20_000,
+        "Messages that a process works on at the same time, blocking requests among them; further ones are refused at once.",
+        constraint=opt.at_least(10),
+        unit="messages",
+    )
+    drain_timeout_seconds: float = opt.option(
+        10.0,
+        "Longest wait at shutdown for messages that are being worked on.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""
         return ()
