@@ -288,6 +288,17 @@ class InstanceInvalidState(Conflict):
     template = "Cannot '{method}' instance {uuid} while it is in {attribute} {state}"
 
 
+class InstanceBusy(Conflict):
+    """Nova's InstanceInvalidState(task_state), which here names what holds the server."""
+
+    slug = "instance_busy"
+    template = (
+        "Cannot '{method}' instance {uuid} while it is in task_state {state}: migration {migration_id} of request {request_id} is {status}."
+    )
+    remedy_template = "Follow that migration, or abort it."
+    retryable = True
+
+
 class InstanceLocked(Conflict):
     slug = "instance_locked"
     template = "Instance {uuid} is locked"
