@@ -57,6 +57,11 @@ def bound(**fields: Any) -> Iterator[None]:
         yield
 
 
+def current(name: str, default: str = "") -> str:
+    """Return a field that is bound in this task, so that a message can carry it on."""
+    return str(structlog.contextvars.get_contextvars().get(name, default))
+
+
 def configure(
     log_format: str = "text",
     *,

@@ -76,6 +76,12 @@ class Metrics:
             "wherry_conductor_leases_taken_over", "Operations claimed from a conductor whose lease had ended.", registry=registry
         )
 
+    def migration_ended(self, outcome: str, reason: str | None = None, transfer_seconds: float | None = None) -> None:
+        """Count a migration that reached a terminal status, and how long its transfer took if there was one."""
+        self.migrations.labels(outcome=outcome, reason=reason or "").inc()
+        if transfer_seconds is not None:
+            self.transfer_seconds.labels(outcome=outcome).observe(transfer_seconds)
+
     def render(self) -> bytes:
         """Return all numbers in the text format that Prometheus reads."""
         return prometheus_client.generate_latest(self.registry)

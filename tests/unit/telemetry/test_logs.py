@@ -69,6 +69,12 @@ async def test_bound_fields_are_on_every_line_of_a_task_and_of_no_other(stream: 
     assert seen == {("within", 1): "req-1", ("within", 2): "req-2", ("after", 1): None, ("after", 2): None}
 
 
+def test_a_bound_field_can_be_read_to_be_carried_on() -> None:
+    with logs.bound(request_id="req-1"):
+        assert logs.current("request_id") == "req-1"
+    assert logs.current("request_id") == ""
+
+
 def test_libraries_come_out_the_same_way(stream: io.StringIO) -> None:
     logs.configure("json", stream=stream)
     with logs.bound(request_id="req-1"):

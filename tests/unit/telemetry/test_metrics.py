@@ -23,6 +23,17 @@ def test_the_page_shows_what_was_counted() -> None:
     assert '\nwherry_migration_transfer_seconds_bucket{le="2.0",outcome="failed"} 1.0\n' in page
 
 
+def test_the_end_of_a_migration_is_counted_with_its_transfer() -> None:
+    counted = metrics.Metrics()
+    counted.migration_ended("error", "no_valid_host")
+    counted.migration_ended("completed", None, 2.0)
+    value = counted.registry.get_sample_value
+    assert value("wherry_migrations_total", {"outcome": "error", "reason": "no_valid_host"}) == 1
+    assert value("wherry_migrations_total", {"outcome": "completed", "reason": ""}) == 1
+    assert value("wherry_migration_transfer_seconds_count", {"outcome": "error"}) is None
+    assert value("wherry_migration_transfer_seconds_sum", {"outcome": "completed"}) == 2
+
+
 def test_names_and_labels() -> None:
     """One prefix, a unit where something has one, and no label that grows with the servers."""
     collectors = [value for value in vars(metrics.Metrics()).values() if hasattr(value, "_labelnames")]
