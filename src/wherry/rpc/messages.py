@@ -233,10 +233,27 @@ class RegisterHost(Request[HostAccepted]):
     name: str
     incarnation: str
     description: HostDescription
+    #: Incarnation named in the journal directory that this agent has locked: that one is dead for certain. Empty for none.
+    replaces: str = ""
 
 
-class Heartbeat(Message):
-    """Cast: the agent lives. A missed one proves nothing about guests."""
+class HeartbeatNoted(Message):
+    """The answer to a sign of life."""
+
+    #: False asks the agent to register again.
+    is_known: bool = True
+
+
+class Heartbeat(Request[HeartbeatNoted]):
+    """The agent lives. A missed one proves nothing about guests."""
+
+    reply_type: ClassVar[type[Message]] = HeartbeatNoted
+    name: str
+    incarnation: str
+
+
+class SignOff(Message):
+    """Cast: the agent stops on purpose; transfers under way go on. Only spares others the wait for its silence."""
 
     name: str
     incarnation: str
@@ -252,7 +269,12 @@ class ReportInventory(Request[Done]):
     sequence: int
     is_complete: bool
     description: HostDescription | None = None
+    #: Without definition and CPU text, and without guests that are only on their way in.
     guests: tuple[Guest, ...]
+    #: Uuids of guests that were described in earlier messages of a list too long for one; they are there too.
+    described_before: tuple[str, ...] = ()
+    #: Uuids that the hypervisor was asked for and does not have; how an incomplete inventory tells that a guest went away.
+    absent: tuple[str, ...] = ()
 
 
 class TransferFact(Message):
@@ -285,6 +307,8 @@ class ActionTaken(Request[Done], TransferFact):
     reply_type: ClassVar[type[Message]] = Done
     intent: LastIntent
     detail: str
+    #: The new budget, where the configuration changed it.
+    deadline: Deadline | None = None
 
 
 class TransferEnded(Request[Done], TransferFact):

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sends to whom, as subjects: one subject for each role, sender or host, and message type.
+
+The sender is a token of the subject, which a bus can hold a process to by permissions; no message says who sent it. Sends nothing itself.
+
+    wherry.conductor.agent.<host>.<message>     from the agent of a host
+    wherry.conductor.api.<name>.<message>       from an api process
+    wherry.agent.<host>.<message>               from a conductor
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+
+_PREFIX = "wherry"
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPED = re.compile(r"=([0-9A-F]{2})")
+
+
+class Role(enum.StrEnum):
+    """What a process is."""
+
+    API = "api"
+    CONDUCTOR = "conductor"
+    AGENT = "agent"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """Where a message goes: to any conductor, or to the agent of one host."""
+
+    role: Role
+    host: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: the agent of a host, or an api process or conductor by name."""
+
+    role: Role
+    name: str
+
+
+def conductor() -> Address:
+    """Address any one of the conductors."""
+    return Address(Role.CONDUCTOR)
+
+
+def agent(host: str) -> Address:
+    """Address the agent of this host."""
+    return Address(Role.AGENT, host)
+
+
+def subject(address: Address, sender: Sender, message_name: str) -> str:
+    """Give the subject on which `sender` sends this message there."""
+    if address.role is Role.AGENT:
+        return f"{_PREFIX}.agent.{encode(address.host)}.{message_name}"
+    return f"{_PREFIX}.conductor.{sender.role.value}.{encode(sender.name)}.{message_name}"
+
+
+def pattern(address: Address) -> str:
+    """Give the pattern under which everything sent there is found, unknown message names included."""
+    if address.role is Role.AGENT:
+        return f"{_PREFIX}.agent.{encode(address.host)}.*"
+    return f"{_PREFIX}.conductor.*.*.*"
+
+
+def queue(address: Address) -> str:
+    """Give the queue group: conductors share their messages, an agent's are its own."""
+    return "conductors" if address.role is Role.CONDUCTOR else ""
+
+
+def sender_of(subject_text: str) -> str:
+    """Give who sent a message: an agent's host name as it is, others as `role:name`, which no host may be called."""
+    tokens = subject_text.split(".")
+    if tokens[1] == Role.AGENT.value:
+        return f"{Role.CONDUCTOR.value}:"
+    role, name = tokens[2], decode(tokens[3])
+    return name if role == Role.AGENT.value else f"{role}:{name}"
+
+
+def encode(name: str) -> str:
+    """Make a name one token: dots and all else but letters, digits, dashes and underscores become =XX."""
+    return _UNSAFE.sub(lambda match: b"=%02X" % match.group()[0], name.encode()).decode()
+
+
+def decode(token: str) -> str:
+    """Undo `encode`."""
+    raw = _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), token)
+    return raw.encode("latin-1").decode("utf-8", errors="replace")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receive messages for one address and have each handled by the handler of its type.
+
+Knows nothing of what the handlers do; a handler's crash ends its message only, and is answered with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from wherry import errors
+from wherry.rpc import addresses, envelope, messages
+from wherry.rpc.transports import base
+from wherry.telemetry import logs
+from wherry.telemetry import metrics as wherry_metrics
+
+_log = logs.get_logger(__name__)
+
+T = TypeVar("T", bound=messages.Message)
+
+#: Given who sent it and the message. What it gives back answers a request; None answers with the reply type's defaults.
+Handler = Callable[[str, T], Awaitable[messages.Message | None]]
+
+
+class Server:
+    """Everything that one process listens to at one address.
+
+    :param max_concurrent: messages in work at one time; further ones are refused at once, since a queue would only hide the load.
+    :param drain_seconds: longest wait in `stop` for messages in work.
+    """
+
+    def __init__(
+        self,
+        transport: base.Transport,
+        address: addresses.Address,
+        *,
+        max_concurrent: int = 20_000,
+        drain_seconds: float = 10.0,
+        metrics: wherry_metrics.Metrics | None = None,
+    ) -> None:
+        self._transport = transport
+        self._address = address
+        self._max_concurrent = max_concurrent
+        self._drain_seconds = drain_seconds
+        self._metrics = metrics
+        self._handlers: dict[str, tuple[type[messages.Message], Handler[Any]]] = {}
+        self._subscription: base.Subscription | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def register(self, message_type: type[T], handler: Handler[T]) -> None:
+        """Have messages of this type given to `handler`. Before start()."""
+        self._handlers[message_type.__name__] = (message_type, handler)
+
+    async def start(self) -> None:
+        """Listen."""
+        pattern, queue = addresses.pattern(self._address), addresses.queue(self._address)
+        self._subscription = await self._transport.subscribe(pattern, self._receive, queue)
+
+    async def stop(self) -> None:
+        """Listen no longer, wait for what is in work, and cancel what takes too long. Idempotent."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+            self._subscription = None
+        tasks = self._tasks - {asyncio.current_task()}
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._drain_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _receive(self, subject: str, data: bytes) -> bytes | None:
+        name = subject.rpartition(".")[2]
+        if len(self._tasks) >= self._max_concurrent:
+            self._drop("too_many", name, subject)
+            limit = self._max_concurrent
+            return envelope.pack_error(
+                errors.TooManyMessages(receiver=self._address.host or self._address.role.value, limit=limit, message_type=name)
+            )
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        try:
+            return await self._handle(name, subject, data)
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
+
+    async def _handle(self, name: str, subject: str, data: bytes) -> bytes | None:
+        try:
+            sealed = envelope.unpack(data)
+            message_type, handler = self._handler_of(name, sealed)
+            message = envelope.read(message_type, sealed.payload)
+        except errors.MessageInvalid as error:
+            self._drop("unreadable", name, subject, problem=error.message)
+            return envelope.pack_error(error)
+        with logs.bound(**({"request_id": sealed.request_id} if sealed.request_id else {})):
+            try:
+                reply = await handler(addresses.sender_of(subject), message)
+                return envelope.pack_reply(_reply(message, reply))
+            except errors.Error as error:
+                if isinstance(error, errors.Internal):
+                    _log.warning("A message ended in an error", message=name, slug=error.slug, error=error.message)
+                return envelope.pack_error(error)
+            except Exception as error:
+                _log.exception("A message's handler crashed", message=name)
+                return envelope.pack_error(error)
+
+    def _handler_of(self, name: str, sealed: envelope.Envelope) -> tuple[type[messages.Message], Handler[Any]]:
+        if sealed.message != name:
+            raise errors.MessageInvalid(message_type=name, problem=f"it says that it is {sealed.message}")
+        known = self._handlers.get(name)
+        if known is None:
+            raise errors.MessageInvalid(message_type=name, problem="this release does not know it")
+        return known
+
+    def _drop(self, reason: str, name: str, subject: str, problem: str = "") -> None:
+        _log.warning("A message was not acted on", reason=reason, message=name, subject=subject, problem=problem or None)
+        if self._metrics is not None:
+            self._metrics.rpc_messages_dropped.labels(reason=reason).inc()
+
+
+def _reply(message: messages.Message, reply: messages.Message | None) -> messages.Message:
+    if reply is not None:
+        return reply
+    return message.reply_type() if isinstance(message, messages.Request) else messages.Done()
