@@ -304,6 +304,24 @@ class InstanceLocked(Conflict):
     template = "Instance {uuid} is locked"
 
 
+class MarkerNotFound(Invalid):
+    slug = "marker_not_found"
+    template = "Marker {marker} could not be found."
+    remedy_template = "Send as marker the id of the last item of the page before, or no marker for the first page."
+
+
+class SortKeyInvalid(Invalid):
+    slug = "sort_key_invalid"
+    template = "Lists cannot be sorted by {key}."
+    remedy_template = "Sort by one of: {accepted}."
+
+
+class NamePatternInvalid(Invalid):
+    slug = "name_pattern_invalid"
+    template = "The name {pattern} is no regular expression: {problem}"
+    remedy_template = "Send a part of the name, with a backslash before characters that are not to be read as a pattern."
+
+
 class InvalidMigrationState(Invalid):
     slug = "invalid_migration_state"
     template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."
