@@ -18,24 +18,26 @@ from wherry.testing import lab as labs
 NAME_PREFIX = "pytest-"
 
 
-class MakeGuest(typing.Protocol):
-    """Start a guest that is removed after the test; the options are those of GuestSpec."""
-
-    def __call__(self, name: str = "", host: labs.Host | str = "h1", **options: typing.Any) -> labs.Guest: ...
-
-
-def require_lab() -> None:
+@pytest.fixture(scope="session")
+def lab_is_possible() -> None:
     """Skip, or fail where real tests are required, if no lab can run here."""
     if reason := labs.why_unavailable():
         if os.environ.get("WHERRY_REQUIRE_REAL") == "1":
             pytest.fail(f"WHERRY_REQUIRE_REAL=1, but {reason}", pytrace=False)
         pytest.skip(reason)
+    labs.take_down_orphans(NAME_PREFIX)
+
+
+@pytest.fixture
+def own_lab_name(lab_is_possible: None) -> collections.abc.Iterator[str]:
+    """A name for a lab of the test's own, which is down afterwards."""
+    name = f"{NAME_PREFIX}{os.getpid()}-own"
+    yield name
+    labs.Lab(name).down()
 
 
 @pytest.fixture(scope="session")
-def _session_lab() -> collections.abc.Iterator[labs.Lab]:
-    require_lab()
-    labs.take_down_orphans(NAME_PREFIX)
+def _session_lab(lab_is_possible: None) -> collections.abc.Iterator[labs.Lab]:
     with labs.Lab(f"{NAME_PREFIX}{os.getpid()}", host_count=3) as made:
         yield made
 
@@ -51,7 +53,7 @@ def lab(_session_lab: labs.Lab) -> collections.abc.Iterator[labs.Lab]:
 
 
 @pytest.fixture
-def make_guest(lab: labs.Lab) -> collections.abc.Iterator[MakeGuest]:
+def make_guest(lab: labs.Lab) -> collections.abc.Iterator[labs.MakeGuest]:
     """A factory of guests that are gone, with their disks, after the test."""
     made: list[labs.Guest] = []
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import collections.abc
 import json
-import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import time
 import typing
 
 import pytest
-from tests.lab import conftest
 
 from wherry.testing import lab as labs
 from wherry.testing.lab import cli, command, payloads, processes, state
@@ -23,13 +21,8 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> collections.abc.Iterator[str]:
-    """A name for a lab of the test's own, which is down afterwards."""
-    conftest.require_lab()
-    chosen = f"{conftest.NAME_PREFIX}{os.getpid()}-own"
-    yield chosen
-    for each in (chosen, f"{chosen}2"):
-        labs.Lab(each).down()
+def name(own_lab_name: str) -> str:
+    return own_lab_name
 
 
 def start_migration(guest: labs.Guest, source: labs.Host, destination: labs.Host, *words: str) -> subprocess.Popen[str]:
@@ -104,6 +97,16 @@ def test_up_after_a_crash_removes_what_the_crash_left(name: str, tmp_path: pathl
     again.down()
 
 
+def test_a_lab_whose_files_were_deleted_can_be_taken_down(name: str, tmp_path: pathlib.Path) -> None:
+    lab = labs.Lab(name, tmp_path / "lab", host_count=1)
+    lab.up()
+    pids = lab_pids(lab)
+    shutil.rmtree(tmp_path / "lab")
+    labs.Lab(name).down()
+    assert [process for process in pids if process.is_alive] == []
+    assert not (pathlib.Path("/sys/class/net") / lab.record.uplink).exists()
+
+
 def test_an_interrupted_up_leaves_nothing(name: str, tmp_path: pathlib.Path) -> None:
     launcher = subprocess.Popen(
         [sys.executable, "-m", "wherry.testing.lab", "up", "--name", name, "--dir", str(tmp_path / "lab")], start_new_session=True
@@ -136,7 +139,7 @@ def test_hosts_outlive_the_process_that_made_them(name: str, tmp_path: pathlib.P
     assert name not in state.registered()
 
 
-def test_two_labs_do_not_meet(lab: labs.Lab, name: str, tmp_path: pathlib.Path, make_guest: conftest.MakeGuest) -> None:
+def test_two_labs_do_not_meet(lab: labs.Lab, name: str, tmp_path: pathlib.Path, make_guest: labs.MakeGuest) -> None:
     with labs.Lab(name, tmp_path / "other", host_count=2) as other:
         assert {host.control_address for host in other.hosts}.isdisjoint(host.control_address for host in lab.hosts)
         make_guest("same-name")
@@ -160,7 +163,7 @@ def test_bad_names_and_places_are_refused_in_one_line() -> None:
 # -------------------------------------------------------------------- guests
 
 
-def test_guests_run_under_what_the_lab_says(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_guests_run_under_what_the_lab_says(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(memory_mib=64)
     qemu = lab.host("h1").qemu_process(guest.name)
     assert qemu is not None
@@ -169,7 +172,7 @@ def test_guests_run_under_what_the_lab_says(lab: labs.Lab, make_guest: conftest.
     assert (lab.accelerator == "kvm") == (lab.record.accelerator_reason == "")
 
 
-def test_its_cpu_is_compatible_with_every_host(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_its_cpu_is_compatible_with_every_host(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest()
     description = lab.host("h1").virsh("dumpxml", guest.name)
     said = lab.host("h2").virsh("hypervisor-cpu-compare", "/dev/stdin", "--error", "--virttype", lab.accelerator, stdin=description)
@@ -177,16 +180,16 @@ def test_its_cpu_is_compatible_with_every_host(lab: labs.Lab, make_guest: confte
 
 
 @pytest.mark.parametrize("machine", ["pc", "q35"])
-def test_a_paced_guest_dirties_at_its_rate(make_guest: conftest.MakeGuest, machine: str) -> None:
+def test_a_paced_guest_dirties_at_its_rate(make_guest: labs.MakeGuest, machine: str) -> None:
     guest = make_guest(payload="dirty", range_mib=32, rate_mib_per_s=30, machine=machine)
     assert guest.measure_dirty_rate(window_seconds=1) == pytest.approx(30, rel=0.25)
 
 
-def test_an_unpaced_guest_dirties_far_faster(make_guest: conftest.MakeGuest) -> None:
+def test_an_unpaced_guest_dirties_far_faster(make_guest: labs.MakeGuest) -> None:
     assert make_guest(payload="dirty", range_mib=64).dirty_rate > 60
 
 
-def test_touch_fills_each_page_once_and_rests(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_touch_fills_each_page_once_and_rests(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", range_mib=32)
     beacon = guest.beacon()
     assert beacon.is_done
@@ -202,7 +205,7 @@ def test_touch_fills_each_page_once_and_rests(lab: labs.Lab, make_guest: conftes
 @pytest.mark.parametrize(
     "options", [{"accelerator": "qemu"}, {"vcpus": 2, "machine": "q35"}, {"bridge": "lab0"}, {"persistent": True}], ids=str
 )
-def test_guests_of_many_kinds_migrate(lab: labs.Lab, make_guest: conftest.MakeGuest, options: dict[str, typing.Any]) -> None:
+def test_guests_of_many_kinds_migrate(lab: labs.Lab, make_guest: labs.MakeGuest, options: dict[str, typing.Any]) -> None:
     guest = make_guest(payload="counter", range_mib=16, rate_mib_per_s=10, **options)
     extra = ["--persistent", "--undefinesource"] if guest.spec.persistent else []
     lab.host("h1").virsh("migrate", guest.name, lab.host("h2").uri, "--live", "--p2p", *extra)
@@ -210,13 +213,13 @@ def test_guests_of_many_kinds_migrate(lab: labs.Lab, make_guest: conftest.MakeGu
     assert guest.dirty_rate > 0
 
 
-def test_a_paused_guest_has_not_begun(make_guest: conftest.MakeGuest) -> None:
+def test_a_paused_guest_has_not_begun(make_guest: labs.MakeGuest) -> None:
     guest = make_guest(paused=True)
     assert guest.state().startswith("paused")
     assert not guest.beacon().is_lit
 
 
-def test_shared_and_private_disks(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_shared_and_private_disks(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     shared = make_guest("on-shared", disk="shared", disk_format="qcow2", disk_mib=8)
     private = make_guest("on-private", disk="private", disk_mib=8)
     seen = {host.name: host.exec("test", "-e", "/var/lib/libvirt/images/on-private.raw").returncode == 0 for host in lab.hosts}
@@ -236,7 +239,7 @@ def test_shared_and_private_disks(lab: labs.Lab, make_guest: conftest.MakeGuest)
 # -------------------------------------------------------------------- migrations and faults
 
 
-def test_an_idle_guest_migrates_over_the_migration_network(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_an_idle_guest_migrates_over_the_migration_network(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(memory_mib=512)
     source, destination = lab.host("h1"), lab.host("h2")
     counter = ["cat", "/sys/class/net/migration/statistics/rx_bytes"]
@@ -250,7 +253,7 @@ def test_an_idle_guest_migrates_over_the_migration_network(lab: labs.Lab, make_g
     assert took_seconds < 5, "its host reaps QEMU at once"
 
 
-def test_memory_survives_a_migration_page_by_page(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_memory_survives_a_migration_page_by_page(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="counter", range_mib=32, rate_mib_per_s=40)
     passes = guest.beacon().passes
     lab.host("h1").virsh("migrate", guest.name, lab.host("h3").uri, "--live", "--p2p")
@@ -276,7 +279,7 @@ def corrupt_page(qemu: processes.Process, *, index: int, pages: int) -> None:
         memory.write((pages + 1).to_bytes(4, "little"))
 
 
-def test_a_cut_link_freezes_the_copy_and_a_restored_one_lets_it_end(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_a_cut_link_freezes_the_copy_and_a_restored_one_lets_it_end(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=256, range_mib=128)
     source, destination = lab.host("h1"), lab.host("h2")
     source.migration_link.shape(mib_per_s=20)
@@ -295,7 +298,7 @@ def test_a_cut_link_freezes_the_copy_and_a_restored_one_lets_it_end(lab: labs.La
     assert guest.where() == ["h2"]
 
 
-def test_a_limited_link_sets_the_pace(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_a_limited_link_sets_the_pace(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=128, range_mib=64)
     source, destination = lab.host("h2"), lab.host("h3")
     destination.migration_link.shape(mib_per_s=32)
@@ -310,7 +313,30 @@ def test_a_limited_link_sets_the_pace(lab: labs.Lab, make_guest: conftest.MakeGu
     assert time.monotonic() - begun < 1.5
 
 
-def test_closed_sockets_end_a_copy_at_once(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_a_broken_post_copy_can_be_resumed(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
+    guest = make_guest(payload="counter", memory_mib=256, range_mib=192, rate_mib_per_s=100)
+    source, destination = lab.host("h1"), lab.host("h2")
+    flags = ["--postcopy", "--postcopy-bandwidth", "20"]
+    command.wait_until(lambda: guest.beacon().passes > 0, "all pages to be written once", timeout_seconds=20)
+    source.migration_link.shape(mib_per_s=40)
+    with start_migration(guest, source, destination, *flags) as migration:
+        wait_for_copy(guest, source)
+        assert guest.measure_dirty_rate(source) > 0, "the beacon can be read while it migrates"
+        source.virsh("migrate-postcopy", guest.name)
+        command.wait_until(lambda: destination.domain_state(guest.name).startswith("running"), "the switch", timeout_seconds=20)
+        assert source.break_migration_sockets(destination) > 0
+        assert migration.wait(20) != 0
+    assert source.domain_state(guest.name) == "paused (post-copy failed)"
+    assert destination.domain_state(guest.name) == "running (post-copy failed)"
+    source.migration_link.restore()
+    source.virsh("migrate", guest.name, destination.uri, "--live", "--p2p", "--postcopy", "--postcopy-resume")
+    assert guest.where() == ["h2"]
+    passes = guest.beacon().passes
+    command.wait_until(lambda: guest.beacon().passes >= passes + 2, "a full pass at the destination", timeout_seconds=20)
+    guest.check_memory()
+
+
+def test_closed_sockets_end_a_copy_at_once(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=256, range_mib=128)
     source, destination = lab.host("h1"), lab.host("h2")
     source.migration_link.shape(mib_per_s=20)
@@ -337,12 +363,13 @@ def test_a_silenced_libvirtd_hears_but_is_not_heard(lab: labs.Lab) -> None:
     assert command.run(other.namespace.enter(virsh)).strip() == "h2"
 
 
-def test_a_killed_libvirtd_comes_back_and_finds_its_guest(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_a_killed_libvirtd_comes_back_and_finds_its_guest(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="dirty", range_mib=16, rate_mib_per_s=10)
     host = lab.host("h1")
     before = host.libvirtd_pid
     host.kill_libvirtd()
-    assert host.libvirtd_pid is None
+    is_gone = host.libvirtd_pid is None
+    assert is_gone
     with pytest.raises(labs.CommandFailed):
         host.virsh("list")
     host.restart_libvirtd()
@@ -360,7 +387,7 @@ def test_a_stopped_libvirtd_answers_when_it_is_continued(lab: labs.Lab) -> None:
     assert host.virsh("hostname").strip() == "h1"
 
 
-def test_a_host_that_lost_power_comes_back_with_its_definitions(lab: labs.Lab, make_guest: conftest.MakeGuest) -> None:
+def test_a_host_that_lost_power_comes_back_with_its_definitions(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(host="h3", persistent=True)
     host = lab.host("h3")
     host.power_off()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from wherry.testing.lab.errors import CommandFailed, LabError, LabUnavailable
 from wherry.testing.lab.guest import Guest, GuestSpec
 from wherry.testing.lab.host import Host
-from wherry.testing.lab.lab import Lab, take_down_orphans
+from wherry.testing.lab.lab import Lab, MakeGuest, take_down_orphans
 from wherry.testing.lab.machine import why_unavailable
 from wherry.testing.lab.payloads import Beacon
 
@@ -22,6 +22,7 @@ __all__ = [
     "Lab",
     "LabError",
     "LabUnavailable",
+    "MakeGuest",
     "take_down_orphans",
     "why_unavailable",
 ]

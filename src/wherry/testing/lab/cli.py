@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--hosts", type=int, default=state.DEFAULT_HOST_COUNT, metavar="N", help="how many hosts (default: %(default)s)")
     up.add_argument("--dir", metavar="D", help=f"where its files go (default: {state.DEFAULT_DIRECTORY}/NAME)")
     up.add_argument("--control-delay-ms", type=float, default=0, metavar="MS", help="round trip from the control plane to a host")
+    prefix = state.DEFAULT_ADDRESS_PREFIX
+    up.add_argument("--address-prefix", default=prefix, metavar="A.B", help="the /16 of its addresses (default: %(default)s)")
     up.add_argument("--replace", action="store_true", help="take a running lab of this name down first, with its guests")
     _command(commands, common, "down", "take a lab down, with its guests and files", _down)
     status = _command(commands, common, "status", "show hosts, guests and faults", _status)
@@ -138,7 +140,13 @@ def _up(options: argparse.Namespace) -> int:
         running = lab.Lab.attach(options.name)
         if all(each.is_up for each in running.hosts):
             raise errors.LabError(f"lab {options.name!r} is up with {record.host_count} hosts: take it down first, or say --replace")
-    made = lab.Lab(options.name, options.dir, host_count=options.hosts, control_delay_ms=options.control_delay_ms)
+    made = lab.Lab(
+        options.name,
+        options.dir,
+        host_count=options.hosts,
+        control_delay_ms=options.control_delay_ms,
+        address_prefix=options.address_prefix,
+    )
     made.up()
     _show(_describe(made))
     return 0

@@ -12,6 +12,7 @@ from wherry.testing.lab import command, errors, machine, namespace, network, pro
 
 PORT = 16509
 START_TIMEOUT_SECONDS = 30.0
+PROBE_TIMEOUT_SECONDS = 5.0
 
 
 class Libvirtd:
@@ -84,4 +85,10 @@ class Libvirtd:
         return daemon
 
     def _answers(self) -> bool:
-        return command.run_unchecked(["virsh", "-q", "-c", self.uri, "uri"]).returncode == 0
+        try:
+            return command.run_unchecked(["virsh", "-q", "-c", self.uri, "uri"], timeout_seconds=PROBE_TIMEOUT_SECONDS).returncode == 0
+        except errors.LabUnavailable:
+            raise
+        except errors.LabError:
+            # A virsh of its own time-out: the next one may fare better.
+            return False

@@ -44,14 +44,8 @@ def apply(record: state.LabRecord, switch: network.Switch, hosts: collections.ab
         _start(record, path)
 
 
-def stop(record: state.LabRecord) -> None:
-    """Stop the relay, if it runs."""
-    if running := _relay(record):
-        running.kill()
-
-
 def _relay(record: state.LabRecord) -> processes.Process | None:
-    return processes.read_pid_file(record.path / "relay.pid")
+    return processes.read_pid_file(record.run_directory / "relay.pid")
 
 
 def _start(record: state.LabRecord, path: pathlib.Path) -> None:
@@ -72,4 +66,4 @@ def _start(record: state.LabRecord, path: pathlib.Path) -> None:
     process = processes.identify(int(said.split()[0].removesuffix(b"ready")))
     if process is None:
         raise errors.LabError(f"the delaying relay died: see {record.path}/relay.log")
-    (record.path / "relay.pid").write_text(f"{processes.boot_id()} {process.pid} {process.started_ticks}\n")
+    (record.run_directory / "relay.pid").write_text(f"{processes.boot_id()} {process.pid} {process.started_ticks}\n")

@@ -139,13 +139,15 @@ class Guest:
 
     @property
     def host(self) -> lab_host.Host:
-        """The one host that has it active.
+        """The one host that has it active; while it migrates, the one where it runs.
 
-        :raises LabError: none has, or several (as while it is received).
+        :raises LabError: no such host, or several.
         """
         found = self.where()
+        if len(found) > 1:
+            found = [each.name for each in self._hosts if each.name in found and each.domain_state(self.name).startswith("running")]
         if len(found) != 1:
-            raise errors.LabError(f"guest {self.name} is active on {', '.join(found) or 'no host'}")
+            raise errors.LabError(f"guest {self.name} is active on {', '.join(found) or 'no host'}: name the host that is meant")
         return next(each for each in self._hosts if each.name == found[0])
 
     def state(self, on: lab_host.Host | None = None) -> str:
@@ -157,9 +159,9 @@ class Guest:
         asked = f"xp /{payloads.BEACON_WORDS}xw {payloads.BEACON_ADDRESS:#x}"
         return payloads.parse_beacon((on or self.host).virsh("qemu-monitor-command", self.name, "--hmp", asked))
 
-    def measure_dirty_rate(self, *, window_seconds: float = RATE_WINDOW_SECONDS) -> float:
+    def measure_dirty_rate(self, on: lab_host.Host | None = None, *, window_seconds: float = RATE_WINDOW_SECONDS) -> float:
         """Measure for a while how many MiB of pages it writes in a second; counted by itself, so exact."""
-        place = self.host
+        place = on or self.host
         before, begun = self.beacon(place).pages, time.monotonic()
         command.pause(window_seconds)
         after, ended = self.beacon(place).pages, time.monotonic()

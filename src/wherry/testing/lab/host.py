@@ -45,7 +45,9 @@ class Host(daemon.Libvirtd):
     def __init__(self, record: state.LabRecord, switch: network.Switch, number: int) -> None:
         self.number = number
         self.directory = record.path / "hosts" / f"h{number}"
-        super().__init__(self.directory.name, record.control_address(10 + number), namespace.Namespace(self.directory))
+        super().__init__(
+            self.directory.name, record.control_address(10 + number), namespace.Namespace(self.directory, record.run_directory)
+        )
         self.migration_address = record.migration_address(10 + number)
         #: The migrate_uri of migrations to this host; libvirt's own default here, too.
         self.migration_uri = f"tcp://{self.migration_address}"

@@ -10,6 +10,7 @@ import collections.abc
 import concurrent.futures
 import contextlib
 import pathlib
+import re
 import shutil
 import types
 import typing
@@ -19,7 +20,13 @@ from wherry.testing.lab import guest as lab_guest
 from wherry.testing.lab import host as lab_host
 
 #: What a lab's directory holds; nothing else in it is ever removed.
-CONTENTS = ("guests", "hosts", "payloads", "relay.json", "relay.log", "relay.pid", "shared", "switch", "lab.json")
+CONTENTS = ("guests", "hosts", "payloads", "relay.json", "relay.log", "shared", "switch", "lab.json")
+
+
+class MakeGuest(typing.Protocol):
+    """What the tests' fixture of this name is: start a guest that is removed after the test; the options are those of GuestSpec."""
+
+    def __call__(self, name: str = "", host: lab_host.Host | str = "h1", **options: typing.Any) -> lab_guest.Guest: ...
 
 
 class Lab:
@@ -32,16 +39,20 @@ class Lab:
         *,
         host_count: int = state.DEFAULT_HOST_COUNT,
         control_delay_ms: float = 0,
+        address_prefix: str = state.DEFAULT_ADDRESS_PREFIX,
     ) -> None:
         state.check_name(name)
         if not 1 <= host_count <= state.MAX_HOST_COUNT:
             raise errors.LabError(f"{host_count} hosts: use 1 to {state.MAX_HOST_COUNT}")
+        if not re.fullmatch(r"\d{1,3}\.\d{1,3}", address_prefix):
+            raise errors.LabError(f"address prefix {address_prefix!r}: use the first two numbers of a private /16, as in 10.213")
         if control_delay_ms < 0:
             raise errors.LabError(f"control delay {control_delay_ms} ms: use 0 or more")
         self.name = name
         self.directory = pathlib.Path(directory or state.DEFAULT_DIRECTORY / name).absolute()
         self._host_count = host_count
         self._control_delay_ms = control_delay_ms
+        self._address_prefix = address_prefix
         self._record: state.LabRecord | None = None
         self._hosts: list[lab_host.Host] = []
 
@@ -67,22 +78,27 @@ class Lab:
         On failure nothing of it stays.
         """
         machine.require()
-        # The directory may be another one than last time: the old lab is found by its name.
-        self.down()
+        with state.locked(self.name):
+            # The directory may be another one than last time: the old lab is found by its name.
+            self._take_down()
+            self._bring_up()
+        return self
+
+    def _bring_up(self) -> None:
         state.check_directory(self.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in ("guests", "hosts", "payloads", "shared"):
             (self.directory / name).mkdir(exist_ok=True)
-        record = state.LabRecord(self.name, str(self.directory), state.register(self.name, self.directory), self._host_count)
+        slot = state.register(self.name, self.directory)
+        record = state.LabRecord(self.name, str(self.directory), slot, self._host_count, address_prefix=self._address_prefix)
         record.owner = state.this_process()
         record.save()
         try:
             self._adopt(record)
             self._start(record)
         except BaseException:
-            self.down()
+            self._take_down()
             raise
-        return self
 
     def _start(self, record: state.LabRecord) -> None:
         accelerator = machine.probe_accelerator(self.directory / "payloads")
@@ -105,21 +121,19 @@ class Lab:
 
     def down(self) -> None:
         """Take the lab down: guests, hosts, networks, files. Nothing happens if it is not up."""
+        with state.locked(self.name):
+            self._take_down()
+
+    def _take_down(self) -> None:
         directories = {self.directory}
         known = state.registered().get(self.name)
         if known:
             directories.add(known[0])
+        namespace.kill_all((state.REGISTRY / self.name).glob("*.pid"))
         for directory in directories:
             record = state.load(directory)
-            if record is None or record.name != self.name:
-                continue
-            delay.stop(record)
-            spaces = [namespace.Namespace(path) for path in (directory / "hosts").glob("*") if path.is_dir()]
-            with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-                for destroyed in [pool.submit(each.destroy) for each in spaces]:
-                    destroyed.result()
-            network.Switch(record).down()
-            _remove_files(directory)
+            if record is not None and record.name == self.name:
+                _remove_files(directory)
         if known:
             network.remove_uplink(state.LabRecord(self.name, str(self.directory), known[1], 1))
             state.unregister(self.name)

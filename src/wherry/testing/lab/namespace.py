@@ -6,6 +6,7 @@ Must not know whether it holds a hypervisor host or the lab's switch.
 
 from __future__ import annotations
 
+import collections.abc
 import json
 import pathlib
 import signal
@@ -21,13 +22,15 @@ START_TIMEOUT_SECONDS = 30.0
 class Namespace:
     """Network, mount, process, host name and IPC namespaces under one first process."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, run_directory: pathlib.Path) -> None:
         self.directory = directory
+        #: Where pid files are: apart from the lab's files, so that a lab whose directory was deleted can still be taken down.
+        self.run_directory = run_directory
 
     @property
     def init(self) -> processes.Process | None:
         """The first process inside, if it runs."""
-        return processes.read_pid_file(self.directory / "init.pid")
+        return processes.read_pid_file(self._pid_file("init"))
 
     def require_init(self) -> processes.Process:
         """Return the first process inside.
@@ -46,8 +49,8 @@ class Namespace:
             "daemon": daemon,
             "daemon_log": str(self.directory / "daemon.log"),
             "environment": command.ENVIRONMENT,
-            "pid_file": str(self.directory / "supervisor.pid"),
-            "init_pid_file": str(self.directory / "init.pid"),
+            "pid_file": str(self._pid_file("supervisor")),
+            "init_pid_file": str(self._pid_file("init")),
             "log": str(self.directory / "supervisor.log"),
         }
         path = self.directory / "supervisor.json"
@@ -60,10 +63,7 @@ class Namespace:
 
     def destroy(self) -> None:
         """Kill all that runs inside; nothing happens if nothing does."""
-        # The inner process first: all that runs in its namespace is dead when it is.
-        for name in ("init.pid", "supervisor.pid"):
-            if process := processes.read_pid_file(self.directory / name):
-                process.kill()
+        kill_all([self._pid_file("init"), self._pid_file("supervisor")])
 
     def enter(self, argv: list[str], *, network_only: bool = False) -> list[str]:
         """Return the command that runs another one inside."""
@@ -78,7 +78,19 @@ class Namespace:
         """Run a command as the host would, whatever its status."""
         return command.run_unchecked(self.enter(argv), timeout_seconds=timeout_seconds)
 
+    def _pid_file(self, role: str) -> pathlib.Path:
+        return self.run_directory / f"{self.directory.name}.{role}.pid"
+
     def processes(self) -> list[processes.Process]:
         """Return all that runs inside."""
         init = self.init
         return processes.in_pid_namespace_of(init) if init else []
+
+
+def kill_all(pid_files: collections.abc.Iterable[pathlib.Path]) -> None:
+    """Kill the processes that pid files name and wait until they are gone; a host dies with its first process."""
+    found = [process for path in pid_files if (process := processes.read_pid_file(path))]
+    for process in found:
+        process.send(signal.SIGKILL)
+    for process in found:
+        process.kill()

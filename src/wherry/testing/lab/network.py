@@ -32,7 +32,7 @@ class Switch:
 
     def __init__(self, record: state.LabRecord) -> None:
         self.record = record
-        self.namespace = namespace.Namespace(record.path / "switch")
+        self.namespace = namespace.Namespace(record.path / "switch", record.run_directory)
 
     def up(self) -> None:
         """Make the switch and the machine's own link to the control network."""
@@ -50,11 +50,6 @@ class Switch:
         command.run(["ip", "addr", "add", f"{self.record.control_address(1)}/24", "dev", uplink])
         command.run(["ip", "link", "set", uplink, "up"])
 
-    def down(self) -> None:
-        """Remove the switch; with it go all links."""
-        self.namespace.destroy()
-        remove_uplink(self.record)
-
     def attach(self, host: namespace.Namespace, number: int) -> None:
         """Link a host to both networks."""
         pid = host.require_init().pid
@@ -63,7 +58,10 @@ class Switch:
             port = port_name(number, network)
             # The link of a host that was powered off goes with its namespace, a moment after its last process.
             command.run_unchecked(self.namespace.enter(["ip", "link", "del", port], network_only=True))
-            commands += [f"link add {port} type veth peer name {network} netns {pid}", f"link set {port} master {network} up"]
+            # A host that comes back has the hardware it had: with another address its neighbours would talk to the old one for a while.
+            hardware = f"0a:57:{self.record.slot:02x}:{NETWORKS.index(network):02x}:00:{number:02x}"
+            commands.append(f"link add {port} type veth peer name {network} address {hardware} netns {pid}")
+            commands.append(f"link set {port} master {network} up")
         _batch(self.namespace, *commands)
         _batch(
             host,

@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 
 from wherry.testing.lab import errors, processes
 
@@ -28,8 +29,8 @@ DEFAULT_HOST_COUNT = 3
 MAX_HOST_COUNT = 200
 SLOTS = 64
 
-#: The lab's /16; slot s uses the third octets 2s (control) and 2s+1 (migration).
-ADDRESS_PREFIX = "10.213"
+#: The /16 of all labs; slot s uses the third octets 2s (control) and 2s+1 (migration).
+DEFAULT_ADDRESS_PREFIX = "10.213"
 
 
 @dataclasses.dataclass
@@ -55,6 +56,14 @@ class LabRecord:
     #: Boot id, pid and start time of the process that brought it up.
     owner: list[str] = dataclasses.field(default_factory=list)
 
+    #: The lab's /16, of which it has two /24.
+    address_prefix: str = DEFAULT_ADDRESS_PREFIX
+
+    @property
+    def run_directory(self) -> pathlib.Path:
+        """Where its pid files are."""
+        return REGISTRY / self.name
+
     @property
     def path(self) -> pathlib.Path:
         """The lab's directory."""
@@ -62,11 +71,11 @@ class LabRecord:
 
     def control_address(self, number: int) -> str:
         """Return the n-th address of the control network; hosts begin at 11, the machine itself is 1."""
-        return f"{ADDRESS_PREFIX}.{2 * self.slot}.{number}"
+        return f"{self.address_prefix}.{2 * self.slot}.{number}"
 
     def migration_address(self, number: int) -> str:
         """Return the n-th address of the migration network."""
-        return f"{ADDRESS_PREFIX}.{2 * self.slot + 1}.{number}"
+        return f"{self.address_prefix}.{2 * self.slot + 1}.{number}"
 
     @property
     def uplink(self) -> str:
@@ -104,10 +113,12 @@ def load(directory: pathlib.Path) -> LabRecord | None:
 
 
 @contextlib.contextmanager
-def locked_registry() -> collections.abc.Iterator[None]:
-    """Keep other labs from choosing a slot meanwhile."""
+def locked(name: str = "") -> collections.abc.Iterator[None]:
+    """Keep others from bringing this lab up or down meanwhile; without a name, from choosing a slot."""
     REGISTRY.mkdir(mode=0o755, exist_ok=True)
-    with (REGISTRY / ".lock").open("w") as lock:
+    # A few lock files for all names there ever were: two labs that share one wait for each other, which costs a second.
+    which = str(_hash(name) % SLOTS) if name else "slots"
+    with (REGISTRY / f".lock-{which}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -124,13 +135,14 @@ def registered() -> dict[str, tuple[pathlib.Path, int]]:
 
 def register(name: str, directory: pathlib.Path) -> int:
     """Give the lab its slot, the one it has or a free one."""
-    with locked_registry():
+    with locked():
         labs = registered()
         taken = {slot for other, (_, slot) in labs.items() if other != name}
         taken |= {slot for slot in range(SLOTS) if name not in labs and pathlib.Path(f"/sys/class/net/wlab{slot}").exists()}
-        first = labs[name][1] if name in labs else int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % SLOTS
+        first = labs[name][1] if name in labs else _hash(name) % SLOTS
         for slot in ((first + step) % SLOTS for step in range(SLOTS)):
             if slot not in taken:
+                (REGISTRY / name).mkdir(exist_ok=True)
                 _write(REGISTRY / f"{name}.json", {"directory": str(directory), "slot": slot})
                 return slot
     raise errors.LabError(f"all {SLOTS} lab slots of this machine are taken: take a lab down first ({', '.join(sorted(labs))})")
@@ -138,7 +150,8 @@ def register(name: str, directory: pathlib.Path) -> int:
 
 def unregister(name: str) -> None:
     """Give the lab's slot back."""
-    with locked_registry():
+    with locked():
+        shutil.rmtree(REGISTRY / name, ignore_errors=True)
         (REGISTRY / f"{name}.json").unlink(missing_ok=True)
 
 
@@ -153,6 +166,10 @@ def is_orphan(record: LabRecord) -> bool:
     if len(record.owner) != 3 or record.owner[0] != processes.boot_id():
         return True
     return not processes.Process(int(record.owner[1]), int(record.owner[2])).is_alive
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
 
 
 def _write(path: pathlib.Path, content: object) -> None:
