@@ -239,6 +239,20 @@ class IllegalTransition(Internal):
     template = "A migration in status {status} cannot take the event {event}."
 
 
+class PlanIncomplete(Internal):
+    """A step was reached without what the step before it finds out: a fault of Wherry's own."""
+
+    slug = "plan_incomplete"
+    template = "Operation {operation_id} has reached a step that needs its {what}, which is not known."
+
+
+class SenderRefused(Forbidden):
+    """An agent spoke of another host than its own."""
+
+    slug = "sender_refused"
+    template = "A message of {sender} speaks for {named}."
+
+
 class HostRefused(Conflict):
     """An agent may not register: the name or the hypervisor belongs to another."""
 

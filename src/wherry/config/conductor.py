@@ -68,6 +68,12 @@ class ConductorSection:
         constraint=opt.at_least(0.01),
         unit="seconds",
     )
+    progress_flush_interval_seconds: float = opt.option(
+        1.0,
+        "How often the counters of running migrations are written, all together; how often each is reported is the agents' matter.",
+        constraint=opt.at_least(0.05),
+        unit="seconds",
+    )
     contradiction_grace_seconds: float = opt.option(
         15.0,
         "How long both hosts may show a guest as running, while its source is being suspended, before it is called a conflict.",

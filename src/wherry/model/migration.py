@@ -9,7 +9,7 @@ import enum
 
 from wherry.model.capabilities import NONE, DriverCapabilities
 from wherry.model.deadline import Deadline, TimeoutAction
-from wherry.model.guest import Disk, Guest
+from wherry.model.guest import Disk, Guest, GuestState
 from wherry.model.progress import Progress
 from wherry.model.states import Event, Status
 
@@ -110,6 +110,8 @@ class RefusedHost:
     host: str
     slug: str
     message: str
+    #: The error's fields, so that it can be told again in full.
+    fields: dict[str, str | int | float | bool | list[str] | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +130,8 @@ class Ending:
 
     event: Event
     reason: Reason
+    #: What the source showed when it was decided; None where nothing was read.
+    guest_state: GuestState | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

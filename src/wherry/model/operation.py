@@ -40,6 +40,10 @@ class StepName(enum.StrEnum):
     DONE = "done"
 
 
+#: Steps that touch nothing: a refusal ends the operation there, or sends it to another destination.
+CHECKING = frozenset({StepName.SELECT_DESTINATION, StepName.CHECK_DESTINATION, StepName.CHECK_SOURCE})
+
+
 class IntentKind(enum.StrEnum):
     """What a person, or Wherry on a person's behalf, wants of an operation under way."""
 

@@ -16,17 +16,17 @@ from wherry.model import instance_actions
 from wherry.rpc import messages
 
 Self = TypeVar("Self", bound="Staged")
-Message = TypeVar("Message", bound=messages.Message)
+Message = TypeVar("Message", bound=messages.AboutOperation)
 Reply = TypeVar("Reply")
 
 
 class EventSink(Protocol):
     """Who is told. The conductor's writes the event row; the agent's notes it, and the answer carries the outcome."""
 
-    async def started(self, name: instance_actions.EventName, message: messages.Message) -> None:
+    async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
         """Note that the stage began. Called again for a stage that began before: that changes nothing."""
 
-    async def finished(self, name: instance_actions.EventName, message: messages.Message, outcome: instance_actions.EventOutcome) -> None:
+    async def finished(self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome) -> None:
         """Note how the stage ended."""
 
 

@@ -42,10 +42,14 @@ class Done(Message):
 # --------------------------------------------------------------- api -> conductor
 
 
-class LiveMigrateServer(Message):
-    """Cast: a live migration was recorded; take it on. Only a nudge, the row holds the request."""
+class AboutOperation(Message):
+    """Field of every message about one operation."""
 
     operation_id: str
+
+
+class LiveMigrateServer(AboutOperation):
+    """Cast: a live migration was recorded; take it on. Only a nudge, the row holds the request."""
 
 
 class ChecksAnswer(Message):
@@ -55,26 +59,22 @@ class ChecksAnswer(Message):
     error: dict[str, object] | None = None
 
 
-class MigrateServer(Request[ChecksAnswer]):
+class MigrateServer(Request[ChecksAnswer], AboutOperation):
     """Call: as LiveMigrateServer, answered after the checks."""
 
     reply_type: ClassVar[type[Message]] = ChecksAnswer
-    operation_id: str
 
 
-class IntentRecorded(Message):
+class IntentRecorded(AboutOperation):
     """Cast: an abort or a force-complete was recorded; deliver it. Only a nudge."""
-
-    operation_id: str
 
 
 # ------------------------------------------------------------- conductor -> agent
 
 
-class Command(Message):
+class Command(AboutOperation):
     """Fields of every command about a migration. Refused when an agent knows a higher epoch or the migration's end."""
 
-    operation_id: str
     epoch: int
     instance_uuid: str
 

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a step works with, and what it may answer: the operation as last stored, the agents, the clock.
+
+Decides nothing: the steps do. Writes nothing: the orchestrator stores what a step answers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from wherry import clock, config, errors
+from wherry.conductor import lease
+from wherry.db import store as stores
+from wherry.db import uow as uows
+from wherry.model import guest as guests
+from wherry.model import host as hosts
+from wherry.model import instance_actions, server, states
+from wherry.model import migration as migrations
+from wherry.model import operation as operations
+from wherry.rpc import addresses, client, instance_events, messages
+
+R = TypeVar("R", bound=messages.Message)
+T = TypeVar("T")
+
+#: Runs in the unit of work that stores the transition, before it; raises StaleWrite or Postponed to keep it from being stored.
+Guard = Callable[[uows.UnitOfWork], Awaitable[None]]
+
+
+class Postponed(Exception):
+    """Raised by a guard: not now; nothing was stored."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(wait.why)
+        self.wait = wait
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Advance:
+    """A step's answer: store this, then go on."""
+
+    transition: operations.Transition
+    guard: Guard | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """A step's answer: run me again when something happens, or after this long."""
+
+    seconds: float
+    why: str
+
+
+Answer = Advance | Wait
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Drive:
+    """One operation on its way, in the hands of this conductor."""
+
+    operation: operations.Operation
+    migration: migrations.Migration
+    store: stores.Store
+    agents: client.Client
+    clock: clock.Clock
+    config: config.Config
+    lease: lease.Lease
+    #: Intents that are not acknowledged, oldest first; refreshed by the orchestrator when one was recorded.
+    intents: tuple[operations.Intent, ...] = ()
+    #: Whether this conductor has told the source to start, or to go on, since it took the operation on.
+    has_commanded: bool = False
+    #: When the source was last heard of, on the clock's monotonic time.
+    heard_at: float = 0.0
+    #: Repetitions of the present step for a passing reason.
+    attempts: int = 0
+    #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
+    contradiction_since: float | None = None
+
+    @property
+    def plan(self) -> migrations.Plan:
+        """What the steps have found out so far."""
+        return self.operation.plan
+
+    @property
+    def destination(self) -> str:
+        """The destination's name."""
+        return self._known(self.plan.destination, "destination")
+
+    @property
+    def guest(self) -> guests.Guest:
+        """The guest as the source described it before the checks."""
+        return self._known(self.plan.guest, "guest")
+
+    @property
+    def facts(self) -> migrations.DestinationFacts:
+        """What the destination's check found out."""
+        return self._known(self.plan.facts, "facts")
+
+    @property
+    def ending(self) -> migrations.Ending:
+        """How the migration ends once the undo is done."""
+        return self._known(self.plan.ending, "ending")
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """The fields that every command begins with."""
+        return {
+            "operation_id": self.operation.id,
+            "epoch": self.operation.epoch,
+            "instance_uuid": self.operation.instance_uuid,
+        }
+
+    @property
+    def planned(self) -> dict[str, Any]:
+        """The fields of a command that carries the plan."""
+        return {**self.ids, "plan": self.plan, "request": self.operation.request}
+
+    def wants(self, kind: operations.IntentKind) -> bool:
+        """Whether somebody asked for this and was not served yet."""
+        return any(intent.kind is kind for intent in self.intents)
+
+    async def ask(self, host: str, request: messages.Request[R]) -> R:
+        """Send a command to a host's agent.
+
+        :raises LeaseLost: when this conductor may command no longer.
+        :raises HostUnreachable: at once when no agent listens; nothing is known about the host's guests.
+        """
+        self.lease.require()
+        return await self.agents.call(addresses.agent(host), request)
+
+    def _known(self, value: T | None, what: str) -> T:
+        if value is None:
+            raise errors.PlanIncomplete(operation_id=self.operation.id, what=what)
+        return value
+
+    async def hosts_by_name(self) -> dict[str, hosts.Host]:
+        """Read the records of all hosts."""
+        return {record.name: record for record in await self.store.read(lambda uow: uow.hosts.list())}
+
+
+def check_failed(error: errors.Error) -> operations.Transition:
+    """Give the end of a migration that a check refused: nothing was touched, the server is as it was."""
+    return operations.Transition(
+        step=operations.StepName.DONE,
+        event=states.Event.CHECK_FAILED,
+        reason=reason_of(error),
+        server=server.ServerChange(clear_task=True, progress=0),
+        closing=instance_events.outcome_of(error),
+    )
+
+
+def aborted_untouched() -> operations.Transition:
+    """Give the end of a migration that was aborted before anything was touched."""
+    return operations.Transition(
+        step=operations.StepName.DONE,
+        event=states.Event.ABORTED,
+        reason=migrations.Reason(slug="requested", message="Aborted on request before the transfer started."),
+        server=server.ServerChange(clear_task=True, progress=0),
+        closing=instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details="Aborted on request."),
+    )
+
+
+def undo(
+    ending: migrations.Ending,
+    plan: migrations.Plan,
+    *,
+    started: tuple[instance_actions.EventStart, ...] = (),
+    finished: tuple[instance_actions.EventFinish, ...] = (),
+) -> operations.Transition:
+    """Give the move to the undo, with the end that is decided already."""
+    return operations.Transition(
+        step=operations.StepName.ROLL_BACK,
+        plan=dataclasses.replace(plan, ending=ending),
+        reason=ending.reason,
+        started=started,
+        finished=finished,
+    )
+
+
+def reason_of(error: errors.Error) -> migrations.Reason:
+    """Give an error as the record's reason."""
+    return migrations.Reason(slug=error.slug, message=error.message, remedy=error.remedy)
+
+
+def states_of(state: guests.GuestState | None) -> dict[str, Any]:
+    """Give the server's states that a guest's state means; nothing where it means nothing."""
+    if state is None or state not in server.STATES_OF_GUEST:
+        return {}
+    vm_state, power_state = server.STATES_OF_GUEST[state]
+    return {"vm_state": vm_state, "power_state": power_state}

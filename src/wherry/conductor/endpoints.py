@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the conductor answers on the bus. Thin: each method names who does the work."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import structlog
+
+from wherry import clock, config, errors
+from wherry.conductor import background, chores, inventory, orchestrator, progress
+from wherry.db import store as stores
+from wherry.db import uow as uows
+from wherry.model import instance_actions, operation
+from wherry.rpc import instance_events, messages, server
+
+_log = structlog.get_logger(__name__)
+
+_FACTS: dict[type[messages.TransferFact], operation.ReportKind] = {
+    messages.TransferStarted: operation.ReportKind.TRANSFER_STARTED,
+    messages.PostCopyStarted: operation.ReportKind.POST_COPY_STARTED,
+    messages.ActionTaken: operation.ReportKind.ACTION_TAKEN,
+    messages.TransferEnded: operation.ReportKind.TRANSFER_ENDED,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoints:
+    """The conductor's surface. `events` is where wrap_instance_event writes."""
+
+    store: stores.Store
+    clock: clock.Clock
+    config: config.Config
+    orchestrator: orchestrator.Orchestrator
+    inventory: inventory.Inventory
+    progress: progress.ProgressWriter
+    chores: chores.Chores
+    events: instance_events.EventSink
+    background: background.Background
+
+    def register(self, server_: server.Server) -> None:
+        """Name the handler of each message."""
+        server_.register(messages.LiveMigrateServer, self._on_live_migrate)
+        server_.register(messages.MigrateServer, self._on_migrate)
+        server_.register(messages.IntentRecorded, self._on_intent)
+        server_.register(messages.RegisterHost, self._on_register)
+        server_.register(messages.Heartbeat, self._on_heartbeat)
+        server_.register(messages.SignOff, self._on_sign_off)
+        server_.register(messages.ReportInventory, self._on_inventory)
+        server_.register(messages.TransferProgressed, self._on_progress)
+        for kind in _FACTS:
+            server_.register(kind, self._on_fact)
+
+    # ------------------------------------------------- the two ways in
+
+    @instance_events.wrap_instance_event("conductor")
+    async def live_migrate_server(self, message: messages.LiveMigrateServer) -> messages.Done:
+        """Drive a live migration that nobody waits for, as far as its checks; the rest goes on behind it.
+
+        :raises CheckFailed: when the checks said no; the record says it too.
+        """
+        await self.orchestrator.checked(message.operation_id)
+        return messages.Done()
+
+    @instance_events.wrap_instance_event("conductor")
+    async def migrate_server(self, message: messages.MigrateServer) -> messages.ChecksAnswer:
+        """Drive a live migration whose client waits for the checks (microversions below 2.34).
+
+        :raises CheckFailed: when the checks said no; the record says it too.
+        """
+        await self.orchestrator.checked(message.operation_id)
+        return messages.ChecksAnswer()
+
+    async def take_on(self, operation_: operation.Operation) -> None:
+        """Go on with an operation that nobody drives, through the same door as its own message would."""
+        if operation_.step in (
+            operation.StepName.SELECT_DESTINATION,
+            operation.StepName.CHECK_DESTINATION,
+            operation.StepName.CHECK_SOURCE,
+        ):
+            if operation_.request.is_blocking:
+                await self._on_migrate("sweep", messages.MigrateServer(operation_id=operation_.id))
+            else:
+                await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=operation_.id))
+        else:
+            self.orchestrator.nudge(operation_.id)
+
+    # ------------------------------------------------------- from the api
+
+    async def _on_live_migrate(self, sender: str, message: messages.LiveMigrateServer) -> None:
+        del sender
+        try:
+            await self.live_migrate_server(message)
+        except errors.Error as error:
+            _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
+
+    async def _on_migrate(self, sender: str, message: messages.MigrateServer) -> messages.ChecksAnswer:
+        del sender
+        try:
+            return await self.migrate_server(message)
+        except errors.LeaseLost:
+            # Not an answer about the checks: the client goes on waiting on the record.
+            raise
+        except errors.Error as error:
+            _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
+            return messages.ChecksAnswer(error=error.to_wire())
+
+    async def _on_intent(self, sender: str, message: messages.IntentRecorded) -> None:
+        del sender
+        self.orchestrator.nudge(message.operation_id, has_news=True)
+
+    # ---------------------------------------------------- from the agents
+
+    async def _on_register(self, sender: str, message: messages.RegisterHost) -> messages.HostAccepted:
+        _must_be(sender, message.name)
+        record = await self.store.run(
+            lambda uow: uow.hosts.register(
+                message.name,
+                message.incarnation,
+                message.description,
+                replaces=message.replaces,
+                down_time_seconds=self.config.default.service_down_time_seconds,
+            )
+        )
+        _log.info("A host has registered.", host=record.name, incarnation=message.incarnation)
+        self.background.spawn(self.chores.pay(record.name))
+        return messages.HostAccepted(host_id=record.id)
+
+    async def _on_heartbeat(self, sender: str, message: messages.Heartbeat) -> messages.HeartbeatNoted:
+        _must_be(sender, message.name)
+        is_known = await self.store.run(lambda uow: uow.hosts.heartbeat(message.name, message.incarnation))
+        return messages.HeartbeatNoted(is_known=is_known)
+
+    async def _on_sign_off(self, sender: str, message: messages.SignOff) -> None:
+        _must_be(sender, message.name)
+        await self.store.run(lambda uow: uow.hosts.sign_off(message.name, message.incarnation))
+
+    async def _on_inventory(self, sender: str, message: messages.ReportInventory) -> messages.Done:
+        _must_be(sender, message.name)
+        await self.inventory.apply(message)
+        return messages.Done()
+
+    async def _on_fact(self, sender: str, message: messages.TransferFact) -> messages.Done:
+        """Store a fact; whichever conductor receives it answers after the commit, only the owner acts on it."""
+        _must_be(sender, message.host)
+        report = operation.Report(
+            operation_id=message.operation_id,
+            epoch=message.epoch,
+            sequence=message.sequence,
+            kind=_FACTS[type(message)],
+            host=message.host,
+            body=message.model_dump(mode="json"),
+            received_at=self.clock.now(),
+        )
+        last = message.progress if isinstance(message, messages.TransferEnded) else None
+
+        async def unit(uow: uows.UnitOfWork) -> bool:
+            is_new = await uow.reports.store(report)
+            if is_new and last is not None:
+                await uow.migrations.record_progress([(message.operation_id, last)])
+            return is_new
+
+        if await self.store.run(unit):
+            self.orchestrator.nudge(message.operation_id)
+        return messages.Done()
+
+    async def _on_progress(self, sender: str, message: messages.TransferProgressed) -> None:
+        _must_be(sender, message.host)
+        self.progress.note(message.operation_id, message.progress)
+
+
+class StoredEvents:
+    """Where wrap_instance_event writes in the conductor: the rows of the action."""
+
+    def __init__(self, *, store: stores.Store, host: str) -> None:
+        self._store = store
+        self._host = host
+
+    async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
+        """Open the event's row, if it is not open."""
+        operation_id = message.operation_id
+        start = instance_actions.EventStart(name=name, host=self._host)
+        await self._store.run(lambda uow: uow.operations.start_event(operation_id, start))
+
+    async def finished(
+        self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome
+    ) -> None:
+        """Close the event's row, if the transition that ended the migration has not closed it."""
+        operation_id = message.operation_id
+        finish = instance_actions.EventFinish(name=name, host=self._host, outcome=outcome)
+        await self._store.run(lambda uow: uow.operations.finish_event(operation_id, finish))
+
+
+def _must_be(sender: str, named: str) -> None:
+    """Make sure that an agent speaks of itself: who sent a message is told by its subject, never by its body."""
+    if sender != named:
+        raise errors.SenderRefused(sender=sender, named=named)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep the servers' records true to what agents report, outside migrations.
+
+A report may be old: before a server is moved, lost or called a conflict, the hosts concerned are asked again.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from wherry import clock, config, errors
+from wherry.db import store as stores
+from wherry.db import uow as uows
+from wherry.model import guest, host, server
+from wherry.rpc import addresses, client, messages
+
+_log = structlog.get_logger(__name__)
+
+
+class Inventory:
+    """Applies inventories. Never touches a server with an operation under way."""
+
+    def __init__(self, *, store: stores.Store, agents: client.Client, clock_: clock.Clock, config_: config.Config) -> None:
+        self._store = store
+        self._agents = agents
+        self._clock = clock_
+        self._config = config_
+
+    async def apply(self, report: messages.ReportInventory) -> None:
+        """Store what one host has; an older report than the last one stored is dropped."""
+        is_fresh = await self._store.run(
+            lambda uow: uow.hosts.record_inventory(report.name, report.incarnation, report.sequence, report.description)
+        )
+        if not is_fresh:
+            _log.info("An old inventory was dropped.", host=report.name, sequence=report.sequence)
+            return
+        settled = [one for one in report.guests if not one.is_incoming]
+        known = await self._store.read(lambda uow: uow.servers.by_uuids([one.uuid for one in settled]))
+        await self._store_unsurprising(report.name, settled, known)
+        for one in settled:
+            record = known.get(one.uuid)
+            if record is not None and record.host is not None and record.host != report.name:
+                await self._elsewhere(report.name, one, record, record.host)
+        if report.is_complete:
+            await self._missing(report, {one.uuid for one in report.guests})
+
+    async def _store_unsurprising(self, name: str, guests: list[guest.Guest], known: dict[str, server.Server]) -> None:
+        """Insert what is new and update what is where it was, all in one transaction."""
+
+        async def unit(uow: uows.UnitOfWork) -> None:
+            record = await uow.hosts.get(name)
+            for one in guests:
+                before = known.get(one.uuid)
+                if before is None:
+                    await uow.servers.insert(_discovered(one, record, self._config, self._clock))
+                elif before.host in (None, name):
+                    changes = _changes(one, before, record)
+                    if changes:
+                        await uow.servers.update_outside_operation(before, **changes)
+
+        try:
+            await self._store.run(unit)
+        except errors.StaleWrite:
+            # Something else was written meanwhile, by a migration as a rule; the next inventory tells the same again.
+            _log.info("An inventory met another writer and waits for the next.", host=name)
+
+    async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
+        """A server is reported by another host than the record's: ask both, now."""
+        here = await self._look(name, seen.uuid)
+        there = await self._look(recorded, seen.uuid)
+        if here is None or there is None:
+            return
+        if here in _ACTIVE and there is guest.GuestState.ABSENT:
+            await self._move(name, seen, record)
+        elif here is guest.GuestState.RUNNING and there is guest.GuestState.RUNNING:
+            await self._conflict(name, record)
+
+    async def _missing(self, report: messages.ReportInventory, listed: set[str]) -> None:
+        """Servers that the record puts on this host and that it did not list: ask again, then believe."""
+        recorded = await self._store.read(lambda uow: uow.servers.on_host(report.name))
+        for record in recorded:
+            if record.uuid in listed or record.task_state is not None:
+                continue
+            if await self._look(report.name, record.uuid) is guest.GuestState.ABSENT:
+                _log.info("A server's guest is gone.", instance_uuid=record.uuid, host=report.name)
+                await self._write(record, vm_state=server.VmState.DELETED, deleted_at=self._clock.now())
+
+    async def _look(self, name: str, uuid: str) -> guest.GuestState | None:
+        """Give what a host shows now; None when it does not answer, which says nothing."""
+        try:
+            answer = await self._agents.call(addresses.agent(name), messages.ObserveGuest(operation_id="", epoch=0, instance_uuid=uuid))
+        except errors.Error as error:
+            _log.info("A host could not be asked about a guest.", host=name, instance_uuid=uuid, slug=error.slug)
+            return None
+        return answer.observation.state
+
+    async def _move(self, name: str, seen: guest.Guest, record: server.Server) -> None:
+        _log.info("A server was moved by someone else.", instance_uuid=record.uuid, source=record.host, destination=name)
+        new_host = await self._store.read(lambda uow: uow.hosts.get(name))
+        await self._write(record, **{"host": name, "node": new_host.description.hypervisor_hostname, **_changes(seen, record, new_host)})
+
+    async def _conflict(self, name: str, record: server.Server) -> None:
+        if record.reason == "two_hosts":
+            return
+        _log.error("A guest runs on two hosts.", instance_uuid=record.uuid, host=record.host, other_host=name)
+        await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
+
+    async def _write(self, record: server.Server, **changes: object) -> None:
+        async def unit(uow: uows.UnitOfWork) -> None:
+            await uow.servers.update_outside_operation(record, **changes)
+
+        try:
+            await self._store.run(unit)
+        except errors.StaleWrite:
+            _log.info("A server was written by another meanwhile and waits for the next inventory.", instance_uuid=record.uuid)
+
+
+_ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
+
+
+def _discovered(one: guest.Guest, record: host.Host, config_: config.Config, clock_: clock.Clock) -> server.Server:
+    vm_state, power_state = server.STATES_OF_GUEST.get(one.state, (server.VmState.ACTIVE, server.PowerState.NOSTATE))
+    now = clock_.now()
+    return server.Server(
+        id=0,
+        uuid=one.uuid,
+        name=one.name,
+        project_id=one.project_id or config_.agent.default_project_id,
+        user_id=config_.agent.default_project_id,
+        host=record.name,
+        node=record.description.hypervisor_hostname,
+        vm_state=vm_state,
+        power_state=power_state,
+        memory_mib=one.memory_mib,
+        vcpus=one.vcpus,
+        root_gib=_root_gib(one),
+        disks=one.disks,
+        created_at=now,
+        launched_at=now,
+    )
+
+
+def _changes(one: guest.Guest, before: server.Server, record: host.Host) -> dict[str, object]:
+    """Give the fields that the guest shows differently from the record; nothing for an unremarkable one."""
+    if before.vm_state is server.VmState.ERROR:
+        states: tuple[server.VmState, server.PowerState] = (before.vm_state, before.power_state)
+    else:
+        states = server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))
+    wanted: dict[str, object] = {
+        "name": one.name,
+        "host": record.name,
+        "node": record.description.hypervisor_hostname,
+        "vm_state": states[0],
+        "power_state": states[1],
+        "memory_mib": one.memory_mib,
+        "vcpus": one.vcpus,
+        "disks": one.disks,
+        "deleted_at": None,
+    }
+    return {field: value for field, value in wanted.items() if getattr(before, field) != value}
+
+
+def _root_gib(one: guest.Guest) -> int:
+    first = next((disk for disk in one.disks if disk.device == "disk"), None)
+    return first.capacity_bytes >> 30 if first else 0

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conductor's lease: the right to command, renewed every second, gone by itself when it cannot be renewed.
+
+One row a conductor, not one an operation: a thousand renewals a second would be a wall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from wherry import clock, config, errors
+from wherry.db import store as stores
+
+_log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """Held while `require()` does not raise."""
+
+    def __init__(self, *, conductor_id: str, host: str, store: stores.Store, clock_: clock.Clock, section: config.ConductorSection) -> None:
+        self.conductor_id = conductor_id
+        self._host = host
+        self._store = store
+        self._clock = clock_
+        self._section = section
+        self._held_until = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this conductor may command, by its own monotonic clock: the database's answer may come too late."""
+        return self._clock.monotonic() < self._held_until
+
+    def require(self) -> None:
+        """Make sure that this conductor may command.
+
+        :raises LeaseLost: when it may not; another may have taken its operations over.
+        """
+        if not self.is_held:
+            raise errors.LeaseLost(conductor=self.conductor_id)
+
+    async def acquire(self) -> None:
+        """Take the lease and keep renewing it until `release`."""
+        await self._renew()
+        self._task = asyncio.create_task(self._keep(), name=f"lease {self.conductor_id}")
+
+    async def release(self) -> None:
+        """Give the lease up, so that another conductor takes over at once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._held_until = float("-inf")
+        await self._store.run(lambda uow: uow.conductors.remove(self.conductor_id))
+
+    async def _keep(self) -> None:
+        while True:
+            await self._clock.sleep(self._section.lease_renew_interval_seconds)
+            try:
+                await self._renew()
+            except errors.Error as error:
+                _log.warning(
+                    "The lease could not be renewed.",
+                    conductor=self.conductor_id,
+                    slug=error.slug,
+                    error=error.message,
+                    is_held=self.is_held,
+                )
+
+    async def _renew(self) -> None:
+        # Counted from before the question: the database may have stamped it at any moment since.
+        asked_at = self._clock.monotonic()
+        await self._store.run(lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds))
+        self._held_until = asked_at + self._section.lease_seconds

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop that drives operations: run the step, store its answer, go on. One task an operation, one owner an operation.
+
+Knows no step's business: the steps decide, this stores. Only what is stored counts; everything in memory may be lost at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import structlog
+
+from wherry import clock, config, errors
+from wherry.conductor import drive, lease, steps
+from wherry.db import store as stores
+from wherry.db import uow as uows
+from wherry.model import instance_actions, migration, operation, states
+from wherry.rpc import client
+from wherry.telemetry import metrics
+
+_log = structlog.get_logger(__name__)
+
+_UNTOUCHED = frozenset({states.Status.ACCEPTED, states.Status.QUEUED})
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Journey:
+    """One operation that this conductor drives: its task, its alarm clock, and who waits for its checks."""
+
+    task: asyncio.Task[None]
+    alarm: asyncio.Event
+    #: Set when a person asked for something: the intents are read again.
+    has_news: bool
+    #: Done with None when the checks passed, or with the error.
+    checks: asyncio.Future[errors.Error | None]
+    #: The error with which the checks ended the migration here, whole; a record keeps only its words.
+    refusal: errors.Error | None = None
+
+
+class Orchestrator:
+    """Drives the operations that this conductor owns."""
+
+    def __init__(
+        self,
+        *,
+        store: stores.Store,
+        agents: client.Client,
+        clock_: clock.Clock,
+        config_: config.Config,
+        lease_: lease.Lease,
+        counters: metrics.Metrics,
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._clock = clock_
+        self._config = config_
+        self._lease = lease_
+        self._counters = counters
+        self._journeys: dict[str, _Journey] = {}
+
+    @property
+    def driven(self) -> frozenset[str]:
+        """Ids of the operations that are on their way here."""
+        return frozenset(self._journeys)
+
+    def nudge(self, operation_id: str, *, has_news: bool = False) -> None:
+        """Take an operation on, or wake it: something about it was stored. Doubled and mistaken nudges do no harm."""
+        journey = self._journeys.get(operation_id)
+        if journey is None:
+            journey = self._begin(operation_id)
+        journey.has_news = journey.has_news or has_news
+        journey.alarm.set()
+
+    async def checked(self, operation_id: str) -> None:
+        """Drive an operation, and return when its checks have passed.
+
+        :raises CheckFailed: (or another error of the checks) when they did not.
+        """
+        self.nudge(operation_id)
+        journey = self._journeys[operation_id]
+        error = await asyncio.shield(journey.checks)
+        if error is not None:
+            raise error
+
+    async def stop(self) -> None:
+        """Stop driving. What was on its way stays as last stored, for the next owner."""
+        journeys = list(self._journeys.values())
+        for journey in journeys:
+            journey.task.cancel()
+        await asyncio.gather(*(journey.task for journey in journeys), return_exceptions=True)
+
+    # ------------------------------------------------------------ one journey
+
+    def _begin(self, operation_id: str) -> _Journey:
+        journey = _Journey(
+            task=asyncio.create_task(self._travel(operation_id), name=f"operation {operation_id}"),
+            alarm=asyncio.Event(),
+            has_news=True,
+            checks=asyncio.get_running_loop().create_future(),
+        )
+        self._journeys[operation_id] = journey
+        return journey
+
+    async def _travel(self, operation_id: str) -> None:
+        journey = self._journeys[operation_id]
+        try:
+            on = await self._take_on(operation_id)
+            if on is not None:
+                self._tell_waiters(journey, on)
+                while on.operation.step is not operation.StepName.DONE:
+                    await self._go_one_step(journey, on)
+                    self._tell_waiters(journey, on)
+        except (errors.LeaseLost, errors.StaleEpoch) as error:
+            _log.warning("The operation is another conductor's now.", migration_id=operation_id, slug=error.slug, error=error.message)
+        except errors.DatabaseUnavailable as error:
+            _log.warning("The database is away; the operation waits for the sweep.", migration_id=operation_id, error=error.message)
+        finally:
+            del self._journeys[operation_id]
+            if not journey.checks.done():
+                journey.checks.set_result(errors.LeaseLost(conductor=self._lease.conductor_id))
+            self._wake_queue()
+
+    async def _take_on(self, operation_id: str) -> drive.Drive | None:
+        self._lease.require()
+        owner = self._lease.conductor_id
+
+        async def unit(uow: uows.UnitOfWork) -> drive.Drive | None:
+            claimed = await uow.operations.claim(operation_id, owner)
+            if claimed is None:
+                return None
+            return self._drive(claimed, await uow.migrations.get_by_uuid(operation_id))
+
+        on = await self._store.run(unit)
+        if on is None:
+            return None
+        if on.operation.epoch > 1 and on.operation.step is operation.StepName.CHECK_SOURCE:
+            # The probes of the earlier owner may be gone, and a shared disk without its probe would look like a local one.
+            await self._store_advance(on, drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION)))
+        return on
+
+    def _drive(self, claimed: operation.Operation, record: migration.Migration) -> drive.Drive:
+        return drive.Drive(
+            operation=claimed,
+            migration=record,
+            store=self._store,
+            agents=self._agents,
+            clock=self._clock,
+            config=self._config,
+            lease=self._lease,
+            heard_at=self._clock.monotonic(),
+        )
+
+    async def _go_one_step(self, journey: _Journey, on: drive.Drive) -> None:
+        step = steps.STEPS[on.operation.step]
+        journey.alarm.clear()
+        try:
+            if journey.has_news:
+                journey.has_news = False
+                on.intents = tuple(await self._store.read(lambda uow: uow.operations.pending_intents(on.operation.id)))
+            answer: drive.Answer = await step.check(on) or await step.execute(on)
+            if isinstance(answer, drive.Advance):
+                await self._store_advance(on, answer)
+                return
+        except drive.Postponed as postponed:
+            answer = postponed.wait
+        except errors.StaleWrite:
+            await self._read_again(journey, on)
+            return
+        except (errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
+            raise
+        except Exception as error:
+            # Every error has an answer here, or the operation would be left.
+            answer = self._after_error(journey, on, step.name, error)
+            if isinstance(answer, drive.Advance):
+                await self._store_advance(on, answer)
+                return
+            on.attempts += 1
+        await self._pause(journey, answer)
+
+    async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
+        transition = answer.transition
+        if transition.step is operation.StepName.DONE:
+            transition = await self._with_intents_answered(on, transition)
+        self._lease.require()
+        before = on.migration.status
+
+        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration]:
+            if answer.guard is not None:
+                await answer.guard(uow)
+            return await uow.operations.advance(on.operation, transition)
+
+        on.operation, on.migration = await self._store.run(unit)
+        if transition.step is not None:
+            on.attempts = 0
+        if on.migration.status is not before:
+            self._log_transition(on, before)
+
+    async def _with_intents_answered(self, on: drive.Drive, transition: operation.Transition) -> operation.Transition:
+        """Close the events of the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
+        intents = await self._store.read(lambda uow: uow.operations.intents(on.operation.id))
+        finished = tuple(_intent_finish(on, intent, transition) for intent in intents)
+        started = tuple(
+            instance_actions.EventStart(name=finish.name, host=finish.host, request_id=finish.request_id) for finish in finished
+        )
+        return dataclasses.replace(transition, started=(*transition.started, *started), finished=(*transition.finished, *finished))
+
+    async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
+        """Another writer was first: go on from what is stored now, if it is still ours."""
+        current = await self._store.read(lambda uow: uow.operations.get(on.operation.id))
+        if current.owner != on.operation.owner or current.epoch != on.operation.epoch:
+            raise errors.LeaseLost(conductor=self._lease.conductor_id)
+        on.migration = await self._store.read(lambda uow: uow.migrations.get_by_uuid(on.operation.id))
+        on.operation = current
+        journey.has_news = True
+
+    def _after_error(self, journey: _Journey, on: drive.Drive, step: operation.StepName, error: Exception) -> drive.Answer:
+        known = (
+            error
+            if isinstance(error, errors.Error)
+            else errors.CheckCrashed(host=on.plan.destination or on.plan.source, detail=_text(error))
+        )
+        if not isinstance(error, errors.Error):
+            _log.exception("A step failed unexpectedly.", migration_id=on.operation.id, step=step.value)
+        is_passing = known.retryable and not isinstance(known, errors.CheckFailed) and on.attempts < self._config.conductor.step_retry_limit
+        if on.migration.status in _UNTOUCHED and step in operation.CHECKING and not is_passing:
+            journey.refusal = known
+            return drive.Advance(transition=drive.check_failed(known))
+        _log.info("A step is run again after a pause.", migration_id=on.operation.id, step=step.value, slug=known.slug, error=known.message)
+        section = self._config.conductor
+        pause = min(section.step_retry_max_seconds, section.step_retry_initial_seconds * 2**on.attempts)
+        return drive.Wait(seconds=pause, why=known.message)
+
+    async def _pause(self, journey: _Journey, wait: drive.Wait) -> None:
+        if wait.seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(wait.seconds):
+                await journey.alarm.wait()
+        except TimeoutError:
+            return
+
+    # ------------------------------------------------------------- who waits
+
+    def _tell_waiters(self, journey: _Journey, on: drive.Drive) -> None:
+        if journey.checks.done() or on.migration.status is states.Status.ACCEPTED:
+            return
+        if on.migration.status is states.Status.ERROR and journey.refusal is None and on.migration.reason is not None:
+            # Another conductor ended it while a client of ours waited.
+            journey.refusal = errors.CheckFailed(detail=on.migration.reason.message)
+        journey.checks.set_result(journey.refusal)
+
+    def _wake_queue(self) -> None:
+        """A slot may be free: those who wait in the queue look again, the oldest first."""
+        for journey in self._journeys.values():
+            journey.alarm.set()
+
+    def _log_transition(self, on: drive.Drive, before: states.Status) -> None:
+        record = on.migration
+        _log.info(
+            f"The migration went from {before.value} to {record.status.value}.",
+            action="transition",
+            migration_id=record.uuid,
+            instance_uuid=record.instance_uuid,
+            source=record.source_compute,
+            destination=record.dest_compute,
+            request_id=on.operation.request_id,
+            reason=record.reason.slug if record.reason else None,
+        )
+        if record.status in states.TERMINAL:
+            self._counters.migration_ended(record.status.value)
+
+
+def _intent_finish(on: drive.Drive, intent: operation.Intent, transition: operation.Transition) -> instance_actions.EventFinish:
+    is_abort = intent.kind is operation.IntentKind.ABORT
+    served = transition.event is states.Event.ABORTED if is_abort else transition.event is states.Event.ARRIVED
+    if served:
+        outcome = instance_actions.SUCCEEDED
+    else:
+        ended = states.advance(on.migration.status, transition.event).value if transition.event else on.migration.status.value
+        word = "abort" if is_abort else "force-complete"
+        outcome = instance_actions.EventOutcome(
+            result=instance_actions.Result.ERROR, details=f"The migration was {ended} before the {word}."
+        )
+    name = instance_actions.EventName.ABORT if is_abort else instance_actions.EventName.FORCE_COMPLETE
+    return instance_actions.EventFinish(name=name, host=on.plan.source, outcome=outcome, request_id=intent.request_id)
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

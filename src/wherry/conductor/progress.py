@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters of running transfers: coalesced in memory, written in batches. Losing some loses nothing that matters."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from wherry import clock, errors
+from wherry.db import store as stores
+from wherry.model import progress
+
+_log = structlog.get_logger(__name__)
+
+
+class ProgressWriter:
+    """Keeps the newest counters of each migration until the next flush."""
+
+    def __init__(self, *, store: stores.Store, clock_: clock.Clock, interval_seconds: float) -> None:
+        self._store = store
+        self._clock = clock_
+        self._interval_seconds = interval_seconds
+        self._waiting: dict[str, progress.Progress] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to flush."""
+        self._task = asyncio.create_task(self._keep_flushing(), name="progress")
+
+    async def stop(self) -> None:
+        """Stop; what was not flushed is not written: the outcome carries the last counters."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def note(self, migration_id: str, counters: progress.Progress) -> None:
+        """Remember the newest counters."""
+        self._waiting[migration_id] = counters
+
+    async def flush(self) -> None:
+        """Write what is waiting, all in one transaction."""
+        batch, self._waiting = list(self._waiting.items()), {}
+        if batch:
+            await self._store.run(lambda uow: uow.migrations.record_progress(batch))
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await self._clock.sleep(self._interval_seconds)
+            try:
+                await self.flush()
+            except errors.Error as error:
+                _log.warning("Progress could not be written.", slug=error.slug, error=error.message)

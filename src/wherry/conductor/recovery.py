@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sweep: find operations that nobody drives, intents that nobody delivered, and cleaning that is still owed.
+
+A lost message is found here; so is everything that a dead conductor left.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from wherry import clock, config, errors
+from wherry.conductor import background, chores, endpoints, orchestrator
+from wherry.db import store as stores
+
+_log = structlog.get_logger(__name__)
+
+#: Operations taken over in one sweep; the next one takes more.
+_MOST = 200
+
+
+class Recovery:
+    """Sweeps every `sweep_interval_seconds`."""
+
+    def __init__(
+        self,
+        *,
+        store: stores.Store,
+        clock_: clock.Clock,
+        section: config.ConductorSection,
+        surface: endpoints.Endpoints,
+        orchestrator_: orchestrator.Orchestrator,
+        chores_: chores.Chores,
+        background_: background.Background,
+    ) -> None:
+        self._store = store
+        self._clock = clock_
+        self._section = section
+        self._surface = surface
+        self._orchestrator = orchestrator_
+        self._chores = chores_
+        self._background = background_
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._background.spawn(self._keep_sweeping())
+        self._background.spawn(self._keep_paying())
+
+    async def sweep(self) -> None:
+        """Look once."""
+        driven = self._orchestrator.driven
+        found = await self._store.read(lambda uow: uow.operations.claimable(_MOST))
+        for one in found:
+            if one.id not in driven:
+                self._background.spawn(self._surface.take_on(one))
+        for operation_id in await self._store.read(lambda uow: uow.operations.with_pending_intents(_MOST)):
+            if operation_id in driven:
+                self._orchestrator.nudge(operation_id, has_news=True)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except errors.Error as error:
+                _log.warning("The sweep failed and is tried again.", slug=error.slug, error=error.message)
+            await self._clock.sleep(self._section.sweep_interval_seconds)
+
+    async def _keep_paying(self) -> None:
+        while True:
+            await self._clock.sleep(self._section.chore_retry_interval_seconds)
+            try:
+                await self._chores.pay()
+            except errors.Error as error:
+                _log.warning("Owed cleaning is tried again later.", slug=error.slug, error=error.message)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters: each says why a host cannot be the destination, or nothing. They read records only and ask no agent.
+
+What only the hypervisor can tell (CPU, machine type, networks, media) is the destination's check, not a filter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+
+from wherry import errors
+from wherry.model import guest, host
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Demand:
+    """What is looked for, and the rules it is measured by."""
+
+    guest: guest.Guest
+    source: host.Host
+    now: datetime.datetime
+    service_down_time_seconds: float
+    cpu_allocation_ratio: float
+    ram_allocation_ratio: float
+    reserved_host_memory_mib: int
+
+
+Filter = Callable[[host.Host, Demand], errors.CheckFailed | None]
+
+
+def up(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its agent was heard of lately."""
+    if host.is_up(candidate, demand.now, demand.service_down_time_seconds):
+        return None
+    return errors.DestinationDown(host=candidate.name)
+
+
+def enabled(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """No operator has disabled it."""
+    del demand
+    if not candidate.is_disabled:
+        return None
+    why = f" ({candidate.disabled_reason})" if candidate.disabled_reason else ""
+    return errors.DestinationDisabled(host=candidate.name, why=why)
+
+
+def not_source(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """It is another host than the guest's."""
+    if candidate.name != demand.source.name:
+        return None
+    return errors.DestinationIsSource(uuid=demand.guest.uuid, host=candidate.name)
+
+
+def live_migration(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its driver can receive a running guest."""
+    del demand
+    if candidate.description.capabilities.live_migration:
+        return None
+    return errors.CapabilityMissing(
+        driver=candidate.description.driver, host=candidate.name, ability="receive a live migration", instead="Name another host."
+    )
+
+
+def hypervisor_type(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """It runs the same kind of hypervisor, and offers what the guest runs on ("kvm", "qemu")."""
+    theirs, ours = candidate.description, demand.source.description
+    if theirs.hypervisor_type != ours.hypervisor_type:
+        return errors.HypervisorTypeMismatch(host=candidate.name, source_type=ours.hypervisor_type, destination_type=theirs.hypervisor_type)
+    wanted = demand.guest.hypervisor_type
+    if wanted and theirs.supported_types and wanted not in theirs.supported_types:
+        return errors.HypervisorTypeMismatch(host=candidate.name, source_type=wanted, destination_type=", ".join(theirs.supported_types))
+    return None
+
+
+def hypervisor_version(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its hypervisor is not older than the source's."""
+    theirs, ours = candidate.description.hypervisor_version, demand.source.description.hypervisor_version
+    if theirs >= ours:
+        return None
+    return errors.HypervisorTooOld(host=candidate.name, source_version=dotted(ours), destination_version=dotted(theirs))
+
+
+def memory(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """The guest's memory fits beside the servers there and those on their way."""
+    total = int(candidate.description.memory_mib * demand.ram_allocation_ratio) - demand.reserved_host_memory_mib
+    available = total - candidate.usage.memory_mib
+    if demand.guest.memory_mib <= available:
+        return None
+    return errors.InsufficientMemory(
+        uuid=demand.guest.uuid, host=candidate.name, available_mib=available, needed_mib=demand.guest.memory_mib
+    )
+
+
+def vcpus(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """The guest's vCPUs fit, by the overcommit ratio."""
+    available = int(candidate.description.vcpus * demand.cpu_allocation_ratio) - candidate.usage.vcpus
+    if demand.guest.vcpus <= available:
+        return None
+    return errors.InsufficientVcpus(uuid=demand.guest.uuid, host=candidate.name, available=available, needed=demand.guest.vcpus)
+
+
+#: By the name that [scheduler] enabled_filters uses.
+FILTERS: Mapping[str, Filter] = {
+    "up": up,
+    "enabled": enabled,
+    "not_source": not_source,
+    "live_migration": live_migration,
+    "hypervisor_type": hypervisor_type,
+    "hypervisor_version": hypervisor_version,
+    "memory": memory,
+    "vcpus": vcpus,
+}
+
+#: What even a forced destination must meet: Nova's checks of a forced host.
+FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_type", "hypervisor_version", "memory")
+
+
+def refusal(candidate: host.Host, demand: Demand, names: Iterable[str]) -> errors.CheckFailed | None:
+    """Give the first reason why this host cannot be the destination, or None."""
+    for name in names:
+        reason = FILTERS[name](candidate, demand)
+        if reason is not None:
+            return reason
+    return None
+
+
+def dotted(version: int) -> str:
+    """Write a version number of the form major * 1,000,000 + minor * 1,000 + release as people do."""
+    return f"{version // 1_000_000}.{version // 1_000 % 1_000}.{version % 1_000}"

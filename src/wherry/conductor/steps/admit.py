@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: wait until the source, the destination and the cluster have a slot, and take all three or none."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import structlog
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.conductor.scheduler import select
+from wherry.conductor.steps import check_destination, select_destination
+from wherry.db import uow as uows
+from wherry.model import instance_actions, operation, states
+
+_log = structlog.get_logger(__name__)
+
+
+class Admit:
+    """Counts the slots under lock, in the transaction that takes them: counting alone overshoots with two conductors."""
+
+    name = operation.StepName.ADMIT
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """An abort ends it here; checks that are too old run again."""
+        if on.wants(operation.IntentKind.ABORT):
+            await check_destination.release(on)
+            return drive.Advance(transition=drive.aborted_untouched())
+        age = (on.clock.now() - on.plan.checked_at).total_seconds() if on.plan.checked_at else 0.0
+        if age <= on.config.conductor.check_ttl_seconds:
+            return None
+        return await self._check_again(on)
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Take the slots, and let go of the storage probes meanwhile."""
+        released = asyncio.create_task(check_destination.release(on))
+        facts = dataclasses.replace(on.plan.facts, probes=()) if on.plan.facts else None
+        transition = operation.Transition(
+            step=operation.StepName.PREPARE,
+            event=states.Event.ADMITTED,
+            plan=dataclasses.replace(on.plan, facts=facts),
+            started=(instance_actions.EventStart(name=instance_actions.EventName.PREPARE, host=on.destination),),
+        )
+        await released
+        return drive.Advance(transition=transition, guard=self._take_slots(on))
+
+    async def undo(self, on: drive.Drive) -> None:
+        """A slot is the row's status: it goes with it."""
+
+    def _take_slots(self, on: drive.Drive) -> drive.Guard:
+        source, destination, options = on.plan.source, on.destination, on.config.default
+
+        async def guard(uow: uows.UnitOfWork) -> None:
+            if any(intent.kind is operation.IntentKind.ABORT for intent in await uow.operations.pending_intents(on.operation.id)):
+                # Recorded since the check above: run the step again, which sees it.
+                raise errors.StaleWrite(what="Operation", name=on.operation.id)
+            counts = await uow.slots.lock_and_count(source, destination, exclude_operation=on.operation.id)
+            for held, limit, where in (
+                (counts.outgoing, options.max_concurrent_live_migrations, f"out of {source}"),
+                (counts.incoming, options.max_concurrent_incoming_live_migrations, f"into {destination}"),
+                (counts.cluster, options.max_concurrent_live_migrations_cluster, "in the cluster"),
+            ):
+                if limit and held >= limit:
+                    why = f"{held} of {limit} slots {where} are taken"
+                    raise drive.Postponed(drive.Wait(seconds=on.config.conductor.queue_poll_interval_seconds, why=why))
+
+        return guard
+
+    async def _check_again(self, on: drive.Drive) -> drive.Advance | None:
+        """Run the checks again once a slot is in sight; with the destination's slots taken, at another that has one."""
+        counts = await on.store.read(lambda uow: uow.slots.count(on.plan.source, on.destination, exclude_operation=on.operation.id))
+        options = on.config.default
+        out = options.max_concurrent_live_migrations
+        cluster = options.max_concurrent_live_migrations_cluster
+        if (out and counts.outgoing >= out) or (cluster and counts.cluster >= cluster):
+            return None
+        into = options.max_concurrent_incoming_live_migrations
+        if into and counts.incoming >= into and (on.operation.request.host is not None or not await _has_alternative(on, into)):
+            return None
+        _log.info("The checks are too old and run again.", migration_id=on.operation.id, host=on.destination)
+        return drive.Advance(
+            transition=operation.Transition(
+                step=operation.StepName.SELECT_DESTINATION,
+                plan=dataclasses.replace(on.plan, facts=None, storage=None, checked_at=None),
+            )
+        )
+
+
+async def _has_alternative(on: drive.Drive, into: int) -> bool:
+    """Whether another host fits that has a slot free for an incoming migration."""
+    hosts = await on.hosts_by_name()
+    demand = select_destination.demand_of(on, on.guest, hosts[on.plan.source])
+    free = [one for one in hosts.values() if one.usage.incoming_migrations < into]
+    try:
+        select.best(free, demand, on.config.scheduler, on.plan.refused)
+    except errors.NoValidHost:
+        return False
+    return True

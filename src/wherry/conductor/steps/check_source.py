@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: have the source's hypervisor say whether the guest may leave, and which of its disks travel."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.conductor.steps import check_destination
+from wherry.model import instance_actions, operation, states
+from wherry.rpc import messages
+
+
+class CheckSource:
+    """Asks the source's agent. Passing it means that the checks have passed: the migration is queued."""
+
+    name = operation.StepName.CHECK_SOURCE
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """An abort ends it here, but for the probes."""
+        if not on.wants(operation.IntentKind.ABORT):
+            return None
+        await check_destination.release(on)
+        return drive.Advance(transition=drive.aborted_untouched())
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Ask, and keep the storage plan."""
+        command = messages.CheckSource(**on.ids, guest=on.guest, request=on.operation.request, facts=on.facts)
+        try:
+            answer = await on.ask(on.plan.source, command)
+        except errors.CheckFailed as error:
+            await check_destination.release(on)
+            return check_destination.refused(on, error, instance_actions.EventName.CHECK_SOURCE, on.plan.source)
+        finished = instance_actions.EventFinish(name=instance_actions.EventName.CHECK_SOURCE, host=on.plan.source, outcome=answer.outcome)
+        is_first = on.migration.status is states.Status.ACCEPTED
+        transition = operation.Transition(
+            step=operation.StepName.ADMIT,
+            # Checks that run again when a migration leaves the queue find it queued already.
+            event=states.Event.CHECKS_PASSED if is_first else None,
+            plan=dataclasses.replace(on.plan, storage=answer.storage, checked_at=on.clock.now()),
+            finished=(finished,),
+        )
+        return drive.Advance(transition=transition)
+
+    async def undo(self, on: drive.Drive) -> None:
+        """The source's check changes nothing; the probes are the destination's check's."""

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: have the destination make ready."""
+
+from __future__ import annotations
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.model import instance_actions, migration, operation, states
+from wherry.rpc import messages
+
+_EVENT = instance_actions.EventName.PREPARE
+
+
+class Prepare:
+    """Asks the destination's agent to create what the guest needs there."""
+
+    name = operation.StepName.PREPARE
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """An abort begins the undo: a first try may have created something."""
+        if not on.wants(operation.IntentKind.ABORT):
+            return None
+        reason = migration.Reason(slug="requested", message="Aborted on request before the transfer started.")
+        return self._give_up(on, states.Event.ABORTED, reason)
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Ask; whatever the answer was, the guest has not been touched."""
+        try:
+            answer = await on.ask(on.destination, messages.PrepareDestination(**on.planned))
+        except errors.LeaseLost:
+            raise
+        except errors.Error as error:
+            if error.retryable and on.attempts < on.config.conductor.step_retry_limit:
+                raise
+            return self._give_up(on, states.Event.ROLLED_BACK, drive.reason_of(error))
+        on.has_commanded = False
+        transition = operation.Transition(
+            step=operation.StepName.TRANSFER,
+            finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=answer.outcome),),
+            started=(instance_actions.EventStart(name=instance_actions.EventName.TRANSFER, host=on.plan.source),),
+        )
+        return drive.Advance(transition=transition)
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Have the destination remove what it created."""
+        await on.ask(on.destination, messages.RollBackDestination(**on.planned))
+
+    def _give_up(self, on: drive.Drive, event: states.Event, reason: migration.Reason) -> drive.Advance:
+        outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)
+        transition = drive.undo(
+            migration.Ending(event=event, reason=reason, guest_state=on.guest.state),
+            on.plan,
+            finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=outcome),),
+            started=(instance_actions.EventStart(name=instance_actions.EventName.ROLL_BACK, host=on.destination),),
+        )
+        return drive.Advance(transition=transition)

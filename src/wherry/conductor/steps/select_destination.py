@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: look at the guest as it is now, and choose where it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.conductor.scheduler import filters, select
+from wherry.db import uow as uows
+from wherry.model import guest, host, instance_actions, migration, operation
+from wherry.rpc import messages
+
+_MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
+
+
+class SelectDestination:
+    """Chooses; a destination that was tried and refused is not chosen again."""
+
+    name = operation.StepName.SELECT_DESTINATION
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """An abort ends it here: nothing was touched."""
+        return drive.Advance(transition=drive.aborted_untouched()) if on.wants(operation.IntentKind.ABORT) else None
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Describe the guest freshly, and pick the destination."""
+        hosts = await on.hosts_by_name()
+        source = hosts.get(on.plan.source)
+        if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
+            raise errors.SourceDown(host=on.plan.source)
+        described = await _describe(on)
+        demand = demand_of(on, described, source)
+        chosen = _choose(on, list(hosts.values()), demand)
+        plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
+        transition = operation.Transition(
+            step=operation.StepName.CHECK_DESTINATION,
+            plan=plan,
+            dest_compute=chosen.name,
+            dest_node=chosen.description.hypervisor_hostname,
+            source_node=source.description.hypervisor_hostname,
+            started=(instance_actions.EventStart(name=instance_actions.EventName.CHECK_DESTINATION, host=chosen.name),),
+        )
+        return drive.Advance(transition=transition, guard=_still_fits(on, chosen.name, demand))
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Choosing touches nothing; the claim is the row itself."""
+
+
+def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host) -> filters.Demand:
+    """Give what the filters measure by."""
+    options = on.config.default
+    return filters.Demand(
+        guest=described,
+        source=source,
+        now=on.clock.now(),
+        service_down_time_seconds=options.service_down_time_seconds,
+        cpu_allocation_ratio=options.cpu_allocation_ratio,
+        ram_allocation_ratio=options.ram_allocation_ratio,
+        reserved_host_memory_mib=options.reserved_host_memory_mb,
+    )
+
+
+async def _describe(on: drive.Drive) -> guest.Guest:
+    described = (await on.ask(on.plan.source, messages.DescribeGuest(**on.ids))).guest
+    if described.state not in _MOVABLE:
+        raise errors.GuestNotRunning(uuid=on.operation.instance_uuid, state=described.state.value)
+    return described
+
+
+def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
+    request, refused = on.operation.request, on.plan.refused
+    if request.host is not None:
+        if refused:
+            # The one that was asked for said no: its own words, not a generic "no valid host".
+            raise _last_refusal(refused)
+        return select.requested(hosts, request, demand, on.config.scheduler.enabled_filters)
+    limit = on.config.default.migrate_max_retries
+    if 0 <= limit < len(refused):
+        raise errors.MaxRetriesExceeded(tried=len(refused), detail=refused[-1].message)
+    return select.best(hosts, demand, on.config.scheduler, refused)
+
+
+def _last_refusal(refused: tuple[migration.RefusedHost, ...]) -> errors.Error:
+    return errors.from_wire({"slug": refused[-1].slug, "fields": refused[-1].fields})
+
+
+def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Guard:
+    """Count again with the host's row locked: two conductors must not both take its last room."""
+
+    async def guard(uow: uows.UnitOfWork) -> None:
+        await uow.slots.lock(hosts=(name,))
+        current = await uow.hosts.get(name)
+        names = filters.FORCED if on.operation.request.force else on.config.scheduler.enabled_filters
+        # Its own row names the destination when the step runs a second time, and would count against itself.
+        if on.migration.dest_compute != name and filters.refusal(current, demand, names) is not None:
+            raise errors.StaleWrite(what="Host", name=name)
+
+    return guard

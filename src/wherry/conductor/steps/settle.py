@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: read both hypervisors and give the verdict on the transfer, by the truth table."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import structlog
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.model import guest, instance_actions, migration, operation, server, states, truth
+from wherry.rpc import messages
+
+_log = structlog.get_logger(__name__)
+
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    source: guest.Observation
+    destination: guest.Observation
+    intent: truth.LastIntent
+    intent_detail: str
+    #: What the hypervisor's call ended with; for the event, never for the verdict.
+    call_error: str
+
+
+class Settle:
+    """Asks both sides, and asks again as long as one of them is silent or still busy."""
+
+    name = operation.StepName.SETTLE
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """Nothing leaves the road here: what became of the guest must be known."""
+        return None
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Read, judge, and move to the finish or to the undo."""
+        reading = await self._read(on)
+        sides = truth.Sides(
+            source=reading.source.state,
+            destination=reading.destination.state,
+            has_job=reading.source.has_job or reading.destination.has_job,
+        )
+        verdict = truth.verdict(sides, reading.intent)
+        _log.debug(
+            "Both sides were read.", migration_id=on.operation.id, source=sides.source, destination=sides.destination, verdict=verdict
+        )
+        if verdict is not truth.Verdict.CONFLICT:
+            on.contradiction_since = None
+        if verdict is truth.Verdict.COMPLETED:
+            return self._arrived(on)
+        if verdict in (truth.Verdict.FAILED, truth.Verdict.CANCELLED, truth.Verdict.GUEST_GONE):
+            return self._undo(on, verdict, reading)
+        if verdict is truth.Verdict.CONFLICT:
+            return self._contradiction(on)
+        return self._wait(on, verdict, sides)
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Reading changes nothing."""
+
+    async def _read(self, on: drive.Drive) -> _Reading:
+        ended = None
+        if on.attempts == 0:
+            # The agent read the source as the job ended; asked again only when that reading did not settle it.
+            reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
+            ended = next((one for one in reversed(reports) if one.kind is operation.ReportKind.TRANSFER_ENDED), None)
+        if ended is not None:
+            body = messages.TransferEnded.model_validate(ended.body)
+            destination = await _observe(on, on.destination)
+            return _Reading(
+                source=body.observation,
+                destination=destination.observation,
+                intent=body.intent,
+                intent_detail=body.intent_detail,
+                call_error=body.call_error,
+            )
+        source, destination = await asyncio.gather(_observe(on, on.plan.source), _observe(on, on.destination))
+        return _Reading(
+            source=source.observation,
+            destination=destination.observation,
+            intent=source.intent,
+            intent_detail=source.intent_detail,
+            call_error="",
+        )
+
+    def _arrived(self, on: drive.Drive) -> drive.Advance:
+        return drive.Advance(
+            transition=operation.Transition(
+                step=operation.StepName.FINISH,
+                clear_reason=True,
+                finished=(_transfer_finish(on, instance_actions.SUCCEEDED),),
+                started=(instance_actions.EventStart(name=instance_actions.EventName.FINISH, host=on.destination),),
+            )
+        )
+
+    def _undo(self, on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> drive.Advance:
+        ending = migration.Ending(
+            event=states.Event.ABORTED if verdict is truth.Verdict.CANCELLED else states.Event.ROLLED_BACK,
+            reason=_why(verdict, reading),
+            guest_state=_without_us(on, reading.source.state),
+        )
+        outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=ending.reason.message)
+        transition = drive.undo(
+            ending,
+            on.plan,
+            finished=(_transfer_finish(on, outcome),),
+            started=(instance_actions.EventStart(name=instance_actions.EventName.ROLL_BACK, host=on.destination),),
+        )
+        return drive.Advance(transition=transition)
+
+    def _contradiction(self, on: drive.Drive) -> drive.Answer:
+        now = on.clock.monotonic()
+        if on.contradiction_since is None:
+            on.contradiction_since = now
+        if now - on.contradiction_since < on.config.conductor.contradiction_grace_seconds:
+            return drive.Wait(seconds=_PAUSES_SECONDS[-1], why="both sides show the guest")
+        reason = migration.Reason(
+            slug="two_hosts",
+            message=f"Both {on.plan.source} and {on.destination} show the guest as theirs; neither was touched.",
+            remedy="Compare the two guests, destroy the wrong one on its host, then reset the server's state.",
+        )
+        outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)
+        return drive.Advance(
+            transition=operation.Transition(
+                step=operation.StepName.DONE,
+                event=states.Event.FOUND_INCONSISTENT,
+                reason=reason,
+                server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
+                closing=outcome,
+            )
+        )
+
+    def _wait(self, on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) -> drive.Answer:
+        reason = _waiting_for(on, verdict, sides)
+        if reason is not None and (on.migration.reason is None or on.migration.reason.slug != reason.slug):
+            return drive.Advance(transition=operation.Transition(reason=reason))
+        return drive.Wait(seconds=_PAUSES_SECONDS[min(on.attempts, len(_PAUSES_SECONDS) - 1)], why=verdict.value)
+
+
+async def _observe(on: drive.Drive, host: str) -> messages.Observed:
+    """Read one side. Silence is UNREACHABLE, which is never absent, unless an operator has said that the host is dead."""
+    try:
+        return await on.ask(host, messages.ObserveGuest(**on.ids))
+    except (errors.Unavailable, errors.Timeout) as error:
+        record = await on.store.read(lambda uow: uow.hosts.get(host))
+        state = guest.GuestState.ABSENT if record.is_forced_down else guest.GuestState.UNREACHABLE
+        return messages.Observed(observation=guest.Observation(state=state, detail=error.message))
+
+
+def _why(verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
+    detail = reading.intent_detail or reading.call_error or reading.source.detail
+    if verdict is truth.Verdict.CANCELLED:
+        slug = "deadline" if reading.intent_detail.startswith("deadline") else "requested"
+        return migration.Reason(slug=slug, message=f"Aborted: {detail}" if detail else "Aborted on request.")
+    if verdict is truth.Verdict.GUEST_GONE:
+        return migration.Reason(
+            slug="guest_stopped",
+            message="The guest was stopped or destroyed by someone else while it was being migrated.",
+            remedy="Start it where its disks are.",
+        )
+    if "hypervisor_connection_lost" in reading.call_error:
+        return migration.Reason(slug="hypervisor_connection_lost", message=f"The source's hypervisor was lost: {detail}")
+    return migration.Reason(slug="hypervisor_failed", message=f"The hypervisor ended the transfer: {detail or 'it gave no reason.'}")
+
+
+def _without_us(on: drive.Drive, seen: guest.GuestState) -> guest.GuestState:
+    """Give the state that the guest has once the undo resumed what we had paused."""
+    was_running = on.guest.state is guest.GuestState.RUNNING
+    paused_by_transfer = seen is guest.GuestState.PAUSED_FOR_SWITCH_OVER
+    return guest.GuestState.RUNNING if was_running and paused_by_transfer else seen
+
+
+def _waiting_for(on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) -> migration.Reason | None:
+    if verdict is truth.Verdict.BROKEN_POST_COPY:
+        return migration.Reason(
+            slug="post_copy_broken",
+            message="Post-copy has lost its connection; both sides are kept.",
+            remedy="Mend the network between the two hosts.",
+        )
+    if sides.source is guest.GuestState.UNREACHABLE:
+        return _unreachable("source_unreachable", on.plan.source)
+    if sides.destination is guest.GuestState.UNREACHABLE:
+        return _unreachable("destination_unreachable", on.destination)
+    return None
+
+
+def _unreachable(slug: str, host: str) -> migration.Reason:
+    return migration.Reason(
+        slug=slug,
+        message=f"{host} does not answer; what became of the guest is not known.",
+        remedy=f"Bring the agent and hypervisor of {host} back, or force its service down if the host is dead.",
+    )
+
+
+def _transfer_finish(on: drive.Drive, outcome: instance_actions.EventOutcome) -> instance_actions.EventFinish:
+    return instance_actions.EventFinish(name=instance_actions.EventName.TRANSFER, host=on.plan.source, outcome=outcome)

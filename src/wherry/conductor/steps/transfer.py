@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step: have the source send the guest, and follow what it reports until the hypervisor has no job any more.
+
+The end of the job is not an outcome: the next step reads both sides.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+import structlog
+
+from wherry import errors
+from wherry.conductor import drive
+from wherry.db import store as stores
+from wherry.db import uow as uows
+from wherry.model import instance_actions, migration, operation, states
+from wherry.rpc import instance_events, messages
+
+_log = structlog.get_logger(__name__)
+
+
+class Transfer:
+    """Starts the transfer, or joins it after a take-over, and waits for facts."""
+
+    name = operation.StepName.TRANSFER
+
+    async def check(self, on: drive.Drive) -> drive.Advance | None:
+        """An abort is the source's to carry out from here on."""
+        return None
+
+    async def execute(self, on: drive.Drive) -> drive.Answer:
+        """Advance by the next reported fact; command and ask only what is still open."""
+        reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
+        known = self._by_reports(on, reports)
+        if known is not None:
+            return known
+        if not on.has_commanded:
+            refused = await self._start(on)
+            if refused is not None:
+                return refused
+        await self._deliver_intents(on)
+        return await self._ask_after_silence(on)
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Let the guest run on at the source, if it was we who stopped it."""
+        await on.ask(on.plan.source, messages.RollBackSource(**on.planned))
+
+    async def _start(self, on: drive.Drive) -> drive.Advance | None:
+        try:
+            await on.ask(on.plan.source, messages.StartTransfer(**on.planned))
+        except errors.TransferRefused as error:
+            return _refused(on, error)
+        on.has_commanded = True
+        on.heard_at = on.clock.monotonic()
+        return None
+
+    def _by_reports(self, on: drive.Drive, reports: list[operation.Report]) -> drive.Advance | None:
+        kinds = {report.kind: report for report in reports}
+        if on.migration.status is states.Status.PREPARING and kinds:
+            return drive.Advance(transition=_started(on, kinds.get(operation.ReportKind.TRANSFER_STARTED)))
+        if on.migration.status is states.Status.RUNNING and operation.ReportKind.POST_COPY_STARTED in kinds:
+            return drive.Advance(transition=operation.Transition(event=states.Event.POST_COPY_STARTED))
+        if operation.ReportKind.TRANSFER_ENDED in kinds:
+            return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
+        return None
+
+    async def _deliver_intents(self, on: drive.Drive) -> None:
+        for intent in on.intents:
+            command = messages.DeliverIntent(**on.ids, kind=intent.kind, request_id=intent.request_id)
+            try:
+                await on.ask(on.plan.source, command)
+            except (errors.NoActiveTransfer, errors.PostCopyUnderWay):
+                # The job ended first, or can no longer be aborted; the outcome says so in the intent's own event.
+                continue
+            await on.store.run(_acknowledged(intent))
+            _log.info("The source took it up.", migration_id=on.operation.id, intent=intent.kind.value, host=on.plan.source)
+        on.intents = ()
+
+    async def _ask_after_silence(self, on: drive.Drive) -> drive.Answer:
+        limit = on.config.conductor.agent_silence_seconds
+        if on.clock.monotonic() - on.heard_at < limit:
+            return drive.Wait(seconds=limit, why="the transfer runs")
+        observed = await on.ask(on.plan.source, messages.ObserveGuest(**on.ids))
+        on.heard_at = on.clock.monotonic()
+        if observed.observation.has_job:
+            # It has a job that we may have to tell it to watch: a lost journal is rebuilt by the command.
+            on.has_commanded = False
+            return drive.Wait(seconds=0, why="the source is told again")
+        return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
+
+
+def _started(on: drive.Drive, report: operation.Report | None) -> operation.Transition:
+    """Give the move to `running`, with the budget that the source resolved."""
+    if report is None:
+        return operation.Transition(event=states.Event.TRANSFER_STARTED)
+    body = messages.TransferStarted.model_validate(report.body)
+    ends_at = None
+    if body.deadline.is_set:
+        ends_at = report.received_at + datetime.timedelta(seconds=body.deadline.timeout_seconds - body.elapsed_seconds)
+    return operation.Transition(event=states.Event.TRANSFER_STARTED, deadline=body.deadline, deadline_at=ends_at)
+
+
+def _refused(on: drive.Drive, error: errors.TransferRefused) -> drive.Advance:
+    ending = migration.Ending(event=states.Event.ROLLED_BACK, reason=drive.reason_of(error), guest_state=on.guest.state)
+    transition = drive.undo(
+        ending,
+        on.plan,
+        finished=(
+            instance_actions.EventFinish(
+                name=instance_actions.EventName.TRANSFER, host=on.plan.source, outcome=instance_events.outcome_of(error)
+            ),
+        ),
+        started=(instance_actions.EventStart(name=instance_actions.EventName.ROLL_BACK, host=on.destination),),
+    )
+    return drive.Advance(transition=transition)
+
+
+def _acknowledged(intent: operation.Intent) -> stores.Unit[None]:
+    async def unit(uow: uows.UnitOfWork) -> None:
+        await uow.operations.acknowledge_intent(intent.id)
+
+    return unit
