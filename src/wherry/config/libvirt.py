@@ -167,13 +167,65 @@ class LibvirtSection:
     )
     max_worker_threads: int = opt.option(
         16,
-        "Threads for each host in which libvirt calls wait, one for each running migration among them.",
-        constraint=opt.at_least(4),
+        "Threads for each host in which libvirt calls wait, one for each running migration among them: "
+        "beside max_control_connections one is for watching, the others carry one migration each.",
+        constraint=opt.at_least(6),
         unit="threads",
+    )
+    max_control_connections: int = opt.option(
+        6,
+        "Connections to one host that carry calls other than migrations, each one call at a time; opened when needed. "
+        "A call that hangs keeps one of them until it ends.",
+        constraint=opt.at_least(2),
+        unit="connections",
+    )
+    reconnect_initial_seconds: float = opt.option(
+        0.2,
+        "Pause before a lost connection to libvirt is tried again; each further one is twice as long.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    reconnect_max_seconds: float = opt.option(
+        10.0,
+        "Longest pause between two tries to reach libvirt.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    close_timeout_seconds: float = opt.option(
+        1.0,
+        "Longest wait for connections to close when an agent stops.",
+        constraint=opt.at_least(0.0),
+        unit="seconds",
+    )
+    start_poll_interval_seconds: float = opt.option(
+        0.01,
+        "How often a migration that was just begun is looked at until it copies.",
+        constraint=opt.at_least(0.001),
+        unit="seconds",
+    )
+    start_wait_seconds: float = opt.option(
+        10.0,
+        "How long a migration may take to begin copying before it counts as started anyway. Until then a "
+        "refusal of the destination is told as such.",
+        constraint=opt.at_least(0.0),
+        unit="seconds",
+    )
+    reachability_timeout_seconds: float = opt.option(
+        5.0,
+        "Longest wait of the checks for the source to reach the destination.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
     )
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
+        if self.max_worker_threads < self.max_control_connections + 2:
+            yield (
+                "[libvirt] max_worker_threads leaves no thread for a migration; set it to at least "
+                f"{self.max_control_connections + 2}, or max_control_connections lower"
+            )
+        if self.reconnect_initial_seconds > self.reconnect_max_seconds:
+            yield f"[libvirt] reconnect_initial_seconds must not exceed reconnect_max_seconds ({self.reconnect_max_seconds:g})"
         if not self.live_migration_tunnelled:
             return
         if self.live_migration_with_native_tls:
