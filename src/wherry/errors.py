@@ -462,6 +462,12 @@ class InsufficientSpace(CheckFailed):
     remedy_template = "Free space in {path} on {host}, or name another host."
 
 
+class DestinationDiskExists(CheckFailed):
+    slug = "destination_disk_exists"
+    template = "{host} already has a file {path}, which a copied disk of the guest needs."
+    remedy_template = "Look at {path} on {host}; move it away if it is a leftover."
+
+
 class MigrationAddressUnreachable(CheckFailed):
     slug = "migration_address_unreachable"
     template = "The source {source} cannot reach {address} of {host}: {detail}"

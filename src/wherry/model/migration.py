@@ -98,6 +98,8 @@ class DestinationFacts:
     probes: tuple[StorageProbe, ...] = ()
     #: Free bytes per directory of the guest's disks.
     free_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+    #: Paths of the guest's disks at which the destination sees a file already: the shared ones, and those in the way of a copy.
+    present_files: tuple[str, ...] = ()
     hypervisor_version: int = 0
     capabilities: DriverCapabilities = NONE
     warnings: tuple[str, ...] = ()
