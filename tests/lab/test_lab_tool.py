@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -15,7 +16,7 @@ import typing
 import pytest
 
 from wherry.testing import lab as labs
-from wherry.testing.lab import cli, command, payloads, processes, state
+from wherry.testing.lab import cli, command, machine, payloads, processes, state
 
 pytestmark = pytest.mark.lab
 
@@ -160,6 +161,32 @@ def test_bad_names_and_places_are_refused_in_one_line() -> None:
         labs.GuestSpec("g", payload="dirty", memory_mib=32, range_mib=64).check()
 
 
+def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 1000)
+        assert labs.why_unavailable().startswith("the lab needs root")
+    if os.geteuid() == 0:
+        monkeypatch.setitem(machine.REQUIRED, "no-such-program", "no-such-package")
+        said = labs.why_unavailable()
+        assert said.startswith("packages are missing: apt-get install")
+        assert "no-such-package" in said.split()
+        with pytest.raises(labs.LabUnavailable, match="no-such-package"):
+            labs.Lab("never-up").up()
+
+
+def test_without_kvm_guests_run_under_tcg_and_the_lab_says_why(name: str, tmp_path: pathlib.Path) -> None:
+    hidden = 'mount --bind /dev/null /dev/kvm && exec "$@"'
+    up = [sys.executable, "-m", "wherry.testing.lab", "up", "--name", name, "--hosts", "1", "--dir", str(tmp_path / "lab")]
+    done = subprocess.run(["unshare", "-m", "sh", "-c", hidden, "sh", *up], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lab = labs.Lab.attach(name)
+    assert lab.accelerator == "qemu"
+    assert lab.record.accelerator_reason
+    guest = lab.create_guest("slow", payload="dirty", range_mib=16)
+    assert "<domain type='qemu'" in lab.host("h1").virsh("dumpxml", guest.name)
+    assert guest.dirty_rate > 0
+
+
 # -------------------------------------------------------------------- guests
 
 
@@ -259,6 +286,7 @@ def test_memory_survives_a_migration_page_by_page(lab: labs.Lab, make_guest: lab
     lab.host("h1").virsh("migrate", guest.name, lab.host("h3").uri, "--live", "--p2p")
     command.wait_until(lambda: guest.beacon().passes >= passes + 2, "a full pass at the destination", timeout_seconds=20)
     guest.check_memory()
+    assert guest.check_memory_dump() >= passes + 1
     # The check can fail: a page changed from outside is found within a pass.
     place = lab.host("h3")
     qemu = place.qemu_process(guest.name)

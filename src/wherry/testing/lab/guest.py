@@ -182,6 +182,28 @@ class Guest:
         if (seen := self.beacon(on)).errors:
             raise errors.LabError(f"guest {self.name} found {seen.errors} wrong pages, the first with index {seen.first_bad_page}")
 
+    def check_memory_dump(self, on: lab_host.Host | None = None) -> int:
+        """Prove the same from outside: dump the counter payload's pages, with the guest paused meanwhile, and check each.
+
+        Return how many passes all pages have seen.
+
+        :raises LabError: a page was lost, doubled or put elsewhere.
+        """
+        place = on or self.host
+        was_running = self.state(place).startswith("running")
+        path = self._record.path / "guests" / f"{self.name}.pages"
+        if was_running:
+            place.virsh("suspend", self.name)
+        try:
+            asked = f'pmemsave {payloads.REGION_ADDRESS:#x} {self.spec.range_mib << 20:#x} "{path}"'
+            if said := place.virsh("qemu-monitor-command", self.name, "--hmp", asked).strip():
+                raise errors.LabError(f"QEMU could not dump the memory of {self.name}: {said}")
+            return payloads.check_counter_pages(path.read_bytes())
+        finally:
+            path.unlink(missing_ok=True)
+            if was_running:
+                place.virsh("resume", self.name)
+
     # ---------------------------------------------------------------- its end
 
     def destroy(self) -> None:

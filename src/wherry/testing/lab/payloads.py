@@ -15,6 +15,7 @@ import importlib.resources
 import os
 import pathlib
 import re
+import struct
 
 from wherry.testing.lab import command, errors
 
@@ -80,6 +81,27 @@ def parse_beacon(text: str) -> Beacon:
         raise errors.LabError(f"the monitor's answer has no beacon: {' '.join(text.split())[:200]}")
     magic, state, passes, low, high, bad, first_bad, _ = words[:BEACON_WORDS]
     return Beacon(magic == BEACON_MAGIC, state == STATE_DONE, passes, high << 32 | low, bad, first_bad)
+
+
+def check_counter_pages(pages: bytes) -> int:
+    """Check the pages of the counter payload, as a dump has them; return the passes that all of them have seen.
+
+    Each page holds its count of passes and its index. The counts are p+1 for the first pages and p for the rest, since the payload
+    goes through them in order: anything else was lost, doubled or put elsewhere.
+
+    :raises LabError: the pages are not so; the message names the first that is wrong.
+    """
+    words = [struct.unpack_from("<II", pages, start) for start in range(0, len(pages), PAGE_BYTES)]
+    if not words:
+        raise errors.LabError("the dump holds no page")
+    first = previous = words[0][0]
+    for index, (count, written) in enumerate(words):
+        if written != index and count > 0:
+            raise errors.LabError(f"page {index} says that it is page {written}")
+        if count != previous and not (previous == first and count == first - 1):
+            raise errors.LabError(f"page {index} was written {count} times, the one before it {previous} and the first one {first} times")
+        previous = count
+    return int(previous)
 
 
 def build(directory: pathlib.Path, kind: str, *, range_mib: int = 1, rate_mib_per_s: float = 0) -> pathlib.Path:
