@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 
-from wherry import config, errors
-from wherry.conductor import drive, lease
+from wherry import config as configs
+from wherry import errors
+from wherry.conductor import drive
+from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.rpc import addresses, client, messages
+from wherry.rpc import addresses, messages
+from wherry.rpc import client as clients
 
 _log = structlog.get_logger(__name__)
 
 #: Commands that may be owed, by the name under which they are stored.
-_COMMANDS: dict[str, type[messages.FinishSource] | type[messages.RollBackDestination]] = {
+_COMMANDS: dict[str, type[messages.Request[Any]]] = {
     "FinishSource": messages.FinishSource,
     "RollBackDestination": messages.RollBackDestination,
 }
@@ -30,10 +35,10 @@ async def owe(on: drive.Drive, host: str, command: messages.PlannedCommand, why:
 class Chores:
     """Gives hosts what they are owed, at their return and from time to time."""
 
-    def __init__(self, *, store: stores.Store, agents: client.Client, lease_: lease.Lease, section: config.ConductorSection) -> None:
+    def __init__(self, *, store: stores.Store, agents: clients.Client, lease: leases.Lease, section: configs.ConductorSection) -> None:
         self._store = store
         self._agents = agents
-        self._lease = lease_
+        self._lease = lease
         self._section = section
 
     async def pay(self, host: str | None = None) -> None:

@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from wherry import clock, config, errors
-from wherry.conductor import lease
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
+from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import guest as guests
@@ -19,7 +21,8 @@ from wherry.model import host as hosts
 from wherry.model import instance_actions, server, states
 from wherry.model import migration as migrations
 from wherry.model import operation as operations
-from wherry.rpc import addresses, client, instance_events, messages
+from wherry.rpc import addresses, instance_events, messages
+from wherry.rpc import client as clients
 
 R = TypeVar("R", bound=messages.Message)
 T = TypeVar("T")
@@ -62,10 +65,10 @@ class Drive:
     operation: operations.Operation
     migration: migrations.Migration
     store: stores.Store
-    agents: client.Client
-    clock: clock.Clock
-    config: config.Config
-    lease: lease.Lease
+    agents: clients.Client
+    clock: clocks.Clock
+    config: configs.Config
+    lease: leases.Lease
     #: Intents that are not acknowledged, oldest first; refreshed by the orchestrator when one was recorded.
     intents: tuple[operations.Intent, ...] = ()
     #: Whether this conductor has told the source to start, or to go on, since it took the operation on.

@@ -7,12 +7,18 @@ import dataclasses
 
 import structlog
 
-from wherry import clock, config, errors
-from wherry.conductor import background, chores, inventory, orchestrator, progress
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
+from wherry.conductor import background as backgrounds
+from wherry.conductor import chores as chore_keeping
+from wherry.conductor import inventory, progress
+from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, operation
-from wherry.rpc import instance_events, messages, server
+from wherry.rpc import instance_events, messages
+from wherry.rpc import server as servers
 
 _log = structlog.get_logger(__name__)
 
@@ -29,27 +35,27 @@ class Endpoints:
     """The conductor's surface. `events` is where wrap_instance_event writes."""
 
     store: stores.Store
-    clock: clock.Clock
-    config: config.Config
-    orchestrator: orchestrator.Orchestrator
+    clock: clocks.Clock
+    config: configs.Config
+    orchestrator: orchestrators.Orchestrator
     inventory: inventory.Inventory
     progress: progress.ProgressWriter
-    chores: chores.Chores
+    chores: chore_keeping.Chores
     events: instance_events.EventSink
-    background: background.Background
+    background: backgrounds.Background
 
-    def register(self, server_: server.Server) -> None:
+    def register(self, server: servers.Server) -> None:
         """Name the handler of each message."""
-        server_.register(messages.LiveMigrateServer, self._on_live_migrate)
-        server_.register(messages.MigrateServer, self._on_migrate)
-        server_.register(messages.IntentRecorded, self._on_intent)
-        server_.register(messages.RegisterHost, self._on_register)
-        server_.register(messages.Heartbeat, self._on_heartbeat)
-        server_.register(messages.SignOff, self._on_sign_off)
-        server_.register(messages.ReportInventory, self._on_inventory)
-        server_.register(messages.TransferProgressed, self._on_progress)
+        server.register(messages.LiveMigrateServer, self._on_live_migrate)
+        server.register(messages.MigrateServer, self._on_migrate)
+        server.register(messages.IntentRecorded, self._on_intent)
+        server.register(messages.RegisterHost, self._on_register)
+        server.register(messages.Heartbeat, self._on_heartbeat)
+        server.register(messages.SignOff, self._on_sign_off)
+        server.register(messages.ReportInventory, self._on_inventory)
+        server.register(messages.TransferProgressed, self._on_progress)
         for kind in _FACTS:
-            server_.register(kind, self._on_fact)
+            server.register(kind, self._on_fact)
 
     # ------------------------------------------------- the two ways in
 
@@ -71,19 +77,14 @@ class Endpoints:
         await self.orchestrator.checked(message.operation_id)
         return messages.ChecksAnswer()
 
-    async def take_on(self, operation_: operation.Operation) -> None:
+    async def take_on(self, found: operation.Operation) -> None:
         """Go on with an operation that nobody drives, through the same door as its own message would."""
-        if operation_.step in (
-            operation.StepName.SELECT_DESTINATION,
-            operation.StepName.CHECK_DESTINATION,
-            operation.StepName.CHECK_SOURCE,
-        ):
-            if operation_.request.is_blocking:
-                await self._on_migrate("sweep", messages.MigrateServer(operation_id=operation_.id))
-            else:
-                await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=operation_.id))
+        if found.step not in operation.CHECKING:
+            self.orchestrator.nudge(found.id)
+        elif found.request.is_blocking:
+            await self._on_migrate("sweep", messages.MigrateServer(operation_id=found.id))
         else:
-            self.orchestrator.nudge(operation_.id)
+            await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=found.id))
 
     # ------------------------------------------------------- from the api
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import structlog
 
-from wherry import clock, config, errors
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import guest, host, server
-from wherry.rpc import addresses, client, messages
+from wherry.rpc import addresses, messages
+from wherry.rpc import client as clients
 
 _log = structlog.get_logger(__name__)
 
@@ -20,11 +23,11 @@ _log = structlog.get_logger(__name__)
 class Inventory:
     """Applies inventories. Never touches a server with an operation under way."""
 
-    def __init__(self, *, store: stores.Store, agents: client.Client, clock_: clock.Clock, config_: config.Config) -> None:
+    def __init__(self, *, store: stores.Store, agents: clients.Client, clock: clocks.Clock, config: configs.Config) -> None:
         self._store = store
         self._agents = agents
-        self._clock = clock_
-        self._config = config_
+        self._clock = clock
+        self._config = config
 
     async def apply(self, report: messages.ReportInventory) -> None:
         """Store what one host has; an older report than the last one stored is dropped."""
@@ -118,15 +121,15 @@ class Inventory:
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 
 
-def _discovered(one: guest.Guest, record: host.Host, config_: config.Config, clock_: clock.Clock) -> server.Server:
+def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, clock: clocks.Clock) -> server.Server:
     vm_state, power_state = server.STATES_OF_GUEST.get(one.state, (server.VmState.ACTIVE, server.PowerState.NOSTATE))
-    now = clock_.now()
+    now = clock.now()
     return server.Server(
         id=0,
         uuid=one.uuid,
         name=one.name,
-        project_id=one.project_id or config_.agent.default_project_id,
-        user_id=config_.agent.default_project_id,
+        project_id=one.project_id or config.agent.default_project_id,
+        user_id=config.agent.default_project_id,
         host=record.name,
         node=record.description.hypervisor_hostname,
         vm_state=vm_state,

@@ -10,7 +10,9 @@ import asyncio
 
 import structlog
 
-from wherry import clock, config, errors
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
 from wherry.db import store as stores
 
 _log = structlog.get_logger(__name__)
@@ -19,11 +21,13 @@ _log = structlog.get_logger(__name__)
 class Lease:
     """Held while `require()` does not raise."""
 
-    def __init__(self, *, conductor_id: str, host: str, store: stores.Store, clock_: clock.Clock, section: config.ConductorSection) -> None:
+    def __init__(
+        self, *, conductor_id: str, host: str, store: stores.Store, clock: clocks.Clock, section: configs.ConductorSection
+    ) -> None:
         self.conductor_id = conductor_id
         self._host = host
         self._store = store
-        self._clock = clock_
+        self._clock = clock
         self._section = section
         self._held_until = float("-inf")
         self._task: asyncio.Task[None] | None = None

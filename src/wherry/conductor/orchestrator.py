@@ -11,12 +11,15 @@ import dataclasses
 
 import structlog
 
-from wherry import clock, config, errors
-from wherry.conductor import drive, lease, steps
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
+from wherry.conductor import drive, steps
+from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
-from wherry.rpc import client
+from wherry.rpc import client as clients
 from wherry.telemetry import metrics
 
 _log = structlog.get_logger(__name__)
@@ -45,17 +48,17 @@ class Orchestrator:
         self,
         *,
         store: stores.Store,
-        agents: client.Client,
-        clock_: clock.Clock,
-        config_: config.Config,
-        lease_: lease.Lease,
+        agents: clients.Client,
+        clock: clocks.Clock,
+        config: configs.Config,
+        lease: leases.Lease,
         counters: metrics.Metrics,
     ) -> None:
         self._store = store
         self._agents = agents
-        self._clock = clock_
-        self._config = config_
-        self._lease = lease_
+        self._clock = clock
+        self._config = config
+        self._lease = lease
         self._counters = counters
         self._journeys: dict[str, _Journey] = {}
 

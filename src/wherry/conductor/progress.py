@@ -7,7 +7,8 @@ import asyncio
 
 import structlog
 
-from wherry import clock, errors
+from wherry import clock as clocks
+from wherry import errors
 from wherry.db import store as stores
 from wherry.model import progress
 
@@ -17,9 +18,9 @@ _log = structlog.get_logger(__name__)
 class ProgressWriter:
     """Keeps the newest counters of each migration until the next flush."""
 
-    def __init__(self, *, store: stores.Store, clock_: clock.Clock, interval_seconds: float) -> None:
+    def __init__(self, *, store: stores.Store, clock: clocks.Clock, interval_seconds: float) -> None:
         self._store = store
-        self._clock = clock_
+        self._clock = clock
         self._interval_seconds = interval_seconds
         self._waiting: dict[str, progress.Progress] = {}
         self._task: asyncio.Task[None] | None = None

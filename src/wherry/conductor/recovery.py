@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import structlog
 
-from wherry import clock, config, errors
-from wherry.conductor import background, chores, endpoints, orchestrator
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
+from wherry.conductor import background as backgrounds
+from wherry.conductor import chores as chore_keeping
+from wherry.conductor import endpoints
+from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 
 _log = structlog.get_logger(__name__)
@@ -25,20 +30,20 @@ class Recovery:
         self,
         *,
         store: stores.Store,
-        clock_: clock.Clock,
-        section: config.ConductorSection,
+        clock: clocks.Clock,
+        section: configs.ConductorSection,
         surface: endpoints.Endpoints,
-        orchestrator_: orchestrator.Orchestrator,
-        chores_: chores.Chores,
-        background_: background.Background,
+        orchestrator: orchestrators.Orchestrator,
+        chores: chore_keeping.Chores,
+        background: backgrounds.Background,
     ) -> None:
         self._store = store
-        self._clock = clock_
+        self._clock = clock
         self._section = section
         self._surface = surface
-        self._orchestrator = orchestrator_
-        self._chores = chores_
-        self._background = background_
+        self._orchestrator = orchestrator
+        self._chores = chores
+        self._background = background
 
     def start(self) -> None:
         """Begin to sweep."""

@@ -7,10 +7,16 @@ import uuid
 
 import structlog
 
-from wherry import clock, config
-from wherry.conductor import background, chores, endpoints, inventory, lease, orchestrator, progress, recovery
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry.conductor import background as backgrounds
+from wherry.conductor import chores as chore_keeping
+from wherry.conductor import endpoints, inventory, progress, recovery
+from wherry.conductor import lease as leases
+from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
-from wherry.rpc import client, server
+from wherry.rpc import client as clients
+from wherry.rpc import server as servers
 from wherry.telemetry import metrics
 
 _log = structlog.get_logger(__name__)
@@ -23,44 +29,44 @@ class Conductor:
         self,
         *,
         store: stores.Store,
-        client_: client.Client,
-        server_: server.Server,
-        clock_: clock.Clock,
-        config_: config.Config,
+        client: clients.Client,
+        server: servers.Server,
+        clock: clocks.Clock,
+        config: configs.Config,
         counters: metrics.Metrics,
         conductor_id: str | None = None,
     ) -> None:
         self.id = conductor_id or str(uuid.uuid4())
-        self._server = server_
-        self._background = background.Background()
-        section, host = config_.conductor, config_.default.host
-        self._lease = lease.Lease(conductor_id=self.id, host=host, store=store, clock_=clock_, section=section)
-        self.orchestrator = orchestrator.Orchestrator(
-            store=store, agents=client_, clock_=clock_, config_=config_, lease_=self._lease, counters=counters
+        self._server = server
+        self._background = backgrounds.Background()
+        section, host = config.conductor, config.default.host
+        self._lease = leases.Lease(conductor_id=self.id, host=host, store=store, clock=clock, section=section)
+        self.orchestrator = orchestrators.Orchestrator(
+            store=store, agents=client, clock=clock, config=config, lease=self._lease, counters=counters
         )
-        self._progress = progress.ProgressWriter(store=store, clock_=clock_, interval_seconds=section.progress_flush_interval_seconds)
-        owed = chores.Chores(store=store, agents=client_, lease_=self._lease, section=section)
+        self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
+        chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease, section=section)
         surface = endpoints.Endpoints(
             store=store,
-            clock=clock_,
-            config=config_,
+            clock=clock,
+            config=config,
             orchestrator=self.orchestrator,
-            inventory=inventory.Inventory(store=store, agents=client_, clock_=clock_, config_=config_),
+            inventory=inventory.Inventory(store=store, agents=client, clock=clock, config=config),
             progress=self._progress,
-            chores=owed,
+            chores=chores,
             events=endpoints.StoredEvents(store=store, host=host),
             background=self._background,
         )
         self._recovery = recovery.Recovery(
             store=store,
-            clock_=clock_,
+            clock=clock,
             section=section,
             surface=surface,
-            orchestrator_=self.orchestrator,
-            chores_=owed,
-            background_=self._background,
+            orchestrator=self.orchestrator,
+            chores=chores,
+            background=self._background,
         )
-        surface.register(server_)
+        surface.register(server)
 
     async def start(self) -> None:
         """Take the lease, listen, and begin to sweep."""
