@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
-
 from wherry import errors
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Background:

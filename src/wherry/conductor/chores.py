@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
-
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import drive
@@ -15,8 +13,9 @@ from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 #: Commands that may be owed, by the name under which they are stored.
 _COMMANDS: dict[str, type[messages.Request[Any]]] = {

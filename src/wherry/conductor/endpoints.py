@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
@@ -19,8 +17,9 @@ from wherry.db import uow as uows
 from wherry.model import instance_actions, operation
 from wherry.rpc import instance_events, messages
 from wherry.rpc import server as servers
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _FACTS: dict[type[messages.TransferFact], operation.ReportKind] = {
     messages.TransferStarted: operation.ReportKind.TRANSFER_STARTED,

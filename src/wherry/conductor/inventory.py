@@ -6,8 +6,6 @@ A report may be old: before a server is moved, lost or called a conflict, the ho
 
 from __future__ import annotations
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
@@ -16,8 +14,9 @@ from wherry.db import uow as uows
 from wherry.model import guest, host, server
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Inventory:

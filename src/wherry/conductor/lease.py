@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.db import store as stores
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Lease:

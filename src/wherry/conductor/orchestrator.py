@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
@@ -20,9 +18,9 @@ from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import client as clients
-from wherry.telemetry import metrics
+from wherry.telemetry import logs, metrics
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _UNTOUCHED = frozenset({states.Status.ACCEPTED, states.Status.QUEUED})
 

@@ -6,8 +6,6 @@ A lost message is found here; so is everything that a dead conductor left.
 
 from __future__ import annotations
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
@@ -16,8 +14,9 @@ from wherry.conductor import chores as chore_keeping
 from wherry.conductor import endpoints
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 #: Operations taken over in one sweep; the next one takes more.
 _MOST = 200

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import uuid
 
-import structlog
-
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.conductor import background as backgrounds
@@ -17,9 +15,9 @@ from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.rpc import client as clients
 from wherry.rpc import server as servers
-from wherry.telemetry import metrics
+from wherry.telemetry import logs, metrics
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Conductor:

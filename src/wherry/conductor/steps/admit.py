@@ -6,16 +6,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.scheduler import select
 from wherry.conductor.steps import check_destination, select_destination
 from wherry.db import uow as uows
 from wherry.model import instance_actions, operation, states
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Admit:

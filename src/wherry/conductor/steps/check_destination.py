@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import drive
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class CheckDestination:

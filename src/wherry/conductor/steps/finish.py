@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import chores, drive
 from wherry.model import guest, instance_actions, migration, operation, server, states
 from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _EVENT = instance_actions.EventName.FINISH
 

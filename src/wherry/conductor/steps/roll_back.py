@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import chores, drive
 from wherry.conductor.steps import prepare, transfer
 from wherry.model import instance_actions, operation, server
 from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _EVENT = instance_actions.EventName.ROLL_BACK
 

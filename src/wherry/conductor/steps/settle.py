@@ -6,14 +6,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import drive
 from wherry.model import guest, instance_actions, migration, operation, server, states, truth
 from wherry.rpc import messages
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import datetime
 
-import structlog
-
 from wherry import errors
 from wherry.conductor import drive
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class Transfer:
