@@ -42,7 +42,7 @@ class Libvirtd:
         self.namespace.start_daemon()
         command.wait_until(
             self._answers,
-            f"libvirtd of {self.name} to answer (see {self.namespace.directory}/*.log)",
+            f"libvirtd of {self.name} to answer (see {self.namespace.directory}/log and daemon.log)",
             timeout_seconds=START_TIMEOUT_SECONDS,
         )
 

@@ -76,7 +76,7 @@ class Host(daemon.Libvirtd):
     def up(self) -> None:
         """Make the host and start its libvirtd; return when libvirtd answers."""
         self._write_files()
-        places = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "cache": "/var/cache/libvirt"}
+        places = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "cache": "/var/cache/libvirt", "log": "/var/log/libvirt"}
         binds = [(self.directory / name, where) for name, where in places.items()]
         binds.append((self._record.path / "hosts" / "hosts", "/etc/hosts"))
         for place in places.values():
@@ -97,9 +97,9 @@ class Host(daemon.Libvirtd):
         return self.namespace.init is not None
 
     def _write_files(self) -> None:
-        for name in ("etc/qemu", "lib/images", "lib/qemu", "cache"):
+        for name in ("etc/qemu", "lib/images", "lib/qemu", "cache", "log/qemu"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        log = self.directory / "libvirtd.log"
+        log = self.directory / "log" / "libvirtd.log"
         (self.directory / "etc" / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=self.uuid, log=log))
         (self.directory / "etc" / "qemu.conf").write_text(QEMU_CONF.format(migration_address=self.migration_address))
 
