@@ -73,9 +73,33 @@ class AgentSection:
     )
     report_retry_interval_seconds: float = opt.option(
         1.0,
-        "How often the outcome of a migration is sent again until a conductor acknowledges it.",
+        "Pause before a report that no conductor acknowledged is sent again, the outcome of a migration among them.",
         constraint=opt.at_least(0.01),
         unit="seconds",
+    )
+    report_retry_max_seconds: float = opt.option(
+        10.0,
+        "Longest pause between two sendings of it; each one is twice as long as the one before.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    report_timeout_seconds: float = opt.option(
+        5.0,
+        "Longest wait for a conductor's acknowledgement before a report is sent again.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    inventory_debounce_seconds: float = opt.option(
+        0.1,
+        "How long an agent gathers changes of guests before it reports them together.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    journal_retention_days: float = opt.option(
+        7.0,
+        "How long the end of a migration is remembered, so that a command that comes late is refused.",
+        constraint=opt.at_least(0.01),
+        unit="days",
     )
     reconnect_initial_seconds: float = opt.option(
         0.5,
@@ -109,6 +133,8 @@ class AgentSection:
                 yield f"[agent] migration_addresses: {item!r} is not NAME=ADDRESS"
             elif names and name.strip() not in names:
                 yield (f"[agent] migration_addresses names {name.strip()}, which is not among hosts ({', '.join(names)})")
+        if self.report_retry_interval_seconds > self.report_retry_max_seconds:
+            yield (f"[agent] report_retry_interval_seconds must not exceed report_retry_max_seconds ({self.report_retry_max_seconds:g})")
         if self.reconnect_initial_seconds > self.reconnect_max_seconds:
             yield (f"[agent] reconnect_initial_seconds must not exceed reconnect_max_seconds ({self.reconnect_max_seconds:g})")
 

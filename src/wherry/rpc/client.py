@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import structlog
-
 from wherry import clock as wherry_clock
 from wherry import errors
 from wherry.rpc import addresses, envelope, messages
 from wherry.rpc.transports import base
+from wherry.telemetry import logs
 from wherry.telemetry import metrics as wherry_metrics
 
 M = TypeVar("M", bound=messages.Message)
@@ -80,7 +79,7 @@ class Client:
 
 def _request_id() -> str:
     # Bound by the API's middleware, and by the server for what it handles; so one id marks the lines of every process.
-    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+    return logs.current("request_id")
 
 
 def _unreachable(address: addresses.Address) -> errors.Error:

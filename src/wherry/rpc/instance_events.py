@@ -26,7 +26,9 @@ class EventSink(Protocol):
     async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
         """Note that the stage began. Called again for a stage that began before: that changes nothing."""
 
-    async def finished(self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome) -> None:
+    async def finished(
+        self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome
+    ) -> None:
         """Note how the stage ended."""
 
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent must not forget: per migration the highest epoch, its end, what was begun and created, and what is still to be reported.
+
+Acts on nothing: it keeps notes and gives them back, also to the agent's successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import urllib.parse
+from typing import Any
+
+import pydantic
+
+from wherry import clock as wherry_clock
+from wherry import errors
+from wherry.agent import storage as wherry_storage
+from wherry.model import deadline, truth
+from wherry.rpc import messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
+
+
+class _Note(pydantic.BaseModel):
+    # An older release must be able to read what a newer one wrote.
+    model_config = pydantic.ConfigDict(extra="ignore", validate_assignment=False)
+
+
+class Cause(_Note):
+    """Why a transfer is to be aborted or forced to complete."""
+
+    #: "deadline", "requested" or "max_pause".
+    origin: str
+    #: Request that asked for it; empty where none did.
+    request_id: str = ""
+    #: Whether the hypervisor has taken it, or cannot.
+    is_applied: bool = False
+
+
+class TransferNote(_Note):
+    """A transfer that this host was told to make."""
+
+    command: messages.StartTransfer
+    budget: deadline.Deadline
+    is_post_copy_permitted: bool
+    #: When the transfer began, by the boot clock and, should the machine reboot, by the wall.
+    boot_id: str
+    began_boot_seconds: float
+    began_at: datetime.datetime
+    #: Whether the hypervisor was asked to start and did not refuse; until then it may be asked again.
+    is_started: bool = False
+    is_start_reported: bool = False
+    is_post_copy: bool = False
+    #: Written before it is done.
+    intent: truth.LastIntent = truth.LastIntent.NONE
+    intent_detail: str = ""
+    is_deadline_spent: bool = False
+    abort: Cause | None = None
+    force: Cause | None = None
+    #: Boot clock's reading when we paused the guest; None when it was not us.
+    paused_boot_seconds: float | None = None
+    #: Whether the guest was seen paused for switch-over: from then on the destination may be running it.
+    was_handed_over: bool = False
+    #: Whether we suspended it because its hypervisor resumed it after the hand-over.
+    is_suspended: bool = False
+    #: Text of the error with which the start ended, when it is not known whether anything began.
+    call_error: str = ""
+    #: Whether its end was seen and noted as a report.
+    is_ended: bool = False
+
+    @property
+    def was_paused_by_us(self) -> bool:
+        """Whether the guest would run but for us."""
+        return self.paused_boot_seconds is not None or self.is_suspended
+
+
+class Fact(_Note):
+    """A report that no conductor has acknowledged."""
+
+    sequence: int
+    epoch: int
+    #: Name of the message.
+    kind: str
+    body: dict[str, Any]
+
+
+class End(_Note):
+    """The end of a migration on this host: what came to it last, and the answer, for those who ask again."""
+
+    at: datetime.datetime
+    #: Name of the command; empty when another migration of the guest took its place.
+    command: str
+    reply: dict[str, Any]
+
+
+class Entry(_Note):
+    """One migration, on this host."""
+
+    operation_id: str
+    instance_uuid: str
+    #: The highest that any command carried.
+    epoch: int
+    touched_at: datetime.datetime | None = None
+    #: Files and volumes that we created, named before they were.
+    created: list[str] = []
+    transfer: TransferNote | None = None
+    next_sequence: int = 1
+    #: Reports in order, the oldest first.
+    unacknowledged: list[Fact] = []
+    #: How far each stage got, for a person who reads this.
+    stages: dict[str, str] = {}
+    end: End | None = None
+
+
+class Journal:
+    """The notes of one host's agent.
+
+    :param clock: stamps what is kept, so that old ends can be forgotten.
+    """
+
+    def __init__(self, storage: wherry_storage.Storage, clock: wherry_clock.Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._writing: dict[str, asyncio.Lock] = {}
+
+    async def open(self, incarnation: str) -> str:
+        """Lock the place, read everything, and give the incarnation that had it before, or an empty text.
+
+        :raises JournalLocked: when another agent has it.
+        """
+        predecessor = await self._storage.lock(incarnation)
+        for name, data in (await self._storage.read_all()).items():
+            try:
+                entry = Entry.model_validate_json(data)
+            except pydantic.ValidationError as error:
+                # It is rebuilt from what the conductor sends next; the file stays for a person.
+                _log.error("A journal file cannot be read and was set aside", file=name, problem=str(error))
+                await self._storage.set_aside(name)
+                continue
+            self._entries[entry.operation_id] = entry
+        return predecessor
+
+    async def close(self) -> None:
+        """Let the place go."""
+        await self._storage.unlock()
+
+    def find(self, operation_id: str) -> Entry | None:
+        """Give the entry of a migration, if there is one."""
+        return self._entries.get(operation_id)
+
+    def get(self, operation_id: str) -> Entry:
+        """Give the entry of a migration whose command was let in."""
+        return self._entries[operation_id]
+
+    def add(self, command: messages.Command) -> Entry:
+        """Make an entry for a migration that is new here. Not written until `save`."""
+        if len(command.operation_id) > 200:
+            raise errors.MessageInvalid(message_type=type(command).__name__, problem="operation_id is longer than 200 characters")
+        entry = Entry(operation_id=command.operation_id, instance_uuid=command.instance_uuid, epoch=command.epoch)
+        self._entries[entry.operation_id] = entry
+        return entry
+
+    def unfinished(self) -> list[Entry]:
+        """Give every entry that has no end."""
+        return [entry for entry in self._entries.values() if entry.end is None]
+
+    async def save(self, entry: Entry, *, is_synced: bool = False) -> None:
+        """Write an entry as it is now. `is_synced`: before something that cannot be taken back."""
+        entry.touched_at = self._clock.now()
+        # Two writers of one entry: the later one must also land later, and holds the newer state.
+        async with self._writing.setdefault(entry.operation_id, asyncio.Lock()):
+            await self._storage.write(_file_name(entry.operation_id), entry.model_dump_json().encode(), is_synced=is_synced)
+
+    async def finish(self, entry: Entry, command: str, reply: messages.Message) -> None:
+        """Note the end of a migration, and forget what no longer matters."""
+        entry.end = End(at=self._clock.now(), command=command, reply=reply.model_dump(mode="json"))
+        entry.transfer = None
+        entry.created = []
+        entry.unacknowledged = []
+        await self.save(entry, is_synced=True)
+
+    async def prune(self, retention_days: float) -> None:
+        """Forget what was last touched longer ago than that, unless something of it is still here."""
+        limit = self._clock.now() - datetime.timedelta(days=retention_days)
+        for entry in list(self._entries.values()):
+            is_settled = entry.end is not None or (entry.transfer is None and not entry.created)
+            if is_settled and entry.touched_at is not None and entry.touched_at < limit:
+                del self._entries[entry.operation_id]
+                self._writing.pop(entry.operation_id, None)
+                await self._storage.remove(_file_name(entry.operation_id))
+
+
+def _file_name(operation_id: str) -> str:
+    # An id is a uuid, but it comes from a bus: it must not name another directory.
+    return urllib.parse.quote(operation_id, safe="").replace(".", "%2E")

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the journal's notes lie: files of one directory that one agent has for itself.
+
+Knows nothing of what the notes say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pathlib
+from collections.abc import Callable
+from concurrent import futures
+from typing import Protocol, TypeVar
+
+from wherry import errors
+
+T = TypeVar("T")
+
+_LOCK = "lock"
+_SUFFIX = ".json"
+
+
+class Storage(Protocol):
+    """What the journal asks of its place. A simulation has one of its own, which forgets at a kill what was not synced."""
+
+    async def lock(self, holder: str) -> str:
+        """Take the place, leaving `holder` for a later one to read; give what the last holder left, or an empty text.
+
+        :raises JournalLocked: when another process has it, naming that one.
+        """
+
+    async def unlock(self) -> None:
+        """Give the place back. Idempotent."""
+
+    async def read_all(self) -> dict[str, bytes]:
+        """Give every note by its name."""
+
+    async def write(self, name: str, data: bytes, *, is_synced: bool) -> None:
+        """Put a note in place of the one of that name, whole or not at all; `is_synced`: it survives a power failure when this returns."""
+
+    async def remove(self, name: str) -> None:
+        """Remove a note; one that is gone is fine."""
+
+    async def set_aside(self, name: str) -> None:
+        """Keep an unreadable note for a person to see, out of read_all's way."""
+
+
+class FileStorage:
+    """Notes as files.
+
+    :param is_synced: whether synced writes really are ([agent] journal_fsync).
+    :param is_threaded: whether to write in a thread, for a slow disk would hold up everything else; off on virtual time.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, is_synced: bool = True, is_threaded: bool = True) -> None:
+        self._directory = directory
+        self._is_synced = is_synced
+        # One thread: writes of one note keep their order.
+        self._thread = futures.ThreadPoolExecutor(1, "wherry-journal") if is_threaded else None
+        self._lock_file: int | None = None
+
+    async def lock(self, holder: str) -> str:
+        return await self._run(lambda: self._lock(holder))
+
+    async def unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+    async def read_all(self) -> dict[str, bytes]:
+        return await self._run(lambda: {path.stem: path.read_bytes() for path in sorted(self._directory.glob(f"*{_SUFFIX}"))})
+
+    async def write(self, name: str, data: bytes, *, is_synced: bool) -> None:
+        await self._run(lambda: self._write(name, data, is_synced=is_synced and self._is_synced))
+
+    async def remove(self, name: str) -> None:
+        await self._run(lambda: self._path(name).unlink(missing_ok=True))
+
+    async def set_aside(self, name: str) -> None:
+        path = self._path(name)
+        await self._run(lambda: path.replace(path.with_suffix(".unreadable")))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _lock(self, holder: str) -> str:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._directory / _LOCK
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        last = path.read_text(errors="replace")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise errors.JournalLocked(path=str(self._directory), holder=last or "unnamed") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+        self._lock_file = descriptor
+        return last
+
+    def _write(self, name: str, data: bytes, *, is_synced: bool) -> None:
+        path = self._path(name)
+        temporary = path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if is_synced:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if is_synced:
+            # The new name is durable only once its directory is.
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def _path(self, name: str) -> pathlib.Path:
+        return self._directory / f"{name}{_SUFFIX}"
