@@ -70,6 +70,19 @@ class DatabaseSection:
         constraint=opt.at_least(1),
         unit="attempts",
     )
+    transaction_retry_initial_seconds: float = opt.option(
+        0.005,
+        "Pause before a unit of work is run again the first time; each further one is twice as long.",
+        constraint=opt.at_least(0.0001),
+        unit="seconds",
+    )
+    sqlite_busy_timeout_seconds: float = opt.option(
+        0.05,
+        "How long a statement waits for another process that writes to the same SQLite file, the event loop "
+        "standing still meanwhile; then the unit of work is run again. Not used with PostgreSQL.",
+        constraint=opt.at_least(0, 5),
+        unit="seconds",
+    )
 
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQLite in line: each statement is a plain call on the event loop's own thread, on the one connection that there is.
+
+Starts no thread and never gives way inside a transaction, so that what happens is the same at each run, and one writer
+never waits for another of the same process. Not for a file on a network.
+
+What a commit is worth ([database] sqlite_synchronous), the file being in WAL mode:
+- full: it is on the disk before it is answered; neither a dead process nor a power failure takes it back.
+- normal: nothing is lost when a process dies, `kill -9` included, and the file never breaks; a power failure or a crash
+  of the kernel may take back the last commits.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy import pool
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import url as urls
+
+from wherry.config import database as config_database
+from wherry.db import engine as engines
+from wherry.db import types
+
+T = TypeVar("T")
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class _Dialect:
+    name = "sqlite"
+
+    def database_now(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> sa.ColumnElement[datetime.datetime]:
+        # One machine, one clock: the caller's, which may be virtual.
+        return sa.literal(now + plus, types.UtcDateTime())
+
+    def insert_ignoring(self, table: sa.Table) -> sa.Insert:
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    def upsert(self, table: sa.Table, key: Sequence[str], values: Mapping[str, Any], replaced: Sequence[str]) -> sa.Insert:
+        statement = sqlite.insert(table).values(**values)
+        return statement.on_conflict_do_update(index_elements=list(key), set_={name: statement.excluded[name] for name in replaced})
+
+
+class _Connection:
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> sa.CursorResult[Any]:
+        return self._connection.execute(statement, parameters)
+
+
+class InlineSqlite:
+    """The one connection to a SQLite file, or to a database in memory when the file is not named."""
+
+    def __init__(self, config: config_database.DatabaseSection) -> None:
+        self.dialect: engines.Dialect = _Dialect()
+        self._config = config
+        self._engine = sa.create_engine(
+            urls.make_url(config.connection).set(drivername="sqlite+pysqlite"),
+            poolclass=pool.StaticPool,
+            connect_args={"timeout": config.sqlite_busy_timeout_seconds, "isolation_level": None, "check_same_thread": True},
+        )
+        sa.event.listen(self._engine, "connect", self._set_up)
+        self._plain: sa.Connection | None = None
+
+    def _set_up(self, connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._config.sqlite_synchronous.upper()}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # 64 MiB, in KiB: the pages of ten thousand servers and their history.
+        connection.execute("PRAGMA cache_size = -65536")
+
+    def _open(self) -> tuple[sa.Connection, sqlite3.Connection]:
+        if self._plain is None:
+            # SQLAlchemy's own transaction is never begun: ours is, in words, because it must say IMMEDIATE.
+            self._plain = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._plain, cast("sqlite3.Connection", self._plain.connection.dbapi_connection)
+
+    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
+        try:
+            return self._transaction(work, is_writing=is_writing)
+        except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+            cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
+            trouble = _trouble_of(cause)
+            if cause is None or trouble is None:
+                raise
+            raise engines.Troubled(trouble, cause) from error
+
+    def _transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
+        connection, raw = self._open()
+        raw.execute(f"PRAGMA query_only = {0 if is_writing else 1}")
+        # A reader that turns writer meets SQLITE_BUSY at once, whatever the time-out; so a writer says so at its start.
+        raw.execute("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        try:
+            result = _finish_at_once(work(_Connection(connection)))
+            raw.execute("COMMIT")
+        except BaseException:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            raise
+        return result
+
+    async def run_sync(self, function: Callable[[sa.Connection], T]) -> T:
+        async def work(_connection: engines.Connection) -> T:
+            return function(self._open()[0])
+
+        return await self.transaction(work, is_writing=True)
+
+    async def close(self) -> None:
+        if self._plain is not None:
+            self._plain.close()
+            self._plain = None
+        self._engine.dispose()
+
+
+def _trouble_of(error: BaseException | None) -> engines.Trouble | None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code & 0xFF in _BUSY:
+        return engines.Trouble.CONFLICT
+    # SQLITE_ERROR is a mistake in a statement; the rest (disk full, I/O error, cannot open) is the world's.
+    return None if code == sqlite3.SQLITE_ERROR else engines.Trouble.UNAVAILABLE
+
+
+def _finish_at_once(work: Awaitable[T]) -> T:
+    """Run a coroutine that waits for nothing. One that does has broken the rule of units of work, and is stopped."""
+    if not isinstance(work, Coroutine):
+        raise TypeError(f"a unit of work is an async function, not one that returns {work!r}")
+    try:
+        awaited = work.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # StopIteration does not say what the coroutine returned
+    work.close()
+    raise RuntimeError(f"a unit of work awaited {awaited!r}; inside it only the database may be awaited")

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts: registration, liveness, the service's switches, and what servers and migrations take of them.
+
+Whether a host is up is `model.host.is_up`'s word, from what is stored here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from wherry import errors
+from wherry.db import schema
+from wherry.db import session as sessions
+from wherry.db.repositories import usage
+from wherry.model import host as model
+
+_T = schema.hosts
+_COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HostQuery:
+    """Which hosts a list shows; None = any. Ordered by id."""
+
+    names: Sequence[str] | None = None
+    #: A part of the hypervisor's host name.
+    hypervisor_hostname_part: str | None = None
+    is_disabled: bool | None = None
+    limit: int | None = None
+    #: id or uuid of the last host of the page before.
+    marker: int | str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """What an agent says when it starts."""
+
+    name: str
+    incarnation: str
+    description: model.HostDescription
+    #: Incarnation found in the agent's own journal directory, whose lock proves that the process that had it is dead.
+    replaces: str = ""
+
+
+class Hosts:
+    """Records of hosts."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self._session = session
+
+    async def get(self, name: str) -> model.Host:
+        """Give one host.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        return await self._one(_T.c.name == name, name)
+
+    async def get_by_id(self, host_id: int | str) -> model.Host:
+        """Give a host by its integer id or its uuid.
+
+        :raises HostNotFound: no host has it.
+        """
+        return await self._one(_has_id(host_id), str(host_id))
+
+    async def list(self, query: HostQuery = HostQuery()) -> builtins.list[model.Host]:
+        """Give one page, usage included: three queries, however many hosts.
+
+        :raises MarkerNotFound: no such host.
+        """
+        statement = sa.select(*_COLUMNS).order_by(_T.c.id)
+        if query.names is not None:
+            statement = statement.where(_T.c.name.in_(query.names))
+        if query.hypervisor_hostname_part is not None:
+            statement = statement.where(_T.c.hypervisor_hostname.contains(query.hypervisor_hostname_part, autoescape=True))
+        if query.is_disabled is not None:
+            statement = statement.where(_T.c.is_disabled == query.is_disabled)
+        if query.marker is not None:
+            marker = await self._session.row(sa.select(_T.c.id).where(_has_id(query.marker)))
+            if marker is None:
+                raise errors.MarkerNotFound(marker=str(query.marker))
+            statement = statement.where(_T.c.id > marker.id)
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        return await self._records(statement)
+
+    async def register(self, registration: Registration, down_time_seconds: float) -> model.Host:
+        """Record that an agent started; its incarnation replaces the one before.
+
+        :param down_time_seconds: silence after which a predecessor counts as gone.
+        :raises HostRefused: the hypervisor is registered under another name, or the predecessor under this name still beats.
+            The field retry_after_seconds says when silence will have proven it dead; absent, waiting does not help.
+        """
+        # Two registrations at once would both find the name free.
+        await self._session.rows(sa.select(schema.locks).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update())
+        description = registration.description
+        row = await self._session.row(sa.select(_T.c.name).where(_T.c.hypervisor_uuid == description.hypervisor_uuid))
+        if row is not None and row.name != registration.name:
+            raise errors.HostRefused(
+                host=registration.name,
+                problem=f"its hypervisor {description.hypervisor_uuid} is registered as {row.name}",
+                instead=f"Start its agent under the name {row.name}, or give the machine a UUID of its own.",
+            )
+        await self._put(registration, down_time_seconds)
+        return await self.get(registration.name)
+
+    async def _put(self, registration: Registration, down_time_seconds: float) -> None:
+        now = self._session.now
+        name, incarnation, description = registration.name, registration.incarnation, registration.description
+        values: dict[str, Any] = {
+            "hypervisor_uuid": description.hypervisor_uuid,
+            "hypervisor_hostname": description.hypervisor_hostname,
+            "description": description,
+            "incarnation": incarnation,
+            "last_seen_at": now,
+            "is_signed_off": False,
+        }
+        known = await self._session.row(sa.select(*_COLUMNS, _T.c.is_signed_off).where(_T.c.name == name).with_for_update(key_share=True))
+        if known is None:
+            values |= {"name": name, "uuid": self._session.new_uuid(), "zone": "nova", "created_at": now}
+            await self._session.change(sa.insert(_T).values(**values))
+            return
+        if known.incarnation != incarnation:
+            _refuse_while_alive(known, registration, now, down_time_seconds)
+            values["inventory_sequence"] = 0
+        await self._session.change(sa.update(_T).where(_T.c.name == name).values(**values, updated_at=now))
+
+    async def sign_off(self, name: str, incarnation: str) -> bool:
+        """Record that an agent ends of its own will: its successor may register at once. False: it is not the current one."""
+        statement = sa.update(_T).where(_T.c.name == name, _T.c.incarnation == incarnation).values(is_signed_off=True)
+        return await self._session.change(statement) == 1
+
+    async def heartbeat(self, name: str, incarnation: str) -> bool:
+        """Record that an agent lives. False: it is not the current one, and should register or end."""
+        statement = sa.update(_T).where(_T.c.name == name, _T.c.incarnation == incarnation).values(last_seen_at=self._session.now)
+        return await self._session.change(statement) == 1
+
+    async def heartbeats(self, beats: Sequence[tuple[str, str]]) -> None:
+        """Record that many agents live, pairs of name and incarnation, in one statement; those that are not current are ignored."""
+        if not beats:
+            return
+        statement = (
+            sa.update(_T)
+            .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
+            .values(last_seen_at=sa.bindparam("beat_at"))
+        )
+        # By name, so that two conductors lock them in one order.
+        parameters = [{"beat_name": name, "beat_incarnation": own, "beat_at": self._session.now} for name, own in sorted(beats)]
+        await self._session.connection.execute(statement, parameters)
+
+    async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> bool:
+        """Record that an inventory is taken in. False: it is late (a newer one was taken, or the agent has a successor); drop it."""
+        statement = (
+            sa.update(_T)
+            .where(_T.c.name == name, _T.c.incarnation == incarnation, _T.c.inventory_sequence < sequence)
+            .values(inventory_sequence=sequence, last_seen_at=self._session.now)
+        )
+        return await self._session.change(statement) == 1
+
+    async def update_service(
+        self, name: str, *, is_disabled: bool | None = None, disabled_reason: str | None = None, is_forced_down: bool | None = None
+    ) -> model.Host:
+        """Turn the service's switches; None leaves one as it is. Enabling clears the reason.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        values: dict[str, Any] = {"updated_at": self._session.now}
+        if is_disabled is not None:
+            values |= {"is_disabled": is_disabled, "disabled_reason": disabled_reason if is_disabled else None}
+        if is_forced_down is not None:
+            values["is_forced_down"] = is_forced_down
+        if await self._session.change(sa.update(_T).where(_T.c.name == name).values(**values)) != 1:
+            raise errors.HostNotFound(host=name)
+        return await self.get(name)
+
+    async def update_description(self, name: str, description: model.HostDescription) -> None:
+        """Store what the driver says of its host now.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        values = {"description": description, "hypervisor_hostname": description.hypervisor_hostname, "updated_at": self._session.now}
+        # The UUID is what registration proved; a host that changes it registers anew.
+        conditions = [_T.c.name == name, _T.c.hypervisor_uuid == description.hypervisor_uuid]
+        if await self._session.change(sa.update(_T).where(*conditions).values(**values)) != 1:
+            raise errors.HostNotFound(host=name)
+
+    async def _one(self, condition: sa.ColumnElement[bool], name: str) -> model.Host:
+        found = await self._records(sa.select(*_COLUMNS).where(condition))
+        if not found:
+            raise errors.HostNotFound(host=name)
+        return found[0]
+
+    async def _records(self, statement: sa.Select[Any]) -> builtins.list[model.Host]:
+        rows = await self._session.rows(statement)
+        taken = await usage.of_hosts(self._session, [row.name for row in rows])
+        return [model.Host(**row._mapping, usage=taken.get(row.name, model.Usage())) for row in rows]
+
+
+def _has_id(host_id: int | str) -> sa.ColumnElement[bool]:
+    return _T.c.id == host_id if isinstance(host_id, int) else _T.c.uuid == host_id
+
+
+def _refuse_while_alive(known: sa.Row[Any], registration: Registration, now: datetime.datetime, down_time_seconds: float) -> None:
+    silence_seconds = (now - known.last_seen_at).total_seconds()
+    if known.is_signed_off or registration.replaces == known.incarnation or silence_seconds > down_time_seconds:
+        return
+    wait_seconds = round(max(0.0, down_time_seconds - silence_seconds), 3)
+    raise errors.HostRefused(
+        host=registration.name,
+        problem=f"its agent {known.incarnation} was heard of {silence_seconds:.1f} s ago",
+        instead=f"Stop that agent, start this one on its journal directory, or wait until {down_time_seconds:g} s of silence.",
+        predecessor=known.incarnation,
+        retry_after_seconds=wait_seconds,
+    )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migrations as the API shows them, and their counters. Never moves a status: that is `operations.advance`."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from wherry import errors
+from wherry.db import paging, schema
+from wherry.db import session as sessions
+from wherry.model import migration as model
+from wherry.model import progress as progress_model
+from wherry.model import states
+
+_T = schema.migrations
+COLUMNS = sessions.columns_of(_T, model.Migration)
+_BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationQuery:
+    """Which migrations a list shows; None = any."""
+
+    #: Source or destination.
+    host: str | None = None
+    source_compute: str | None = None
+    dest_compute: str | None = None
+    instance_uuid: str | None = None
+    statuses: Sequence[states.Status] | None = None
+    migration_type: model.MigrationType | None = None
+    user_id: str | None = None
+    project_id: str | None = None
+    changes_since: datetime.datetime | None = None
+    changes_before: datetime.datetime | None = None
+    #: created_at and id, newest first; False: by id, oldest first.
+    is_newest_first: bool = True
+    limit: int | None = None
+    #: uuid of the last migration of the page before.
+    marker: str | None = None
+
+
+class Migrations:
+    """Records of migrations."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self._session = session
+
+    async def get(self, instance_uuid: str, migration_id: int) -> model.Migration:
+        """Give a server's migration by its integer id.
+
+        :raises MigrationNotFound: that server has no such migration.
+        """
+        row = await self._session.row(sa.select(*COLUMNS).where(_T.c.id == migration_id, _T.c.instance_uuid == instance_uuid))
+        if row is None:
+            raise errors.MigrationNotFound(migration_id=migration_id, uuid=instance_uuid)
+        return sessions.record_of(model.Migration, row)
+
+    async def get_by_uuid(self, uuid: str) -> model.Migration:
+        """Give a migration by its uuid, which is also its operation's id.
+
+        :raises NotFound: there is none.
+        """
+        row = await self._session.row(_BY_UUID, {"uuid": uuid})
+        if row is None:
+            raise errors.NotFound(what="Migration", name=uuid)
+        return sessions.record_of(model.Migration, row)
+
+    async def list(self, query: MigrationQuery = MigrationQuery()) -> builtins.list[model.Migration]:
+        """Give one page.
+
+        :raises MarkerNotFound: no such migration.
+        """
+        keys = paging.NEWEST_FIRST if query.is_newest_first else (paging.SortKey(name="id", is_descending=False),)
+        statement = sa.select(*COLUMNS).where(*_conditions(query)).order_by(*paging.order_by(_T, keys))
+        if query.marker is not None:
+            marker = await self._session.row(_BY_UUID, {"uuid": query.marker})
+            if marker is None:
+                raise errors.MarkerNotFound(marker=query.marker)
+            statement = statement.where(paging.after(_T, keys, marker))
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        return [sessions.record_of(model.Migration, row) for row in await self._session.rows(statement)]
+
+    async def in_progress_of(self, instance_uuid: str) -> builtins.list[model.Migration]:
+        """Give the server's migrations that have not ended, oldest first; the API shows those in states.SHOWN_IN_PROGRESS."""
+        return await self.list(
+            MigrationQuery(instance_uuid=instance_uuid, statuses=sorted(states.IN_PROGRESS), is_newest_first=False),
+        )
+
+    async def record_progress(self, counters: Sequence[tuple[str, progress_model.Progress]]) -> None:
+        """Store counters of many migrations, by uuid, and the share sent of their servers. Those that have ended are left alone.
+
+        Raises no generation: counters are hints, and must not make anybody's write stale.
+        """
+        if not counters:
+            return
+        now = self._session.now
+        # By uuid, migrations before servers, as everybody locks them.
+        ordered = sorted(counters, key=lambda item: item[0])
+        stored = [{"of_uuid": uuid, "new_progress": progress, "at": now} for uuid, progress in ordered]
+        shares = [{"of_uuid": uuid, "share": progress_model.memory_percentage(progress), "at": now} for uuid, progress in ordered]
+        await self._session.connection.execute(_STORE_COUNTERS, stored)
+        await self._session.connection.execute(_STORE_SHARE, shares)
+
+
+_STORE_COUNTERS = (
+    sa.update(_T)
+    .where(_T.c.uuid == sa.bindparam("of_uuid"), _T.c.finished_at.is_(None))
+    .values(progress=sa.bindparam("new_progress"), updated_at=sa.bindparam("at"), changed_at=sa.bindparam("at"))
+)
+_S = schema.servers
+_STORE_SHARE = (
+    sa.update(_S)
+    .where(
+        _S.c.uuid == sa.select(_T.c.instance_uuid).where(_T.c.uuid == sa.bindparam("of_uuid"), _T.c.finished_at.is_(None)).scalar_subquery()
+    )
+    .values(progress=sa.bindparam("share"), updated_at=sa.bindparam("at"), changed_at=sa.bindparam("at"))
+)
+
+
+def _conditions(query: MigrationQuery) -> list[sa.ColumnElement[bool]]:
+    candidates: list[tuple[Any, sa.ColumnElement[bool]]] = [
+        (query.host, sa.or_(_T.c.source_compute == query.host, _T.c.dest_compute == query.host)),
+        (query.source_compute, _T.c.source_compute == query.source_compute),
+        (query.dest_compute, _T.c.dest_compute == query.dest_compute),
+        (query.instance_uuid, _T.c.instance_uuid == query.instance_uuid),
+        (query.statuses, _T.c.status.in_(query.statuses or ())),
+        (query.migration_type, _T.c.migration_type == query.migration_type),
+        (query.user_id, _T.c.user_id == query.user_id),
+        (query.project_id, _T.c.project_id == query.project_id),
+        (query.changes_since, _T.c.changed_at >= query.changes_since),
+        (query.changes_before, _T.c.changed_at <= query.changes_before),
+    ]
+    return [condition for value, condition in candidates if value is not None]

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations: accept, claim, advance; and the intents that people raise against them.
+
+The one place that stores a status: `advance` for a migration under way, `accept` for a new one. Judges no transition: model/states.py does.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from wherry import errors
+from wherry.db import schema
+from wherry.db import session as sessions
+from wherry.db.repositories import event_rows, migrations, transitions
+from wherry.model import instance_actions, migration, states
+from wherry.model import operation as model
+from wherry.model import server as server_model
+
+_T = schema.operations
+_M = schema.migrations
+_I = schema.intents
+_C = schema.conductors
+_COLUMNS = sessions.columns_of(_T, model.Operation)
+_INTENT_COLUMNS = sessions.columns_of(_I, model.Intent)
+_BY_ID = sa.select(*_COLUMNS).where(_T.c.id == sa.bindparam("id"))
+_OPEN = _T.c.finished_at.is_(None)
+# A newer release may know more kinds and steps; its rows are left to it.
+_KNOWN = sa.and_(
+    sa.type_coerce(_T.c.kind, sa.String).in_([kind.value for kind in model.OperationKind]),
+    sa.type_coerce(_T.c.step, sa.String).in_([step.value for step in model.StepName]),
+)
+_METHOD = {model.IntentKind.ABORT: "abort live migration", model.IntentKind.FORCE_COMPLETE: "force complete"}
+
+
+class Operations:
+    """Records of operations and of their intents."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self._session = session
+
+    async def accept(
+        self,
+        server: server_model.Server,
+        request: migration.LiveMigrationRequest,
+        *,
+        request_id: str,
+        user_id: str,
+        project_id: str,
+        action: instance_actions.ActionName = instance_actions.ActionName.LIVE_MIGRATION,
+    ) -> tuple[model.Operation, migration.Migration]:
+        """Record a live migration of the server as it was read: operation, migration, action, task_state. Four statements.
+
+        :raises StaleWrite: the server was changed since, or has an operation.
+        """
+        now = self._session.now
+        await self._mark_migrating(server)
+        asked = {"instance_uuid": server.uuid, "user_id": user_id, "project_id": project_id}
+        await self._session.change(
+            sa.insert(schema.actions).values(**asked, request_id=request_id, action=action.value, started_at=now, changed_at=now)
+        )
+        source = server.host or ""
+        operation = model.Operation(
+            id=self._session.new_uuid(),
+            kind=model.OperationKind.LIVE_MIGRATION,
+            instance_uuid=server.uuid,
+            user_id=user_id,
+            project_id=project_id,
+            request_id=request_id,
+            request=request,
+            step=model.StepName.SELECT_DESTINATION,
+            plan=migration.Plan(source=source),
+            created_at=now,
+        )
+        statement = sa.insert(_T).values(
+            **asked,
+            id=operation.id,
+            kind=operation.kind,
+            request_id=request_id,
+            request=request,
+            step=operation.step,
+            plan=operation.plan,
+            created_at=now,
+        )
+        try:
+            await self._session.change(statement)
+        except sa.exc.IntegrityError as error:
+            raise errors.StaleWrite(what="Server", name=server.uuid) from error
+        created = {"migration_type": migration.MigrationType.LIVE_MIGRATION, "status": states.Status.ACCEPTED, "source_compute": source}
+        insert = sa.insert(_M).values(**asked, **created, uuid=operation.id, created_at=now, changed_at=now).returning(*migrations.COLUMNS)
+        row = (await self._session.connection.execute(insert)).one()
+        return operation, sessions.record_of(migration.Migration, row)
+
+    async def _mark_migrating(self, server: server_model.Server) -> None:
+        table, now = schema.servers, self._session.now
+        statement = (
+            sa.update(table)
+            .where(
+                table.c.uuid == server.uuid,
+                table.c.generation == server.generation,
+                table.c.task_state.is_(None),
+                table.c.deleted_at.is_(None),
+                table.c.host.is_not(None),
+            )
+            .values(
+                task_state=server_model.TaskState.MIGRATING,
+                progress=0,
+                generation=server.generation + 1,
+                updated_at=now,
+                changed_at=now,
+            )
+        )
+        if await self._session.change(statement) != 1:
+            raise errors.StaleWrite(what="Server", name=server.uuid)
+
+    async def get(self, operation_id: str) -> model.Operation:
+        """Give one operation.
+
+        :raises NotFound: there is none.
+        """
+        row = await self._session.row(_BY_ID, {"id": operation_id})
+        if row is None:
+            raise errors.NotFound(what="Operation", name=operation_id)
+        return sessions.record_of(model.Operation, row)
+
+    async def open_of_instance(self, instance_uuid: str) -> model.Operation | None:
+        """Give the operation that has the server now."""
+        row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.instance_uuid == instance_uuid, _OPEN))
+        return None if row is None else sessions.record_of(model.Operation, row)
+
+    async def claim(self, operation_id: str, conductor_id: str) -> model.Operation | None:
+        """Make the conductor the owner; None when another one with a live lease is, or the operation has ended.
+
+        A change of owner raises epoch and generation; claiming what is mine already changes nothing.
+        :raises LeaseLost: the conductor has no live lease of its own.
+        """
+        mine = sa.exists().where(_C.c.id == conductor_id, _C.c.expires_at > self._lease_now())
+        statement = (
+            sa.update(_T)
+            .where(_T.c.id == operation_id, _OPEN, _KNOWN, self._is_free(), mine, _T.c.owner.is_distinct_from(conductor_id))
+            .values(owner=conductor_id, epoch=_T.c.epoch + 1, generation=_T.c.generation + 1, updated_at=self._session.now)
+            .returning(*_COLUMNS)
+        )
+        row = await self._session.row(statement)
+        if row is None:
+            row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.id == operation_id, _OPEN, _T.c.owner == conductor_id))
+        if row is None and await self._session.row(sa.select(sa.literal(1)).where(mine)) is None:
+            raise errors.LeaseLost(conductor=conductor_id)
+        return None if row is None else sessions.record_of(model.Operation, row)
+
+    async def claimable(self, limit: int) -> list[str]:
+        """Give ids of operations that nobody with a live lease drives, oldest first."""
+        statement = sa.select(_T.c.id).where(_OPEN, _KNOWN, self._is_free()).order_by(_T.c.created_at, _T.c.id).limit(limit)
+        return [row.id for row in await self._session.rows(statement)]
+
+    async def owned_by(self, conductor_id: str) -> list[model.Operation]:
+        """Give the operations that the conductor drives, oldest first."""
+        statement = sa.select(*_COLUMNS).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
+        return [sessions.record_of(model.Operation, row) for row in await self._session.rows(statement)]
+
+    async def release(self, conductor_id: str) -> int:
+        """Hand every operation of the conductor back, for a shutdown: anybody may claim them. Give their number."""
+        statement = (
+            sa.update(_T)
+            .where(_T.c.owner == conductor_id, _OPEN)
+            .values(owner=None, generation=_T.c.generation + 1, updated_at=self._session.now)
+        )
+        return await self._session.change(statement)
+
+    async def advance(self, operation: model.Operation, transition: model.Transition) -> tuple[model.Operation, migration.Migration]:
+        """Store one transition: the only writer of a migration's status.
+
+        :raises StaleWrite: the operation as it was read is no longer what is stored; nothing was changed.
+        :raises IllegalTransition: its status does not take the event; nothing was changed.
+        :raises ActionNotFound: an event names a request that the server has no action of.
+        """
+        return await transitions.store(self._session, operation, transition)
+
+    async def waiting_for(self, operation_ids: Sequence[str]) -> dict[str, tuple[states.Status, model.StepName, migration.Reason | None]]:
+        """Say how far operations are, in one query for many waiting clients."""
+        statement = (
+            sa.select(_M.c.uuid, _M.c.status, _M.c.reason, _T.c.step).join(_T, _T.c.id == _M.c.uuid).where(_T.c.id.in_(operation_ids))
+        )
+        return {row.uuid: (row.status, row.step, row.reason) for row in await self._session.rows(statement)}
+
+    async def record_intent(
+        self,
+        operation_id: str,
+        kind: model.IntentKind,
+        *,
+        request_id: str,
+        allowed: frozenset[states.Status] = states.IN_PROGRESS,
+    ) -> model.Intent:
+        """Record what a person wants of an operation under way. Its action is the caller's to record.
+
+        :param allowed: statuses in which it may be asked.
+        :raises InvalidMigrationState: the migration's status is none of them.
+        :raises NotFound: there is no such operation.
+        """
+        # Locked, so that the status cannot move between this look and the commit.
+        look = sa.select(_M.c.id, _M.c.instance_uuid, _M.c.status).where(_M.c.uuid == operation_id).with_for_update(key_share=True)
+        row = await self._session.row(look)
+        if row is None:
+            raise errors.NotFound(what="Migration", name=operation_id)
+        if row.status not in allowed:
+            raise errors.InvalidMigrationState(migration_id=row.id, uuid=row.instance_uuid, state=row.status.value, method=_METHOD[kind])
+        values = {"operation_id": operation_id, "kind": kind, "request_id": request_id, "requested_at": self._session.now}
+        stored = (await self._session.connection.execute(sa.insert(_I).values(**values).returning(*_INTENT_COLUMNS))).one()
+        return sessions.record_of(model.Intent, stored)
+
+    async def pending_intents(self, operation_id: str) -> list[model.Intent]:
+        """Give the intents that nobody has acknowledged, oldest first."""
+        statement = sa.select(*_INTENT_COLUMNS).where(_I.c.operation_id == operation_id, _I.c.acknowledged_at.is_(None)).order_by(_I.c.id)
+        return [sessions.record_of(model.Intent, row) for row in await self._session.rows(statement)]
+
+    async def operations_with_pending_intents(self) -> list[str]:
+        """Give ids of operations, ended ones too, that have an intent nobody has acknowledged."""
+        statement = sa.select(_I.c.operation_id).where(_I.c.acknowledged_at.is_(None)).group_by(_I.c.operation_id)
+        return [row.operation_id for row in await self._session.rows(statement.order_by(sa.func.min(_I.c.id)))]
+
+    async def acknowledge_intent(self, intent: model.Intent, finish: instance_actions.EventFinish | None = None) -> bool:
+        """End an intent: taken up, or made moot by the outcome. False: it was ended already, and nothing changed.
+
+        :param finish: closes the event of the intent's own action.
+        """
+        statement = sa.update(_I).where(_I.c.id == intent.id, _I.c.acknowledged_at.is_(None)).values(acknowledged_at=self._session.now)
+        if await self._session.change(statement) != 1:
+            return False
+        if finish is not None:
+            row = (await self._session.connection.execute(sa.select(_T.c.instance_uuid).where(_T.c.id == intent.operation_id))).one()
+            await event_rows.write(self._session, (row.instance_uuid, finish.request_id or intent.request_id), finished=[finish])
+        return True
+
+    def _lease_now(self) -> sa.ColumnElement[datetime.datetime]:
+        return self._session.dialect.database_now(self._session.now)
+
+    def _is_free(self) -> sa.ColumnElement[bool]:
+        live = sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > self._lease_now())
+        return sa.or_(_T.c.owner.is_(None), ~live)

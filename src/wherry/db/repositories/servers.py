@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers: find, list, insert, update. A server under an operation is changed by that operation's transitions only."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from wherry import errors
+from wherry.db import paging, schema
+from wherry.db import session as sessions
+from wherry.model import guest
+from wherry.model import server as model
+
+_T = schema.servers
+COLUMNS = sessions.columns_of(_T, model.Server)
+#: Columns that lists may be sorted by.
+SORT_KEYS = frozenset(
+    {"id", "uuid", "name", "project_id", "user_id", "host", "node", "vm_state", "task_state", "power_state", "memory_mib", "vcpus"}
+    | {"root_gib", "progress", "locked_by", "created_at", "updated_at", "launched_at", "deleted_at"}
+)
+#: What only an operation may change while there is one.
+_OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
+_BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+#: Characters that make a name a pattern.
+_PATTERN = re.compile(r"[\\^$.|?*+()\[\]{}]")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewServer:
+    """What is known of a server when its record is made."""
+
+    uuid: str
+    name: str
+    project_id: str
+    user_id: str
+    host: str | None
+    node: str | None
+    vm_state: model.VmState
+    power_state: model.PowerState
+    memory_mib: int
+    vcpus: int
+    root_gib: int = 0
+    disks: tuple[guest.Disk, ...] = ()
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    reason: str | None = None
+    launched_at: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerQuery:
+    """Which servers a list shows; None = any."""
+
+    host: str | None = None
+    #: Regular expression that occurs somewhere in the name.
+    name: str | None = None
+    #: The whole name.
+    name_exactly: str | None = None
+    uuids: Sequence[str] | None = None
+    #: Pairs of vm_state and task_state, any of which will do; what statuses of the API they stand for is the API's business.
+    statuses: Sequence[tuple[model.VmState, model.TaskState | None]] | None = None
+    vm_states: Sequence[model.VmState] | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    #: True: deleted ones only; False: the others; None: all.
+    deleted: bool | None = False
+    is_locked: bool | None = None
+    changes_since: datetime.datetime | None = None
+    changes_before: datetime.datetime | None = None
+    sort: Sequence[paging.SortKey] = paging.NEWEST_FIRST
+    limit: int | None = None
+    #: uuid of the last server of the page before.
+    marker: str | None = None
+
+
+class Servers:
+    """Records of servers."""
+
+    def __init__(self, session: sessions.Session) -> None:
+        self._session = session
+
+    async def get(self, uuid: str, *, include_deleted: bool = False) -> model.Server:
+        """Give one server.
+
+        :raises ServerNotFound: it is not known, or deleted.
+        """
+        row = await self._session.row(_BY_UUID, {"uuid": uuid})
+        if row is None or (row.deleted_at is not None and not include_deleted):
+            raise errors.ServerNotFound(uuid=uuid)
+        return sessions.record_of(model.Server, row)
+
+    async def find(self, uuids: Sequence[str]) -> dict[str, model.Server]:
+        """Give those of the servers that are known, deleted ones too, by uuid."""
+        rows = await self._session.rows(sa.select(*COLUMNS).where(_T.c.uuid.in_(uuids)))
+        return {row.uuid: sessions.record_of(model.Server, row) for row in rows}
+
+    async def list(self, query: ServerQuery) -> builtins.list[model.Server]:
+        """Give one page.
+
+        :raises MarkerNotFound: no such server.
+        :raises SortKeyInvalid: no such column, or not one to sort by.
+        :raises NamePatternInvalid: the name is no regular expression.
+        """
+        unknown = [key.name for key in query.sort if key.name not in SORT_KEYS]
+        if unknown:
+            raise errors.SortKeyInvalid(key=unknown[0], accepted=sorted(SORT_KEYS))
+        keys = paging.with_tie_break(query.sort)
+        statement = sa.select(*COLUMNS).where(*_conditions(query)).order_by(*paging.order_by(_T, keys))
+        if query.marker is not None:
+            marker = await self._session.row(_BY_UUID, {"uuid": query.marker})
+            if marker is None:
+                raise errors.MarkerNotFound(marker=query.marker)
+            statement = statement.where(paging.after(_T, keys, marker))
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        return [sessions.record_of(model.Server, row) for row in await self._session.rows(statement)]
+
+    async def on_host(self, host: str) -> builtins.list[model.Server]:
+        """Give the servers of a host that are not deleted, oldest first."""
+        return (await self.on_hosts([host])).get(host, [])
+
+    async def on_hosts(self, hosts: Sequence[str]) -> dict[str, builtins.list[model.Server]]:
+        """Give the servers of several hosts in one query, by host; a host without any is left out."""
+        statement = sa.select(*COLUMNS).where(_T.c.host.in_(hosts), _T.c.deleted_at.is_(None)).order_by(_T.c.id)
+        found: dict[str, builtins.list[model.Server]] = {}
+        for row in await self._session.rows(statement):
+            found.setdefault(row.host, []).append(sessions.record_of(model.Server, row))
+        return found
+
+    async def insert(self, new: NewServer) -> model.Server:
+        """Record a server.
+
+        :raises StaleWrite: there is one of this uuid, deleted or not.
+        """
+        values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new)}
+        now = self._session.now
+        statement = self._session.dialect.insert_ignoring(_T).values(**values, created_at=now, changed_at=now).returning(*COLUMNS)
+        row = await self._session.row(statement)
+        if row is None:
+            raise errors.StaleWrite(what="Server", name=new.uuid)
+        return sessions.record_of(model.Server, row)
+
+    async def update(self, server: model.Server, *, in_operation: bool = False, **changes: Any) -> model.Server:
+        """Change fields of the server as it was read; None empties a field.
+
+        :param in_operation: change what belongs to an operation although there is one.
+        :raises StaleWrite: somebody else changed it first, or an operation has it.
+        """
+        now = self._session.now
+        conditions = [_T.c.uuid == server.uuid, _T.c.generation == server.generation]
+        if not in_operation and not _OPERATIONS_OWN.isdisjoint(changes):
+            operations = schema.operations
+            conditions.append(
+                ~sa.exists().where(operations.c.instance_uuid == server.uuid, operations.c.finished_at.is_(None)),
+            )
+        statement = sa.update(_T).where(*conditions).values(**changes, generation=server.generation + 1, updated_at=now, changed_at=now)
+        if await self._session.change(statement) != 1:
+            raise errors.StaleWrite(what="Server", name=server.uuid)
+        return dataclasses.replace(server, **changes, generation=server.generation + 1, updated_at=now)
+
+
+def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
+    simple: list[tuple[Any, Any]] = [
+        (query.host, _T.c.host == query.host),
+        (query.name_exactly, _T.c.name == query.name_exactly),
+        (query.project_id, _T.c.project_id == query.project_id),
+        (query.user_id, _T.c.user_id == query.user_id),
+        (query.uuids, _T.c.uuid.in_(query.uuids or ())),
+        (query.vm_states, _T.c.vm_state.in_(query.vm_states or ())),
+        (query.changes_since, _T.c.changed_at >= query.changes_since),
+        (query.changes_before, _T.c.changed_at <= query.changes_before),
+    ]
+    conditions: list[sa.ColumnElement[bool]] = [condition for value, condition in simple if value is not None]
+    if query.deleted is not None:
+        conditions.append(_T.c.deleted_at.is_not(None) if query.deleted else _T.c.deleted_at.is_(None))
+    if query.is_locked is not None:
+        conditions.append(_T.c.locked_by.is_not(None) if query.is_locked else _T.c.locked_by.is_(None))
+    if query.statuses is not None:
+        conditions.append(sa.or_(sa.false(), *(_has_states(vm_state, task) for vm_state, task in query.statuses)))
+    if query.name:
+        conditions.append(_matches(query.name))
+    return conditions
+
+
+def _has_states(vm_state: model.VmState, task_state: model.TaskState | None) -> sa.ColumnElement[bool]:
+    task = _T.c.task_state.is_(None) if task_state is None else _T.c.task_state == task_state
+    return sa.and_(_T.c.vm_state == vm_state, task)
+
+
+def _matches(name: str) -> sa.ColumnElement[bool]:
+    if not _PATTERN.search(name):
+        return _T.c.name.contains(name, autoescape=True)
+    try:
+        re.compile(name)
+    except re.error as error:
+        raise errors.NamePatternInvalid(pattern=name, problem=str(error)) from error
+    return _T.c.name.regexp_match(name)

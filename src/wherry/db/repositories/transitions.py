@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storing one transition: operation, migration, server, events, all or nothing, guarded by generation, owner and epoch.
+
+What may follow what is asked of model/states.py; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import sqlalchemy as sa
+
+from wherry import errors
+from wherry.db import schema
+from wherry.db import session as sessions
+from wherry.db.repositories import event_rows, migrations
+from wherry.model import migration, states
+from wherry.model import operation as model
+from wherry.model import server as server_model
+
+_T = schema.operations
+_M = schema.migrations
+_S = schema.servers
+
+
+async def store(
+    session: sessions.Session, operation: model.Operation, transition: model.Transition
+) -> tuple[model.Operation, migration.Migration]:
+    """Store it; see `Operations.advance`.
+
+    The operation comes first: it decides who may write at all, and its lock puts every other writer of the migration behind this one.
+    """
+    is_last = transition.event is not None and ends(transition.event)
+    stored = await _store_operation(session, operation, transition, is_last=is_last)
+    moved = await _store_migration(session, operation, transition, is_last=is_last)
+    if transition.server is not None:
+        await _store_server(session, operation.instance_uuid, transition.server)
+    await _store_events(session, operation, transition, is_last=is_last)
+    return stored, moved
+
+
+@functools.cache
+def moves(event: states.Event) -> dict[states.Status, states.Status]:
+    """Give the statuses that take the event, each with the one that follows."""
+    return {status: states.advance(status, event) for status, row in states.TRANSITIONS.items() if event in row}
+
+
+@functools.cache
+def ends(event: states.Event) -> bool:
+    """Whether the event ends a migration, from whichever status."""
+    are_terminal = {following in states.TERMINAL for following in moves(event).values()}
+    if len(are_terminal) != 1:
+        raise TypeError(f"{event} ends a migration from some statuses only; give those cases an event of their own")
+    return are_terminal.pop()
+
+
+async def _store_operation(
+    session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool
+) -> model.Operation:
+    changes: dict[str, Any] = {"generation": operation.generation + 1, "updated_at": session.now}
+    if is_last:
+        changes |= {"finished_at": session.now, "step": model.StepName.DONE}
+    elif transition.step is not None:
+        changes["step"] = transition.step
+    if transition.plan is not None:
+        changes["plan"] = transition.plan
+    statement = sa.update(_T).where(
+        _T.c.id == operation.id,
+        _T.c.generation == operation.generation,
+        _T.c.epoch == operation.epoch,
+        _T.c.owner.is_(None) if operation.owner is None else _T.c.owner == operation.owner,
+        _T.c.finished_at.is_(None),
+    )
+    if await session.change(statement.values(**changes)) != 1:
+        raise errors.StaleWrite(what="Operation", name=operation.id)
+    return dataclasses.replace(operation, **changes)
+
+
+async def _store_migration(
+    session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool
+) -> migration.Migration:
+    named = ("dest_compute", "dest_node", "source_node", "reason", "deadline", "deadline_at")
+    changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
+    if transition.clear_reason and transition.reason is None:
+        changes["reason"] = None
+    if is_last:
+        changes["finished_at"] = session.now
+    if transition.event is states.Event.TRANSFER_STARTED:
+        changes["started_at"] = sa.func.coalesce(_M.c.started_at, sa.literal(session.now, _M.c.started_at.type))
+    condition = _M.c.uuid == operation.id
+    if transition.event is not None:
+        changes["status"] = _following(transition.event)
+        condition = sa.and_(condition, _M.c.status.in_(moves(transition.event)))
+    if not changes:
+        row = await session.row(sa.select(*migrations.COLUMNS).where(condition))
+    else:
+        statement = sa.update(_M).where(condition).values(**changes, updated_at=session.now, changed_at=session.now)
+        row = await session.row(statement.returning(*migrations.COLUMNS))
+    if row is None:
+        await _refuse(session, operation, transition)
+        raise errors.StaleWrite(what="Migration", name=operation.id)
+    return sessions.record_of(migration.Migration, row)
+
+
+def _following(event: states.Event) -> Any:
+    """Give the status after the event, as SQL where it depends on the one before."""
+    following = moves(event)
+    if len(set(following.values())) == 1:
+        return next(iter(following.values()))
+    return sa.case(*((_M.c.status == before, sa.literal(after, _M.c.status.type)) for before, after in following.items()))
+
+
+async def _refuse(session: sessions.Session, operation: model.Operation, transition: model.Transition) -> None:
+    """Say by the table why the migration did not move."""
+    row = await session.row(sa.select(_M.c.status).where(_M.c.uuid == operation.id))
+    if row is not None and transition.event is not None:
+        states.advance(row.status, transition.event)
+
+
+async def _store_server(session: sessions.Session, instance_uuid: str, change: server_model.ServerChange) -> None:
+    changes: dict[str, Any] = {
+        field.name: value
+        for field in dataclasses.fields(change)
+        if field.name != "clear_task" and (value := getattr(change, field.name)) is not None
+    }
+    if change.clear_task:
+        changes["task_state"] = None
+    # No look at the server's generation: the operation holds the server, and a lock set meanwhile by its owner must not stop it.
+    statement = sa.update(_S).where(_S.c.uuid == instance_uuid)
+    stamps = {"generation": _S.c.generation + 1, "updated_at": session.now, "changed_at": session.now}
+    if await session.change(statement.values(**changes, **stamps)) != 1:
+        raise errors.ServerNotFound(uuid=instance_uuid)
+
+
+async def _store_events(session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool) -> None:
+    own = operation.request_id
+    requests = [finish.request_id or own for finish in transition.finished] + [start.request_id or own for start in transition.started]
+    for request_id in dict.fromkeys([own, *requests] if is_last else requests):
+        await event_rows.write(
+            session,
+            (operation.instance_uuid, request_id),
+            started=[start for start in transition.started if (start.request_id or own) == request_id],
+            finished=[finish for finish in transition.finished if (finish.request_id or own) == request_id],
+            closing=transition.closing if is_last and request_id == own else None,
+        )

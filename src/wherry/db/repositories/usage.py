@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What servers and migrations take of hosts: always counted from their rows, never kept, so that nothing can leak."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from wherry.db import schema
+from wherry.db import session as sessions
+from wherry.model import host as model
+
+_S = schema.servers
+_M = schema.migrations
+#: Up to this many names stand in the query; more, and all hosts are counted, which is as quick.
+_NAMED = 50
+
+
+async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str, model.Usage]:
+    """Count for each host; one that nothing takes anything of is left out.
+
+    Memory, vCPUs and disk include migrations on their way to the host, from the moment a row names it to its terminal status.
+    """
+    if not names:
+        return {}
+    taken: dict[str, model.Usage] = {}
+    servers = (
+        sa.select(_S.c.host, sa.func.count().label("servers"), *_sums())
+        .where(_S.c.host.in_(names) if len(names) <= _NAMED else _S.c.host.is_not(None), _S.c.deleted_at.is_(None))
+        .group_by(_S.c.host)
+    )
+    for row in await session.rows(servers):
+        taken[row.host] = model.Usage(
+            servers=int(row.servers), memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib)
+        )
+    for row in await session.rows(_OPEN_MIGRATIONS):
+        _add_outgoing(taken, row.source_compute, int(row.migrations))
+        if row.dest_compute is not None:
+            _add_incoming(taken, row.dest_compute, row)
+    return taken
+
+
+def _sums() -> list[sa.ColumnElement[int]]:
+    return [
+        sa.func.sum(_S.c.memory_mib).label("memory_mib"),
+        sa.func.sum(_S.c.vcpus).label("vcpus"),
+        sa.func.sum(_S.c.root_gib).label("disk_gib"),
+    ]
+
+
+# A server that is at its destination already is counted there as a server.
+_is_away = sa.or_(_S.c.host.is_(None), _M.c.dest_compute.is_(None), _S.c.host != _M.c.dest_compute)
+_OPEN_MIGRATIONS = (
+    sa.select(
+        _M.c.source_compute,
+        _M.c.dest_compute,
+        sa.func.count().label("migrations"),
+        *(sa.func.sum(sa.case((_is_away, column), else_=0)).label(name) for name, column in (
+            ("memory_mib", _S.c.memory_mib), ("vcpus", _S.c.vcpus), ("disk_gib", _S.c.root_gib))),
+    )
+    .select_from(_M.join(_S, _S.c.uuid == _M.c.instance_uuid))
+    .where(_M.c.finished_at.is_(None))
+    .group_by(_M.c.source_compute, _M.c.dest_compute)
+)  # fmt: skip
+
+
+def _add_outgoing(taken: dict[str, model.Usage], host: str, migrations: int) -> None:
+    had = taken.get(host, model.Usage())
+    taken[host] = dataclasses.replace(had, outgoing_migrations=had.outgoing_migrations + migrations)
+
+
+def _add_incoming(taken: dict[str, model.Usage], host: str, row: sa.Row[tuple[object, ...]]) -> None:
+    had = taken.get(host, model.Usage())
+    taken[host] = dataclasses.replace(
+        had,
+        incoming_migrations=had.incoming_migrations + int(row.migrations),
+        memory_mib=had.memory_mib + int(row.memory_mib),
+        vcpus=had.vcpus + int(row.vcpus),
+        disk_gib=had.disk_gib + int(row.disk_gib),
+    )

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables, columns and indexes, as they are now. Columns carry the names of the records' fields.
+
+Creates nothing in production: `migrations/` does, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from wherry.db import types
+from wherry.model import deadline, guest, host, instance_actions, migration, operation, progress, server, states
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_by_%(column_0_N_name)s",
+        "uq": "%(table_name)s_unique_%(column_0_N_name)s",
+        "fk": "%(table_name)s_%(column_0_N_name)s_is_%(referred_table_name)s",
+        "pk": "%(table_name)s_key",
+    }
+)
+
+_UUID = sa.String(36)
+_NAME = sa.String(255)
+_WHEN = types.UtcDateTime
+
+
+def _number(name: str, default: int = 0) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, default=default)
+
+
+def _flag(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean(create_constraint=False), nullable=False, default=False)
+
+
+servers = sa.Table(
+    "servers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", _UUID, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("host", _NAME),
+    sa.Column("node", _NAME),
+    sa.Column("vm_state", types.Word(server.VmState), nullable=False),
+    sa.Column("task_state", types.Word(server.TaskState)),
+    sa.Column("power_state", types.Number(server.PowerState), nullable=False),
+    _number("memory_mib"),
+    _number("vcpus"),
+    _number("root_gib"),
+    _number("progress"),
+    sa.Column("locked_by", _NAME),
+    sa.Column("locked_reason", _NAME),
+    sa.Column("metadata", types.Json(dict[str, str]), nullable=False),
+    sa.Column("disks", types.Json(tuple[guest.Disk, ...], is_immutable=True), nullable=False),
+    sa.Column("reason", _NAME),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sa.Column("updated_at", _WHEN),
+    sa.Column("launched_at", _WHEN),
+    sa.Column("deleted_at", _WHEN),
+    _number("generation"),
+    # The later of created_at and updated_at, for changes-since and its index.
+    sa.Column("changed_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("servers_unique_uuid", servers.c.uuid, unique=True)
+sa.Index("servers_by_order", servers.c.created_at, servers.c.id)
+sa.Index("servers_by_project", servers.c.project_id, servers.c.created_at, servers.c.id)
+sa.Index("servers_by_host", servers.c.host, servers.c.deleted_at)
+sa.Index("servers_by_change", servers.c.changed_at)
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", _UUID, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    # Copies of what the description says, for uniqueness and for finding.
+    sa.Column("hypervisor_uuid", _NAME, nullable=False),
+    sa.Column("hypervisor_hostname", _NAME, nullable=False),
+    sa.Column("description", types.Json(host.HostDescription, is_immutable=True), nullable=False),
+    sa.Column("incarnation", _NAME, nullable=False),
+    sa.Column("last_seen_at", _WHEN, nullable=False),
+    # Whether the agent of this incarnation said goodbye, so that its successor need not wait.
+    _flag("is_signed_off"),
+    # The latest inventory of this incarnation that was taken in.
+    _number("inventory_sequence"),
+    _flag("is_disabled"),
+    sa.Column("disabled_reason", sa.Text),
+    _flag("is_forced_down"),
+    sa.Column("zone", _NAME, nullable=False),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sa.Column("updated_at", _WHEN),
+    sqlite_autoincrement=True,
+)
+sa.Index("hosts_unique_uuid", hosts.c.uuid, unique=True)
+sa.Index("hosts_unique_name", hosts.c.name, unique=True)
+sa.Index("hosts_unique_hypervisor_uuid", hosts.c.hypervisor_uuid, unique=True)
+sa.Index("hosts_by_hypervisor_hostname", hosts.c.hypervisor_hostname)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("id", _UUID, primary_key=True),
+    sa.Column("kind", types.Word(operation.OperationKind), nullable=False),
+    sa.Column("instance_uuid", _UUID, sa.ForeignKey("servers.uuid"), nullable=False),
+    sa.Column("request_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("request", types.Json(migration.LiveMigrationRequest), nullable=False),
+    sa.Column("step", types.Word(operation.StepName), nullable=False),
+    sa.Column("plan", types.Json(migration.Plan), nullable=False),
+    sa.Column("owner", _NAME),
+    _number("epoch"),
+    _number("generation"),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sa.Column("updated_at", _WHEN),
+    sa.Column("finished_at", _WHEN),
+)
+_is_open = operations.c.finished_at.is_(None)
+# The last word on "one operation at a time for a server".
+sa.Index("operations_unique_open_instance", operations.c.instance_uuid, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
+sa.Index("operations_by_owner", operations.c.owner, operations.c.created_at, sqlite_where=_is_open, postgresql_where=_is_open)
+
+migrations = sa.Table(
+    "migrations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", _UUID, sa.ForeignKey("operations.id"), nullable=False),
+    sa.Column("instance_uuid", _UUID, nullable=False),
+    sa.Column("migration_type", types.Word(migration.MigrationType), nullable=False),
+    sa.Column("status", types.Word(states.Status), nullable=False),
+    sa.Column("source_compute", _NAME, nullable=False),
+    sa.Column("dest_compute", _NAME),
+    sa.Column("source_node", _NAME),
+    sa.Column("dest_node", _NAME),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("progress", types.Json(progress.Progress)),
+    sa.Column("reason", types.Json(migration.Reason)),
+    sa.Column("deadline", types.Json(deadline.Deadline)),
+    sa.Column("deadline_at", _WHEN),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sa.Column("updated_at", _WHEN),
+    sa.Column("started_at", _WHEN),
+    sa.Column("finished_at", _WHEN),
+    # The later of created_at and updated_at, for changes-since and its index.
+    sa.Column("changed_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+_is_in_progress = migrations.c.finished_at.is_(None)
+sa.Index("migrations_unique_uuid", migrations.c.uuid, unique=True)
+sa.Index("migrations_by_instance", migrations.c.instance_uuid, migrations.c.id)
+sa.Index("migrations_by_order", migrations.c.created_at, migrations.c.id)
+sa.Index("migrations_by_change", migrations.c.changed_at)
+sa.Index("migrations_by_source", migrations.c.source_compute, migrations.c.created_at)
+sa.Index("migrations_by_dest", migrations.c.dest_compute, migrations.c.created_at)
+sa.Index("migrations_by_project", migrations.c.project_id, migrations.c.created_at)
+# Counting slots and claims reads the few open rows only, however long the history grows.
+sa.Index(
+    "migrations_by_open_status",
+    migrations.c.status,
+    migrations.c.dest_compute,
+    sqlite_where=_is_in_progress,
+    postgresql_where=_is_in_progress,
+)
+
+actions = sa.Table(
+    "instance_actions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # Nova's word for what was asked; text, so that a release that knows fewer can read it.
+    sa.Column("action", _NAME, nullable=False),
+    sa.Column("instance_uuid", _UUID, sa.ForeignKey("servers.uuid"), nullable=False),
+    sa.Column("request_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("started_at", _WHEN, nullable=False),
+    sa.Column("updated_at", _WHEN),
+    sa.Column("message", _NAME),
+    sa.Column("changed_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("instance_actions_unique_request", actions.c.instance_uuid, actions.c.request_id, unique=True)
+sa.Index("instance_actions_by_order", actions.c.instance_uuid, actions.c.started_at, actions.c.id)
+
+events = sa.Table(
+    "instance_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("action_id", sa.Integer, sa.ForeignKey("instance_actions.id"), nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("started_at", _WHEN, nullable=False),
+    sa.Column("finished_at", _WHEN),
+    sa.Column("result", types.Word(instance_actions.Result)),
+    sa.Column("details", sa.Text),
+    sa.Column("traceback", sa.Text),
+    sqlite_autoincrement=True,
+)
+_is_unfinished = events.c.finished_at.is_(None)
+sa.Index("instance_events_by_action", events.c.action_id, events.c.id)
+# Makes opening an event idempotent: a stage tried again on the same host after it ended gets a row of its own.
+sa.Index(
+    "instance_events_unique_open",
+    events.c.action_id,
+    events.c.name,
+    events.c.host,
+    unique=True,
+    sqlite_where=_is_unfinished,
+    postgresql_where=_is_unfinished,
+)
+
+intents = sa.Table(
+    "intents",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("operation_id", _UUID, sa.ForeignKey("operations.id"), nullable=False),
+    sa.Column("kind", types.Word(operation.IntentKind), nullable=False),
+    sa.Column("request_id", _NAME, nullable=False),
+    sa.Column("requested_at", _WHEN, nullable=False),
+    sa.Column("acknowledged_at", _WHEN),
+    sqlite_autoincrement=True,
+)
+_is_pending = intents.c.acknowledged_at.is_(None)
+sa.Index("intents_by_pending", intents.c.operation_id, sqlite_where=_is_pending, postgresql_where=_is_pending)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("operation_id", _UUID, sa.ForeignKey("operations.id"), primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", types.Word(operation.ReportKind), nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("body", types.Json(dict[str, object]), nullable=False),
+    sa.Column("received_at", _WHEN, nullable=False),
+)
+
+conductors = sa.Table(
+    "conductors",
+    metadata,
+    sa.Column("id", _NAME, primary_key=True),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("started_at", _WHEN, nullable=False),
+    sa.Column("renewed_at", _WHEN, nullable=False),
+    sa.Column("expires_at", _WHEN, nullable=False),
+)
+
+#: Rows that are only there to be locked. `cluster` guards the limits that hold for all hosts together.
+locks = sa.Table("locks", metadata, sa.Column("name", _NAME, primary_key=True))
+CLUSTER_LOCK = "cluster"

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the repositories of one unit of work share: the open transaction, the time for stamps, new ids.
+
+Knows no table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from wherry.db import engine as engines
+
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One transaction under way."""
+
+    connection: engines.Connection
+    dialect: engines.Dialect
+    #: Time for every stamp of the unit.
+    now: datetime.datetime
+    new_uuid: Callable[[], str]
+
+    async def rows(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> list[sa.Row[Any]]:
+        """Give all rows."""
+        return list((await self.connection.execute(statement, parameters)).all())
+
+    async def row(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> sa.Row[Any] | None:
+        """Give the only row, or None."""
+        return (await self.connection.execute(statement, parameters)).one_or_none()
+
+    async def change(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> int:
+        """Run a statement that writes; give the number of rows that it met."""
+        return (await self.connection.execute(statement, parameters)).rowcount
+
+
+def columns_of(table: sa.Table, record: type[Any], *, derived: frozenset[str] = frozenset()) -> tuple[sa.Column[Any], ...]:
+    """Give the columns that make the record: those named as its fields, in their order."""
+    return tuple(table.c[field.name] for field in dataclasses.fields(record) if field.name not in derived)
+
+
+def record_of(record: type[R], row: sa.Row[Any]) -> R:
+    """Make the record whose fields are the row's columns."""
+    return record(**row._mapping)

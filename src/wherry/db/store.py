@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store: runs units of work, each in one transaction, and brings the schema up to date.
+
+A unit of work is an async function of one `UnitOfWork`; the store may run it again, so it must do nothing but read and write through it.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from wherry import clock as clocks
+from wherry import errors
+from wherry.config import database as config_database
+from wherry.db import engine as engines
+from wherry.db import inline_sqlite, uow
+from wherry.db.migrations import runner
+
+T = TypeVar("T")
+Unit = Callable[[uow.UnitOfWork], Awaitable[T]]
+
+
+def _random_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class Store:
+    """One database, as units of work see it."""
+
+    def __init__(
+        self,
+        engine: engines.Engine,
+        config: config_database.DatabaseSection,
+        clock: clocks.Clock,
+        *,
+        new_uuid: Callable[[], str] = _random_uuid,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._engine = engine
+        self._config = config
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._jitter = jitter or random.Random()
+
+    @classmethod
+    async def open(
+        cls,
+        config: config_database.DatabaseSection,
+        clock: clocks.Clock,
+        *,
+        new_uuid: Callable[[], str] = _random_uuid,
+        jitter: random.Random | None = None,
+    ) -> Store:
+        """Make a store. Connects at the first unit of work; the schema is left as it is, see `upgrade` and `check`.
+
+        :param new_uuid: makes the ids of new rows; given, a run can be repeated exactly.
+        :param jitter: spreads the pauses between repetitions.
+        """
+        return cls(engine_for(config), config, clock, new_uuid=new_uuid, jitter=jitter)
+
+    async def run(self, unit: Unit[T]) -> T:
+        """Run a unit of work in one transaction that may write.
+
+        It is run again, after a growing pause, when other transactions are in its way.
+        :raises DatabaseUnavailable: nothing was stored, or (says the detail) the answer to the commit was lost.
+        """
+        return await self._run(unit, is_writing=True)
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run a unit of work that only reads, on one consistent state."""
+        return await self._run(unit, is_writing=False)
+
+    async def upgrade(self, *, only_before_start: bool = False) -> runner.SchemaState:
+        """Bring the schema up to date. Does nothing when it is.
+
+        :param only_before_start: stop before the first revision named post_, which must wait until no older release runs any more.
+        """
+        return await self._engine.run_sync(lambda connection: runner.upgrade(connection, only_before_start=only_before_start))
+
+    async def check(self) -> runner.SchemaState:
+        """Say which revision the schema is at, and which ones wait."""
+        return await self._engine.run_sync(runner.state_of)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.close()
+
+    async def _run(self, unit: Unit[T], *, is_writing: bool) -> T:
+        pause = self._config.transaction_retry_initial_seconds
+        attempt = 1
+        while True:
+            try:
+                return await self._engine.transaction(lambda connection: unit(self._begin(connection)), is_writing=is_writing)
+            except engines.Troubled as error:
+                if error.trouble is engines.Trouble.UNAVAILABLE:
+                    raise errors.DatabaseUnavailable(detail=str(error)) from error
+                if attempt >= self._config.transaction_max_attempts:
+                    raise errors.DatabaseUnavailable(detail=f"gave up after {attempt} attempts: {error}") from error
+            await self._clock.sleep(pause * self._jitter.uniform(0.5, 1.5))
+            pause *= 2
+            attempt += 1
+
+    def _begin(self, connection: engines.Connection) -> uow.UnitOfWork:
+        return uow.UnitOfWork(connection, self._engine.dialect, now=self._clock.now(), new_uuid=self._new_uuid)
+
+
+def engine_for(config: config_database.DatabaseSection) -> engines.Engine:
+    """Choose the database by the address in the configuration."""
+    scheme = config.connection.split(":", 1)[0]
+    if scheme.startswith("sqlite"):
+        return inline_sqlite.InlineSqlite(config)
+    if scheme.startswith("postgresql"):
+        # Loaded late: a machine without PostgreSQL need not have its driver.
+        from wherry.db import postgresql  # noqa: PLC0415 - optional dependency
+
+        return postgresql.PostgreSql(config)
+    raise errors.ConfigInvalid(
+        where="[database] connection",
+        problem=f"{scheme!r} is no database that Wherry knows",
+        instead="Write sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME.",
+    )

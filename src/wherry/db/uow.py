@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A unit of work: every repository, on one transaction. Commits nothing itself; the store does."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+
+from wherry.db import engine as engines
+from wherry.db import session as sessions
+from wherry.db.repositories import actions, admission, conductors, hosts, migrations, operations, reports, servers
+
+
+class UnitOfWork:
+    """What a unit of work reads and writes through. Not to be kept after the unit has returned."""
+
+    def __init__(
+        self, connection: engines.Connection, dialect: engines.Dialect, *, now: datetime.datetime, new_uuid: Callable[[], str]
+    ) -> None:
+        session = sessions.Session(connection=connection, dialect=dialect, now=now, new_uuid=new_uuid)
+        self.session = session
+        self.servers = servers.Servers(session)
+        self.hosts = hosts.Hosts(session)
+        self.migrations = migrations.Migrations(session)
+        self.operations = operations.Operations(session)
+        self.actions = actions.Actions(session)
+        self.slots = admission.Slots(session)
+        self.reports = reports.Reports(session)
+        self.conductors = conductors.Conductors(session)
+
+    @property
+    def now(self) -> datetime.datetime:
+        """Time for every stamp of this unit."""
+        return self.session.now
+
+    def new_uuid(self) -> str:
+        """Make an id for a new row."""
+        return self.session.new_uuid()
