@@ -27,6 +27,12 @@ from wherry.rpc import client as clients
 R = TypeVar("R", bound=messages.Message)
 T = TypeVar("T")
 
+#: Name of the event by which each kind of intent is told, in its own action.
+INTENT_EVENTS = {
+    operations.IntentKind.ABORT: instance_actions.EventName.ABORT,
+    operations.IntentKind.FORCE_COMPLETE: instance_actions.EventName.FORCE_COMPLETE,
+}
+
 #: Runs in the unit of work that stores the transition, before it; raises StaleWrite or Postponed to keep it from being stored.
 Guard = Callable[[uows.UnitOfWork], Awaitable[None]]
 

@@ -14,6 +14,7 @@ from wherry.conductor import inventory, progress
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
+from wherry.db.repositories import hosts as host_records
 from wherry.model import instance_actions, operation
 from wherry.rpc import instance_events, messages
 from wherry.rpc import server as servers
@@ -76,8 +77,9 @@ class Endpoints:
         await self.orchestrator.checked(message.operation_id)
         return messages.ChecksAnswer()
 
-    async def take_on(self, found: operation.Operation) -> None:
+    async def take_on(self, operation_id: str) -> None:
         """Go on with an operation that nobody drives, through the same door as its own message would."""
+        found = await self.store.read(lambda uow: uow.operations.get(operation_id))
         if found.step not in operation.CHECKING:
             self.orchestrator.nudge(found.id)
         elif found.request.is_blocking:
@@ -113,15 +115,11 @@ class Endpoints:
 
     async def _on_register(self, sender: str, message: messages.RegisterHost) -> messages.HostAccepted:
         _must_be(sender, message.name)
-        record = await self.store.run(
-            lambda uow: uow.hosts.register(
-                message.name,
-                message.incarnation,
-                message.description,
-                replaces=message.replaces,
-                down_time_seconds=self.config.default.service_down_time_seconds,
-            )
+        registration = host_records.Registration(
+            name=message.name, incarnation=message.incarnation, description=message.description, replaces=message.replaces
         )
+        limit = self.config.default.service_down_time_seconds
+        record = await self.store.run(lambda uow: uow.hosts.register(registration, limit))
         _log.info("A host has registered.", host=record.name, incarnation=message.incarnation)
         self.background.spawn(self.chores.pay(record.name))
         return messages.HostAccepted(host_id=record.id)
@@ -180,7 +178,12 @@ class StoredEvents:
         """Open the event's row, if it is not open."""
         operation_id = message.operation_id
         start = instance_actions.EventStart(name=name, host=self._host)
-        await self._store.run(lambda uow: uow.operations.start_event(operation_id, start))
+
+        async def unit(uow: uows.UnitOfWork) -> None:
+            of = await uow.operations.get(operation_id)
+            await uow.actions.start_event(of.instance_uuid, of.request_id, start)
+
+        await self._store.run(unit)
 
     async def finished(
         self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome
@@ -188,7 +191,12 @@ class StoredEvents:
         """Close the event's row, if the transition that ended the migration has not closed it."""
         operation_id = message.operation_id
         finish = instance_actions.EventFinish(name=name, host=self._host, outcome=outcome)
-        await self._store.run(lambda uow: uow.operations.finish_event(operation_id, finish))
+
+        async def unit(uow: uows.UnitOfWork) -> None:
+            of = await uow.operations.get(operation_id)
+            await uow.actions.finish_event(of.instance_uuid, of.request_id, finish)
+
+        await self._store.run(unit)
 
 
 def _must_be(sender: str, named: str) -> None:

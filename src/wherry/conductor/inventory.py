@@ -6,11 +6,15 @@ A report may be old: before a server is moved, lost or called a conflict, the ho
 
 from __future__ import annotations
 
+import datetime
+from typing import Any
+
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.db import store as stores
 from wherry.db import uow as uows
+from wherry.db.repositories import servers as server_records
 from wherry.model import guest, host, server
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
@@ -30,14 +34,11 @@ class Inventory:
 
     async def apply(self, report: messages.ReportInventory) -> None:
         """Store what one host has; an older report than the last one stored is dropped."""
-        is_fresh = await self._store.run(
-            lambda uow: uow.hosts.record_inventory(report.name, report.incarnation, report.sequence, report.description)
-        )
-        if not is_fresh:
+        if not await self._store.run(_taken_in(report)):
             _log.info("An old inventory was dropped.", host=report.name, sequence=report.sequence)
             return
         settled = [one for one in report.guests if not one.is_incoming]
-        known = await self._store.read(lambda uow: uow.servers.by_uuids([one.uuid for one in settled]))
+        known = await self._store.read(lambda uow: uow.servers.find([one.uuid for one in settled]))
         await self._store_unsurprising(report.name, settled, known)
         for one in settled:
             record = known.get(one.uuid)
@@ -54,11 +55,11 @@ class Inventory:
             for one in guests:
                 before = known.get(one.uuid)
                 if before is None:
-                    await uow.servers.insert(_discovered(one, record, self._config, self._clock))
+                    await uow.servers.insert(_discovered(one, record, self._config, uow.now))
                 elif before.host in (None, name):
                     changes = _changes(one, before, record)
                     if changes:
-                        await uow.servers.update_outside_operation(before, **changes)
+                        await uow.servers.update(before, **changes)
 
         try:
             await self._store.run(unit)
@@ -107,9 +108,9 @@ class Inventory:
         _log.error("A guest runs on two hosts.", instance_uuid=record.uuid, host=record.host, other_host=name)
         await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
 
-    async def _write(self, record: server.Server, **changes: object) -> None:
+    async def _write(self, record: server.Server, **changes: Any) -> None:
         async def unit(uow: uows.UnitOfWork) -> None:
-            await uow.servers.update_outside_operation(record, **changes)
+            await uow.servers.update(record, **changes)
 
         try:
             await self._store.run(unit)
@@ -117,14 +118,22 @@ class Inventory:
             _log.info("A server was written by another meanwhile and waits for the next inventory.", instance_uuid=record.uuid)
 
 
+def _taken_in(report: messages.ReportInventory) -> stores.Unit[bool]:
+    async def unit(uow: uows.UnitOfWork) -> bool:
+        is_fresh = await uow.hosts.accept_inventory(report.name, report.incarnation, report.sequence)
+        if is_fresh and report.description is not None:
+            await uow.hosts.update_description(report.name, report.description)
+        return is_fresh
+
+    return unit
+
+
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 
 
-def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, clock: clocks.Clock) -> server.Server:
+def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, now: datetime.datetime) -> server_records.NewServer:
     vm_state, power_state = server.STATES_OF_GUEST.get(one.state, (server.VmState.ACTIVE, server.PowerState.NOSTATE))
-    now = clock.now()
-    return server.Server(
-        id=0,
+    return server_records.NewServer(
         uuid=one.uuid,
         name=one.name,
         project_id=one.project_id or config.agent.default_project_id,
@@ -137,18 +146,17 @@ def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, clo
         vcpus=one.vcpus,
         root_gib=_root_gib(one),
         disks=one.disks,
-        created_at=now,
         launched_at=now,
     )
 
 
-def _changes(one: guest.Guest, before: server.Server, record: host.Host) -> dict[str, object]:
+def _changes(one: guest.Guest, before: server.Server, record: host.Host) -> dict[str, Any]:
     """Give the fields that the guest shows differently from the record; nothing for an unremarkable one."""
     if before.vm_state is server.VmState.ERROR:
         states: tuple[server.VmState, server.PowerState] = (before.vm_state, before.power_state)
     else:
         states = server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))
-    wanted: dict[str, object] = {
+    wanted: dict[str, Any] = {
         "name": one.name,
         "host": record.name,
         "node": record.description.hypervisor_hostname,

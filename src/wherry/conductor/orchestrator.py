@@ -181,30 +181,22 @@ class Orchestrator:
 
     async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
         transition = answer.transition
-        if transition.step is operation.StepName.DONE:
-            transition = await self._with_intents_answered(on, transition)
         self._lease.require()
         before = on.migration.status
 
         async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration]:
             if answer.guard is not None:
                 await answer.guard(uow)
-            return await uow.operations.advance(on.operation, transition)
+            stored = await uow.operations.advance(on.operation, transition)
+            if transition.step is operation.StepName.DONE:
+                await _answer_intents(uow, on, transition)
+            return stored
 
         on.operation, on.migration = await self._store.run(unit)
         if transition.step is not None:
             on.attempts = 0
         if on.migration.status is not before:
             self._log_transition(on, before)
-
-    async def _with_intents_answered(self, on: drive.Drive, transition: operation.Transition) -> operation.Transition:
-        """Close the events of the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
-        intents = await self._store.read(lambda uow: uow.operations.intents(on.operation.id))
-        finished = tuple(_intent_finish(on, intent, transition) for intent in intents)
-        started = tuple(
-            instance_actions.EventStart(name=finish.name, host=finish.host, request_id=finish.request_id) for finish in finished
-        )
-        return dataclasses.replace(transition, started=(*transition.started, *started), finished=(*transition.finished, *finished))
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
@@ -269,22 +261,28 @@ class Orchestrator:
             reason=record.reason.slug if record.reason else None,
         )
         if record.status in states.TERMINAL:
-            self._counters.migration_ended(record.status.value)
+            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None)
 
 
-def _intent_finish(on: drive.Drive, intent: operation.Intent, transition: operation.Transition) -> instance_actions.EventFinish:
-    is_abort = intent.kind is operation.IntentKind.ABORT
-    served = transition.event is states.Event.ABORTED if is_abort else transition.event is states.Event.ARRIVED
-    if served:
-        outcome = instance_actions.SUCCEEDED
-    else:
-        ended = states.advance(on.migration.status, transition.event).value if transition.event else on.migration.status.value
-        word = "abort" if is_abort else "force-complete"
-        outcome = instance_actions.EventOutcome(
-            result=instance_actions.Result.ERROR, details=f"The migration was {ended} before the {word}."
+async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> None:
+    """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
+    for intent in await uow.operations.pending_intents(on.operation.id):
+        is_abort = intent.kind is operation.IntentKind.ABORT
+        name = drive.INTENT_EVENTS[intent.kind]
+        served = transition.event is (states.Event.ABORTED if is_abort else states.Event.ARRIVED)
+        outcome = instance_actions.SUCCEEDED if served else _too_late(on, transition, "abort" if is_abort else "force-complete")
+        where = (on.operation.instance_uuid, intent.request_id)
+        await uow.actions.start_event(*where, instance_actions.EventStart(name=name, host=on.plan.source))
+        await uow.operations.acknowledge_intent(
+            intent, instance_actions.EventFinish(name=name, host=on.plan.source, outcome=outcome, request_id=intent.request_id)
         )
-    name = instance_actions.EventName.ABORT if is_abort else instance_actions.EventName.FORCE_COMPLETE
-    return instance_actions.EventFinish(name=name, host=on.plan.source, outcome=outcome, request_id=intent.request_id)
+
+
+def _too_late(on: drive.Drive, transition: operation.Transition, asked: str) -> instance_actions.EventOutcome:
+    ended = states.advance(on.migration.status, transition.event) if transition.event else on.migration.status
+    return instance_actions.EventOutcome(
+        result=instance_actions.Result.ERROR, details=f"The migration was {ended.value} before the {asked}."
+    )
 
 
 def _text(error: Exception) -> str:

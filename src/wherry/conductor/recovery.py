@@ -52,11 +52,10 @@ class Recovery:
     async def sweep(self) -> None:
         """Look once."""
         driven = self._orchestrator.driven
-        found = await self._store.read(lambda uow: uow.operations.claimable(_MOST))
-        for one in found:
-            if one.id not in driven:
-                self._background.spawn(self._surface.take_on(one))
-        for operation_id in await self._store.read(lambda uow: uow.operations.with_pending_intents(_MOST)):
+        for operation_id in await self._store.read(lambda uow: uow.operations.claimable(_MOST)):
+            if operation_id not in driven:
+                self._background.spawn(self._surface.take_on(operation_id))
+        for operation_id in await self._store.read(lambda uow: uow.operations.operations_with_pending_intents()):
             if operation_id in driven:
                 self._orchestrator.nudge(operation_id, has_news=True)
 

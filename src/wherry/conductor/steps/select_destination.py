@@ -90,7 +90,7 @@ def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Gua
     """Count again with the host's row locked: two conductors must not both take its last room."""
 
     async def guard(uow: uows.UnitOfWork) -> None:
-        await uow.slots.lock(hosts=(name,))
+        await uow.slots.lock_and_count(on.plan.source, name)
         current = await uow.hosts.get(name)
         names = filters.FORCED if on.operation.request.force else on.config.scheduler.enabled_filters
         # Its own row names the destination when the step runs a second time, and would count against itself.

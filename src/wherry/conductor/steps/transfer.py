@@ -10,8 +10,6 @@ import datetime
 
 from wherry import errors
 from wherry.conductor import drive
-from wherry.db import store as stores
-from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
@@ -66,14 +64,15 @@ class Transfer:
 
     async def _deliver_intents(self, on: drive.Drive) -> None:
         for intent in on.intents:
+            await on.store.run(_event_opened(on, intent))
             command = messages.DeliverIntent(**on.ids, kind=intent.kind, request_id=intent.request_id)
             try:
                 await on.ask(on.plan.source, command)
             except (errors.NoActiveTransfer, errors.PostCopyUnderWay):
                 # The job ended first, or can no longer be aborted; the outcome says so in the intent's own event.
                 continue
-            await on.store.run(_acknowledged(intent))
             _log.info("The source took it up.", migration_id=on.operation.id, intent=intent.kind.value, host=on.plan.source)
+        # Acknowledged in the record with the outcome: whoever takes over before that delivers them again.
         on.intents = ()
 
     async def _ask_after_silence(self, on: drive.Drive) -> drive.Answer:
@@ -115,8 +114,11 @@ def _refused(on: drive.Drive, error: errors.TransferRefused) -> drive.Advance:
     return drive.Advance(transition=transition)
 
 
-def _acknowledged(intent: operation.Intent) -> stores.Unit[None]:
+def _event_opened(on: drive.Drive, intent: operation.Intent) -> stores.Unit[None]:
+    """Open the event of the intent's own action; the outcome closes it."""
+    start = instance_actions.EventStart(name=drive.INTENT_EVENTS[intent.kind], host=on.plan.source)
+
     async def unit(uow: uows.UnitOfWork) -> None:
-        await uow.operations.acknowledge_intent(intent.id)
+        await uow.actions.start_event(on.operation.instance_uuid, intent.request_id, start)
 
     return unit
