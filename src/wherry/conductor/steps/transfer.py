@@ -10,6 +10,8 @@ import datetime
 
 from wherry import errors
 from wherry.conductor import drive
+from wherry.db import store as stores
+from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
