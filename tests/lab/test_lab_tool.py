@@ -161,10 +161,13 @@ def test_bad_names_and_places_are_refused_in_one_line() -> None:
         labs.GuestSpec("g", payload="dirty", memory_mib=32, range_mib=64).check()
 
 
-def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 1000)
         assert labs.why_unavailable().startswith("the lab needs root")
+        for words in (["up"], ["down"], ["status"]):
+            assert cli.main(words) == 1
+            assert capsys.readouterr().err.startswith("wherry lab: the lab needs root")
     if os.geteuid() == 0:
         monkeypatch.setitem(machine.REQUIRED, "no-such-program", "no-such-package")
         said = labs.why_unavailable()
@@ -476,7 +479,8 @@ def test_the_command_does_what_its_help_says(name: str, tmp_path: pathlib.Path, 
     wherry_lab("heal", "h2")
     wherry_lab("link", "restore", "h1")
     assert "cut" not in wherry_lab("status")
-    assert wherry_lab("exec", "h2", "--", "true") == ""
+    assert wherry_lab("exec", "h2", "--", "test", "--name", "=", "--name") == ""
+    assert "after --" in wherry_lab("exec", "h2", status=1)
     assert wherry_lab("exec", "h2", "--", "sh", "-c", "exit 7", status=7) == ""
     wherry_lab("guest", "destroy", "one")
     assert "made no guest 'one'" in wherry_lab("guest", "wait", "one", status=1)

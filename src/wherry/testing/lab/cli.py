@@ -24,7 +24,11 @@ INTERRUPTED = 130
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its status."""
-    options = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # What stands after -- is another program's command line, and its options are none of ours.
+    split = words.index("--") if "--" in words else len(words)
+    options = parser().parse_args(words[:split])
+    options.argv = words[split + 1 :]
     handler: Handler = options.handler
     try:
         return handler(options)
@@ -53,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
     _command(commands, common, "down", "take a lab down, with its guests and files", _down)
     status = _command(commands, common, "status", "show hosts, guests and faults", _status)
     status.add_argument("--json", action="store_true", help="for programs")
-    execute = _command(commands, common, "exec", "run a program on a host", _exec)
+    execute = _command(commands, common, "exec", "run a program on a host; its command line follows --", _exec)
+    execute.usage = "wherry lab exec [--name NAME] HOST -- CMD..."
     execute.add_argument("host", metavar="HOST")
-    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD...")
     _guest_commands(_group(commands, "guest", "guests"), common)
     _link_commands(_group(commands, "link", "the hosts' network links"), common)
     daemon = _command(commands, common, "libvirtd", "stop (SIGSTOP), continue, kill (SIGKILL) or restart a host's libvirtd", _libvirtd)
@@ -167,11 +171,10 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _exec(options: argparse.Namespace) -> int:
-    argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
-    if not argv:
+    if not options.argv:
         raise errors.LabError("exec: name a program after --, as in `wherry lab exec h1 -- virsh list`")
     place = _host(options)
-    return subprocess.run(place.namespace.enter(argv), check=False).returncode
+    return subprocess.run(place.namespace.enter(options.argv), check=False).returncode
 
 
 def _describe(which: lab.Lab) -> dict[str, typing.Any]:

@@ -169,7 +169,7 @@ class Guest:
 
     @property
     def dirty_rate(self) -> float:
-        """MiB of pages that it writes in a second, measured now."""
+        """MiB of pages that it writes in a second, measured now; a page written twice counts twice."""
         return self.measure_dirty_rate()
 
     def check_memory(self, on: lab_host.Host | None = None) -> None:

@@ -62,6 +62,7 @@ class Lab:
 
         :raises LabError: there is none of this name.
         """
+        machine.require_root()
         known = state.registered()
         record = state.load(known[name][0]) if name in known else None
         if record is None or not record.is_complete:
@@ -121,6 +122,7 @@ class Lab:
 
     def down(self) -> None:
         """Take the lab down: guests, hosts, networks, files. Nothing happens if it is not up."""
+        machine.require_root()
         with state.locked(self.name):
             self._take_down()
 

@@ -36,6 +36,8 @@ REQUIRED = {
     "qemu-img": "qemu-utils",
 }
 
+NEEDS_ROOT = "the lab needs root: it makes namespaces and network devices"
+
 #: The payload's answer 33 to the debug-exit port ends QEMU with (33 << 1) | 1.
 PROBE_STATUS = 67
 PROBE_TIMEOUT_SECONDS = 10.0
@@ -56,11 +58,17 @@ class Accelerator:
 def why_unavailable() -> str:
     """Say in one line why no lab can run here; empty if one can."""
     if os.geteuid() != 0:
-        return "the lab needs root: it makes namespaces and network devices"
+        return NEEDS_ROOT
     packages = sorted({package for name, package in REQUIRED.items() if not _is_there(name)})
     if packages:
         return f"packages are missing: apt-get install --no-install-recommends {' '.join(packages)}"
     return ""
+
+
+def require_root() -> None:
+    """Raise unless we may touch a lab."""
+    if os.geteuid() != 0:
+        raise errors.LabUnavailable(NEEDS_ROOT)
 
 
 def require() -> None:
