@@ -226,6 +226,19 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name="reports_operation_id_is_operations"),
     )
     op.create_table(
+        "chores",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("operation_id", _UUID, nullable=False),
+        sa.Column("host", _NAME, nullable=False),
+        sa.Column("command", _NAME, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("owed_since", _WHEN, nullable=False),
+        sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name="chores_operation_id_is_operations"),
+        sa.UniqueConstraint("operation_id", "host", "command", name="chores_unique_command"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("chores_by_host", "chores", ["host", "id"])
+    op.create_table(
         "conductors",
         sa.Column("id", _NAME, nullable=False),
         sa.Column("name", _NAME, nullable=False),
