@@ -252,6 +252,21 @@ chores = sa.Table(
 )
 sa.Index("chores_by_host", chores.c.host, chores.c.id)
 
+chores = sa.Table(
+    "chores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("operation_id", _UUID, sa.ForeignKey("operations.id"), nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    # Name of the message that the host is owed, and the message.
+    sa.Column("command", _NAME, nullable=False),
+    sa.Column("body", types.Json(dict[str, object]), nullable=False),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("chores_unique_command", chores.c.operation_id, chores.c.host, chores.c.command, unique=True)
+sa.Index("chores_by_host", chores.c.host, chores.c.id)
+
 conductors = sa.Table(
     "conductors",
     metadata,

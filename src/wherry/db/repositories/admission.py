@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from wherry.db import schema
 from wherry.db import session as sessions
+from wherry.db.repositories import usage
 from wherry.model import states
 
 _M = schema.migrations
@@ -98,7 +99,8 @@ class Slots:
         return SlotCounts(outgoing=int(row.outgoing), incoming=int(row.incoming), cluster=int(row.cluster))
 
     async def claims_on(self, host: str, exclude_operation: str | None = None) -> Claims:
-        """Sum what migrations that name the host and have not ended will take there, from the moment they name it."""
+        """Sum what migrations will take of a host: from the moment they name it to their end, or until the host is cleaned of them."""
+        claim = usage.CLAIMS
         statement = (
             sa.select(
                 sa.func.coalesce(sa.func.sum(_S.c.memory_mib), 0).label("memory_mib"),
@@ -106,12 +108,12 @@ class Slots:
                 sa.func.coalesce(sa.func.sum(_S.c.root_gib), 0).label("disk_gib"),
                 sa.func.count().label("migrations"),
             )
-            .select_from(_M.join(_S, _S.c.uuid == _M.c.instance_uuid))
+            .select_from(claim.join(_S, _S.c.uuid == claim.c.instance_uuid))
             # A server that is there already is counted as a server.
-            .where(_M.c.finished_at.is_(None), _M.c.dest_compute == host, sa.or_(_S.c.host.is_(None), _S.c.host != host))
+            .where(claim.c.dest_compute == host, sa.or_(_S.c.host.is_(None), _S.c.host != host))
         )
         if exclude_operation is not None:
-            statement = statement.where(_M.c.uuid != exclude_operation)
+            statement = statement.where(claim.c.uuid != exclude_operation)
         row = (await self._session.connection.execute(statement)).one()
         return Claims(memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib), migrations=int(row.migrations))
 

@@ -14,6 +14,7 @@ from wherry.model import host as model
 
 _S = schema.servers
 _M = schema.migrations
+_C = schema.chores
 #: Up to this many names stand in the query; more, and all hosts are counted, which is as quick.
 _NAMED = 50
 
@@ -21,7 +22,7 @@ _NAMED = 50
 async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str, model.Usage]:
     """Count for each host; one that nothing takes anything of is left out.
 
-    Memory, vCPUs and disk include migrations on their way to the host, from the moment a row names it to its terminal status.
+    Memory, vCPUs and disk include migrations on their way to the host, from the moment a row names it to its end, or to its cleaning.
     """
     if not names:
         return {}
@@ -35,7 +36,7 @@ async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str,
         taken[row.host] = model.Usage(
             servers=int(row.servers), memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib)
         )
-    for row in await session.rows(_OPEN_MIGRATIONS):
+    for row in await session.rows(_CLAIMED):
         _add_outgoing(taken, row.source_compute, int(row.migrations))
         if row.dest_compute is not None:
             _add_incoming(taken, row.dest_compute, row)
@@ -50,20 +51,36 @@ def _sums() -> list[sa.ColumnElement[int]]:
     ]
 
 
+# An ended migration goes on claiming its destination while that host is owed the cleaning: what is left there takes memory.
+_OWED = sa.exists().where(_C.c.operation_id == _M.c.uuid, _C.c.host == _M.c.dest_compute)
+_CLAIM_COLUMNS = (_M.c.uuid, _M.c.instance_uuid, _M.c.source_compute, _M.c.dest_compute)
+#: Migrations that take something of a host: the open ones, and the ended ones that left something behind.
+CLAIMS = sa.union_all(
+    sa.select(*_CLAIM_COLUMNS, sa.literal(1).label("is_open")).where(_M.c.finished_at.is_(None)),
+    sa.select(*_CLAIM_COLUMNS, sa.literal(0).label("is_open")).where(
+        _M.c.uuid.in_(sa.select(_C.c.operation_id)), _M.c.finished_at.is_not(None), _OWED
+    ),
+).subquery("claims")
 # A server that is at its destination already is counted there as a server.
-_is_away = sa.or_(_S.c.host.is_(None), _M.c.dest_compute.is_(None), _S.c.host != _M.c.dest_compute)
-_OPEN_MIGRATIONS = (
+_is_away = sa.or_(_S.c.host.is_(None), CLAIMS.c.dest_compute.is_(None), _S.c.host != CLAIMS.c.dest_compute)
+
+
+def _sum_away(column: sa.Column[int]) -> sa.Label[int]:
+    return sa.func.sum(sa.case((_is_away, column), else_=0)).label(column.name)
+
+
+_CLAIMED = (
     sa.select(
-        _M.c.source_compute,
-        _M.c.dest_compute,
-        sa.func.count().label("migrations"),
-        *(sa.func.sum(sa.case((_is_away, column), else_=0)).label(name) for name, column in (
-            ("memory_mib", _S.c.memory_mib), ("vcpus", _S.c.vcpus), ("disk_gib", _S.c.root_gib))),
+        CLAIMS.c.source_compute,
+        CLAIMS.c.dest_compute,
+        sa.func.sum(CLAIMS.c.is_open).label("migrations"),
+        _sum_away(_S.c.memory_mib),
+        _sum_away(_S.c.vcpus),
+        _sum_away(_S.c.root_gib),
     )
-    .select_from(_M.join(_S, _S.c.uuid == _M.c.instance_uuid))
-    .where(_M.c.finished_at.is_(None))
-    .group_by(_M.c.source_compute, _M.c.dest_compute)
-)  # fmt: skip
+    .select_from(CLAIMS.join(_S, _S.c.uuid == CLAIMS.c.instance_uuid))
+    .group_by(CLAIMS.c.source_compute, CLAIMS.c.dest_compute)
+)
 
 
 def _add_outgoing(taken: dict[str, model.Usage], host: str, migrations: int) -> None:
@@ -78,5 +95,5 @@ def _add_incoming(taken: dict[str, model.Usage], host: str, row: sa.Row[tuple[ob
         incoming_migrations=had.incoming_migrations + int(row.migrations),
         memory_mib=had.memory_mib + int(row.memory_mib),
         vcpus=had.vcpus + int(row.vcpus),
-        disk_gib=had.disk_gib + int(row.disk_gib),
+        disk_gib=had.disk_gib + int(row.root_gib),
     )
