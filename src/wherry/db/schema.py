@@ -244,20 +244,6 @@ chores = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("operation_id", _UUID, sa.ForeignKey("operations.id"), nullable=False),
     sa.Column("host", _NAME, nullable=False),
-    sa.Column("command", _NAME, nullable=False),
-    sa.Column("body", types.Json(dict[str, object]), nullable=False),
-    sa.Column("owed_since", _WHEN, nullable=False),
-    sa.UniqueConstraint("operation_id", "host", "command", name="chores_unique_command"),
-    sqlite_autoincrement=True,
-)
-sa.Index("chores_by_host", chores.c.host, chores.c.id)
-
-chores = sa.Table(
-    "chores",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("operation_id", _UUID, sa.ForeignKey("operations.id"), nullable=False),
-    sa.Column("host", _NAME, nullable=False),
     # Name of the message that the host is owed, and the message.
     sa.Column("command", _NAME, nullable=False),
     sa.Column("body", types.Json(dict[str, object]), nullable=False),

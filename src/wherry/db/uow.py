@@ -27,7 +27,6 @@ class UnitOfWork:
         self.slots = admission.Slots(session)
         self.reports = reports.Reports(session)
         self.chores = chores.Chores(session)
-        self.chores = chores.Chores(session)
         self.conductors = conductors.Conductors(session)
 
     @property
