@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API says at once, before anything is begun."""
+
+from __future__ import annotations
+
+from wherry.errors.tree import Conflict, Invalid, NotFound
+
+
+class ServerNotFound(NotFound):
+    slug = "server_not_found"
+    template = "Instance {uuid} could not be found."
+
+
+class MigrationNotFound(NotFound):
+    slug = "migration_not_found"
+    template = "Migration {migration_id} not found for instance {uuid}"
+
+
+class MigrationNotInProgress(NotFound):
+    slug = "migration_not_in_progress"
+    template = "In-progress live migration {migration_id} is not found for server {uuid}."
+
+
+class ActionNotFound(NotFound):
+    slug = "action_not_found"
+    template = "Action {request_id} not found"
+
+
+class HostNotFound(NotFound):
+    slug = "host_not_found"
+    template = "Compute host {host} could not be found."
+
+
+class InstanceInvalidState(Conflict):
+    slug = "instance_invalid_state"
+    template = "Cannot '{method}' instance {uuid} while it is in {attribute} {state}"
+
+
+class InstanceBusy(Conflict):
+    """Nova's InstanceInvalidState(task_state), which here names what holds the server."""
+
+    slug = "instance_busy"
+    template = (
+        "Cannot '{method}' instance {uuid} while it is in task_state {state}: migration {migration_id} of request {request_id} is {status}."
+    )
+    remedy_template = "Follow that migration, or abort it."
+    retryable = True
+
+
+class InstanceLocked(Conflict):
+    slug = "instance_locked"
+    template = "Instance {uuid} is locked"
+
+
+class MarkerNotFound(Invalid):
+    slug = "marker_not_found"
+    template = "Marker {marker} could not be found."
+    remedy_template = "Send as marker the id of the last item of the page before, or no marker for the first page."
+
+
+class SortKeyInvalid(Invalid):
+    slug = "sort_key_invalid"
+    template = "Lists cannot be sorted by {key}."
+    remedy_template = "Sort by one of: {accepted}."
+
+
+class NamePatternInvalid(Invalid):
+    slug = "name_pattern_invalid"
+    template = "The name {pattern} is no regular expression: {problem}"
+    remedy_template = "Send a part of the name, with a backslash before characters that are not to be read as a pattern."
+
+
+class InvalidMigrationState(Invalid):
+    slug = "invalid_migration_state"
+    template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."

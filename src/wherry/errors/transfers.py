@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong at a hypervisor or in a transfer."""
+
+from __future__ import annotations
+
+from wherry.errors.tree import Conflict, Internal, NotFound, Unavailable
+
+
+class HypervisorUnavailable(Unavailable):
+    """The hypervisor does not answer; nothing is known about its guests."""
+
+    slug = "hypervisor_unavailable"
+    template = "The hypervisor of {host} does not answer: {detail}"
+    remedy_template = "See whether the hypervisor's daemon runs on {host}."
+
+
+class GuestNotFound(NotFound):
+    slug = "guest_not_found"
+    template = "Host {host} has no guest {uuid}."
+
+
+class NoActiveTransfer(Conflict):
+    slug = "no_active_transfer"
+    template = "Guest {uuid} has no migration in progress on {host}."
+
+
+class PostCopyUnderWay(Conflict):
+    """An abort came after the switch to post-copy: the source's memory is stale."""
+
+    slug = "post_copy_under_way"
+    template = "Guest {uuid} runs at its destination already; its migration can no longer be aborted."
+
+
+class TransferRefused(Conflict):
+    """The hypervisor refused to start the transfer; the guest runs on at the source."""
+
+    slug = "transfer_refused"
+    template = "The hypervisor refused to start the transfer of {uuid}: {detail}"
+
+
+class PreparationFailed(Internal):
+    slug = "preparation_failed"
+    template = "Host {host} could not prepare for {uuid}: {detail}"
+
+
+class HypervisorFailure(Internal):
+    """The hypervisor failed at something it was asked to do."""
+
+    slug = "hypervisor_failure"
+    template = "The hypervisor of {host} failed to {what}: {detail}"
