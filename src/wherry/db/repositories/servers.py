@@ -71,6 +71,9 @@ class ServerQuery:
     #: True: deleted ones only; False: the others; None: all.
     deleted: bool | None = False
     is_locked: bool | None = None
+    memory_mib: int | None = None
+    vcpus: int | None = None
+    root_gib: int | None = None
     changes_since: datetime.datetime | None = None
     changes_before: datetime.datetime | None = None
     sort: Sequence[paging.SortKey] = paging.NEWEST_FIRST
@@ -173,6 +176,9 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         (query.user_id, _T.c.user_id == query.user_id),
         (query.uuids, _T.c.uuid.in_(query.uuids or ())),
         (query.vm_states, _T.c.vm_state.in_(query.vm_states or ())),
+        (query.memory_mib, _T.c.memory_mib == query.memory_mib),
+        (query.vcpus, _T.c.vcpus == query.vcpus),
+        (query.root_gib, _T.c.root_gib == query.root_gib),
         (query.changes_since, _T.c.changed_at >= query.changes_since),
         (query.changes_before, _T.c.changed_at <= query.changes_before),
     ]
