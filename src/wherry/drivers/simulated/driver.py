@@ -24,7 +24,8 @@ class SimulatedDriver:
     def __init__(self, fleet_world: world.World, settings: base.HostSettings) -> None:
         self._world = fleet_world
         self._settings = settings
-        self._name = settings.name if settings.name in fleet_world.hosts else posixpath.basename(settings.connection_uri)
+        named = fleet_world.host_at(settings.connection_uri)
+        self._name = settings.name if named is None else named.name
         self._is_open = False
         self._receivers: list[Callable[[base.Signal], None]] = []
 
