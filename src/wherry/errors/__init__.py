@@ -51,10 +51,12 @@ from wherry.errors.requests import (
     InstanceLocked,
     InvalidMigrationState,
     MarkerNotFound,
+    MigrationEnded,
     MigrationNotFound,
     MigrationNotInProgress,
     NamePatternInvalid,
     ServerNotFound,
+    ServiceNotFound,
     SortKeyInvalid,
 )
 from wherry.errors.running import (
@@ -154,6 +156,7 @@ __all__ = [
     "MessageInvalid",
     "MessageTooLarge",
     "MigrationAddressUnreachable",
+    "MigrationEnded",
     "MigrationNotFound",
     "MigrationNotInProgress",
     "NamePatternInvalid",
@@ -169,6 +172,7 @@ __all__ = [
     "RpcTimeout",
     "SenderRefused",
     "ServerNotFound",
+    "ServiceNotFound",
     "SnapshotsPresent",
     "SortKeyInvalid",
     "SourceCheckFailed",

@@ -21,6 +21,14 @@ class MigrationNotInProgress(NotFound):
     template = "In-progress live migration {migration_id} is not found for server {uuid}."
 
 
+class MigrationEnded(NotFound):
+    """Nova's answer to the show of a migration that is over."""
+
+    slug = "migration_ended"
+    template = "Live migration {migration_id} for server {uuid} is not in progress."
+    remedy_template = "Ask at microversion 2.1000, which shows ended ones too."
+
+
 class ActionNotFound(NotFound):
     slug = "action_not_found"
     template = "Action {request_id} not found"
@@ -29,6 +37,12 @@ class ActionNotFound(NotFound):
 class HostNotFound(NotFound):
     slug = "host_not_found"
     template = "Compute host {host} could not be found."
+
+
+class ServiceNotFound(NotFound):
+    slug = "service_not_found"
+    template = "Service {service} could not be found."
+    remedy_template = "See GET /os-services for what there is."
 
 
 class InstanceInvalidState(Conflict):
