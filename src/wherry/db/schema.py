@@ -247,7 +247,7 @@ chores = sa.Table(
     # Name of the message that the host is owed, and the message.
     sa.Column("command", _NAME, nullable=False),
     sa.Column("body", types.Json(dict[str, object]), nullable=False),
-    sa.Column("created_at", _WHEN, nullable=False),
+    sa.Column("owed_since", _WHEN, nullable=False),
     sqlite_autoincrement=True,
 )
 sa.Index("chores_unique_command", chores.c.operation_id, chores.c.host, chores.c.command, unique=True)

@@ -26,7 +26,7 @@ class Chore:
     command: str
     #: The message.
     body: dict[str, object]
-    created_at: datetime.datetime
+    owed_since: datetime.datetime
 
 
 _COLUMNS = sessions.columns_of(_T, Chore)
@@ -38,10 +38,10 @@ class Chores:
     def __init__(self, session: sessions.Session) -> None:
         self._session = session
 
-    async def add(self, operation_id: str, host: str, command: str, body: dict[str, object]) -> None:
-        """Record what a host is owed. Owing it already changes nothing."""
-        values = {"operation_id": operation_id, "host": host, "command": command, "body": body, "created_at": self._session.now}
-        await self._session.change(self._session.dialect.insert_ignoring(_T).values(**values))
+    async def add(self, operation_id: str, host: str, command: str, body: dict[str, object]) -> bool:
+        """Record what a host is owed. False: it is owed already, and nothing changed."""
+        values = {"operation_id": operation_id, "host": host, "command": command, "body": body, "owed_since": self._session.now}
+        return await self._session.change(self._session.dialect.insert_ignoring(_T).values(**values)) == 1
 
     async def list(self, host: str | None = None) -> builtins.list[Chore]:
         """Give what this host is owed, or all hosts, oldest first."""

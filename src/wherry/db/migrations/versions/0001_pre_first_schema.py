@@ -232,7 +232,7 @@ def upgrade() -> None:
         sa.Column("host", _NAME, nullable=False),
         sa.Column("command", _NAME, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
-        sa.Column("created_at", _WHEN, nullable=False),
+        sa.Column("owed_since", _WHEN, nullable=False),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name="chores_operation_id_is_operations"),
         sqlite_autoincrement=True,
     )
