@@ -19,7 +19,6 @@ from wherry import errors
 from wherry.auth import context
 from wherry.policies import base
 
-
 #: Checks that ask another service: they would block the event loop, and an answer could not be kept.
 _REMOTE_CHECK = re.compile(r"\bhttps?:")
 #: Answers that are kept; oslo.policy needs some 90 us for each.
@@ -103,7 +102,7 @@ class Enforcer:
 def _documented(rule: base.Rule) -> Any:
     if not rule.operations:
         return oslo_policy.RuleDefault(name=rule.name, check_str=rule.check, description=rule.description)
-    operations = []
+    operations: list[Any] = []
     for operation in rule.operations:
         method, _, path = operation.partition(" ")
         operations.append({"method": method, "path": path})

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Assembles the application: layers around the dispatcher, in an order that has reasons. Serves nothing itself; see `service.py`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from starlette import applications, routing
+from starlette import middleware as layers
+
+from wherry.api import call as api_call
+from wherry.api import dispatcher, routes
+from wherry.api import routing as api_routing
+from wherry.api.middleware import authentication, envelope, faults, negotiation, request_log
+from wherry.auth import strategy as auth_strategy
+from wherry.telemetry import metrics as wherry_metrics
+
+
+def random_request_id() -> str:
+    """Make the id of a request, in Nova's form."""
+    return f"req-{uuid.uuid4()}"
+
+
+def build(
+    parts: api_call.Parts,
+    strategy: auth_strategy.Strategy,
+    *,
+    metrics: wherry_metrics.Metrics | None = None,
+    new_request_id: Callable[[], str] = random_request_id,
+) -> applications.Starlette:
+    """Make the application.
+
+    The order of the layers, outermost first, and why:
+
+    1. envelope: everything further in may name the request id, and every answer, whoever makes it, carries it and the version.
+    2. request log: sees the status that really goes out, so it is outside of what makes errors into answers.
+    3. faults: nothing raised further in may pass it, so everything that can raise is inside.
+    4. negotiation: a version that is not served is refused whoever asks, and the errors of all that follows carry the version.
+    5. authentication: before any path is looked up, so that without a token nothing can be learned but the version documents.
+    6. dispatcher: path, version and body choose a route.
+    """
+    stack = [
+        layers.Middleware(envelope.Envelope, new_request_id=new_request_id),
+        layers.Middleware(request_log.RequestLog, clock=parts.clock, metrics=metrics),
+        layers.Middleware(faults.Faults),
+        layers.Middleware(negotiation.Negotiation),
+        layers.Middleware(authentication.Authentication, strategy=strategy),
+    ]
+    innermost = dispatcher.Dispatcher(api_routing.Table(routes.ROUTES), parts)
+    return applications.Starlette(routes=[routing.Mount("/", app=innermost)], middleware=stack)

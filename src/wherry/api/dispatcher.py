@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The innermost layer: path, version and body choose a route; its schema, rule, handler and view make the answer.
+
+Knows no resource. In this order, which is Nova's where a client can tell: path 404, method 405, project 400, body 415/413/400, version
+404, schema 400, then what the handler finds (server 404, rule 403, state 409).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+
+from starlette import types
+
+from wherry.api import answers, faults, microversions, routing
+from wherry.api import call as api_call
+from wherry.api import paths as api_paths
+from wherry.api.handlers import versions
+from wherry.api.middleware import exchange
+
+_CONTENT_TYPES = ("application/json", "application/vnd.openstack.compute+json")
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class Dispatcher:
+    """The ASGI application inside all layers."""
+
+    def __init__(self, table: routing.Table, parts: api_call.Parts) -> None:
+        self._table = table
+        self._parts = parts
+        self._max_body_bytes = parts.config.api.max_request_body_bytes
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        split = api_paths.split(scope["path"])
+        this = exchange.of(scope)
+        if not split.prefix or not split.segments:
+            this.route = "/" if not split.prefix else split.prefix
+            answer: types.ASGIApp = versions.discover(scope["method"], scope["path"], split, base_address(scope))
+        else:
+            endpoint = self._table.find(split.segments)
+            if endpoint is None:
+                raise faults.not_found()
+            this.route = endpoint.path
+            answer = await self._answer(scope, receive, split, endpoint)
+        await answer(scope, receive, send)
+
+    async def _answer(
+        self, scope: types.Scope, receive: types.Receive, split: api_paths.Split, endpoint: routing.Endpoint
+    ) -> types.ASGIApp:
+        this = exchange.of(scope)
+        method = scope["method"]
+        # The legacy API has no microversions: it is the first one, and tolerant.
+        version = this.version or microversions.MINIMUM
+        caller = this.caller
+        if caller is None:
+            raise RuntimeError("a request reached the dispatcher without having been authenticated")
+        if endpoint.project_id and endpoint.project_id != caller.project_id:
+            raise faults.bad_request(
+                f"Malformed request URL: URL's project_id '{endpoint.project_id}' doesn't match Context's project_id '{caller.project_id}'"
+            )
+        content = await self._body(scope, receive) if method in _WITH_BODY else None
+        action = _action_of(content) if endpoint.takes_actions(method) else ""
+        route = endpoint.choose(method, version, action)
+        if route.body is not None:
+            route.body.check_body(content, version, is_tolerant=split.is_legacy)
+        parameters = _parameters(scope["query_string"])
+        if route.query is not None:
+            parameters = route.query.check_query(parameters, version)
+        call = api_call.Call(
+            parts=self._parts,
+            version=version,
+            caller=caller,
+            policy=route.policy,
+            arguments=endpoint.arguments,
+            query=api_call.Query(values=parameters),
+            body=content[action] if action and isinstance(content, dict) else content,
+            address=api_call.Address(
+                base=base_address(scope),
+                prefix=split.prefix,
+                path="/" + "/".join(split.segments[1:] if endpoint.project_id else split.segments),
+                project_id=endpoint.project_id,
+            ),
+        )
+        if route.concern is routing.Concern.CALLER:
+            call.authorize()
+        result = await route.handler(call)
+        if not call.is_authorized:
+            raise RuntimeError(f"{route.name} was answered without asking {route.policy}")
+        if route.view is None:
+            return answers.empty_answer(route.status)
+        return answers.json_answer(route.view(result, call), route.status)
+
+    async def _body(self, scope: types.Scope, receive: types.Receive) -> object:
+        raw = await self._read(scope, receive)
+        if not raw:
+            raise faults.bad_request("Malformed request body")
+        content_type = (exchange.header(scope, b"content-type") or _CONTENT_TYPES[0]).split(";", 1)[0].strip().lower()
+        if content_type not in _CONTENT_TYPES:
+            raise faults.HttpFault(415, f"Unsupported Content-Type {content_type}. Send {_CONTENT_TYPES[0]}.")
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            raise faults.bad_request("Malformed request body") from None
+
+    async def _read(self, scope: types.Scope, receive: types.Receive) -> bytes:
+        announced = exchange.header(scope, b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > self._max_body_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise faults.bad_request("The client went away before the whole request had come.")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    def _too_large(self) -> faults.HttpFault:
+        return faults.HttpFault(413, f"Request is too large. Send at most {self._max_body_bytes} bytes.")
+
+
+def base_address(scope: types.Scope) -> str:
+    """Give scheme, host and port as the client wrote them, so that links lead back to where it came in."""
+    host = exchange.header(scope, b"host")
+    if not host:
+        server = scope.get("server") or ("localhost", None)
+        host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
+    return f"{scope.get('scheme', 'http')}://{host}"
+
+
+def _action_of(content: object) -> str:
+    if not isinstance(content, dict) or len(content) != 1:
+        raise faults.bad_request("Malformed request body")
+    return str(next(iter(content)))
+
+
+def _parameters(query_string: bytes) -> dict[str, list[str]]:
+    try:
+        pairs = urllib.parse.parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise faults.bad_request("Query string is not UTF-8 encoded") from None
+    parameters: dict[str, list[str]] = {}
+    for name, value in pairs:
+        parameters.setdefault(name, []).append(value)
+    return parameters

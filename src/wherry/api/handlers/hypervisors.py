@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypervisors: lists and show. Read only."""
+
+from __future__ import annotations
+
+from wherry import errors
+from wherry.api import call as api_call
+from wherry.api import faults
+from wherry.api.handlers import finding
+from wherry.api.schemas import parameter_types
+from wherry.api.views import hypervisors as view
+from wherry.db import uow as wherry_uow
+from wherry.db.repositories import hosts as host_rows
+from wherry.model import host as model
+from wherry.model import server as server_model
+
+_BY_UUID_FROM = (2, 53)
+
+
+async def list_hypervisors(call: api_call.Call) -> view.HypervisorPage:
+    """Give one page, for both lists."""
+    query = _query_of(call)
+    limit = finding.limit_of(call)
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], dict[str, list[server_model.Server]]]:
+        hosts = await uow.hosts.list(query) if query.limit != 0 else []
+        servers = await uow.servers.on_hosts([host.name for host in hosts]) if _wants_servers(call) else {}
+        return hosts, servers
+
+    try:
+        hosts, servers = await call.parts.store.read(unit)
+    except errors.MarkerNotFound as error:
+        raise faults.bad_request(error.message) from error
+    if query.hypervisor_hostname_part is not None and not hosts:
+        raise errors.NotFound(what="Hypervisor matching", name=query.hypervisor_hostname_part)
+    return view.HypervisorPage(hypervisors=[_shown(call, host, servers) for host in hosts], limit=limit)
+
+
+async def show_hypervisor(call: api_call.Call) -> view.ShownHypervisor:
+    """Give one hypervisor, named by its number up to 2.52 and by its uuid from then on."""
+    named = call.arguments["hypervisor_id"]
+    identity = _identity(call, named)
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> view.ShownHypervisor:
+        try:
+            host = await uow.hosts.get_by_id(identity)
+        except errors.HostNotFound as error:
+            raise errors.NotFound(what="Compute host", name=named) from error
+        servers = await uow.servers.on_hosts([host.name]) if _wants_servers(call) else {}
+        return _shown(call, host, servers)
+
+    return await call.parts.store.read(unit)
+
+
+def _query_of(call: api_call.Call) -> host_rows.HostQuery:
+    query = call.query
+    pattern, marker = query.one("hypervisor_hostname_pattern"), query.one("marker")
+    if pattern is not None and (query.one("limit") is not None or marker is not None):
+        raise faults.bad_request("Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported.")
+    return host_rows.HostQuery(
+        hypervisor_hostname_part=pattern,
+        # Nova lists all of them below 2.33.
+        limit=finding.limit_of(call) if call.version >= (2, 33) and pattern is None else None,
+        marker=None if marker is None else _marker(call, marker),
+    )
+
+
+def _marker(call: api_call.Call, marker: str) -> int | str:
+    try:
+        return _identity(call, marker)
+    except (errors.NotFound, faults.HttpFault):
+        raise errors.MarkerNotFound(marker=marker) from None
+
+
+def _identity(call: api_call.Call, named: str) -> int | str:
+    if call.version >= _BY_UUID_FROM:
+        if not finding.is_uuid(named):
+            raise faults.bad_request(f"Invalid uuid {named}. Send the id that GET /os-hypervisors shows at this microversion.")
+        return named.lower()
+    if not (named.isascii() and named.isdigit() and len(named) < 10):
+        raise errors.NotFound(what="Hypervisor with ID", name=f"'{named}'")
+    return int(named)
+
+
+def _wants_servers(call: api_call.Call) -> bool:
+    return parameter_types.as_bool(call.query.one("with_servers"))
+
+
+def _shown(call: api_call.Call, host: model.Host, servers: dict[str, list[server_model.Server]]) -> view.ShownHypervisor:
+    is_up = model.is_up(host, call.parts.clock.now(), call.parts.config.default.service_down_time_seconds)
+    return view.ShownHypervisor(host=host, is_up=is_up, servers=servers.get(host.name, []) if _wants_servers(call) else None)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Server actions: os-migrateLive. Records and nudges; every check of hosts and hypervisors runs behind the answer, in the conductor."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from wherry import errors
+from wherry.api import call as api_call
+from wherry.api import faults, waiting
+from wherry.api.handlers import finding
+from wherry.api.schemas import parameter_types
+from wherry.db import uow as wherry_uow
+from wherry.model import deadline, migration, operation, states
+from wherry.model import server as server_model
+from wherry.policies import server_actions as policies
+from wherry.rpc import addresses, messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
+
+_METHOD = "os-migrateLive"
+_MIGRATABLE = (server_model.VmState.ACTIVE, server_model.VmState.PAUSED)
+#: How often a request is recorded again after somebody changed the server in the same moment.
+_ACCEPT_ATTEMPTS = 3
+#: First version that is answered before the checks.
+_ASYNCHRONOUS_FROM = (2, 34)
+
+_Accepted = tuple[operation.Operation, migration.Migration]
+
+
+async def live_migrate(call: api_call.Call) -> None:
+    """Record a live migration. From 2.34 on that is all; below, wait for the checks.
+
+    No agent is asked anything before a 2.34 request is answered, and no conductor is waited for.
+    """
+    asked = _request_of(call)
+    accepted, _ = await _accept(call, asked)
+    if asked.is_blocking:
+        await _wait_for_checks(call, accepted)
+        return
+    try:
+        await call.parts.rpc.cast(addresses.conductor(), messages.LiveMigrateServer(operation_id=accepted.id))
+    except errors.Error as error:
+        # The row says everything: a conductor's sweep finds it within a second or two.
+        _log.warning("A conductor could not be nudged", action="api.nudge", migration_id=accepted.id, slug=error.slug, error=error.message)
+
+
+def _request_of(call: api_call.Call) -> migration.LiveMigrationRequest:
+    body = cast("dict[str, Any]", call.body)
+    host = body["host"]
+    block = body["block_migration"]
+    over_commit = body.get("disk_over_commit")
+    on_timeout = body.get("on_timeout")
+    # Up to 2.29 a named host was taken as it was; from 2.30 on only where force says so, which 2.68 took away.
+    force = host is not None if call.version < (2, 30) else parameter_types.as_bool(body.get("force", False))
+    return migration.LiveMigrationRequest(
+        host=host,
+        force=force,
+        block_migration=None if block == "auto" else parameter_types.as_bool(block),
+        disk_over_commit=None if over_commit is None else parameter_types.as_bool(over_commit),
+        timeout_seconds=body.get("timeout_seconds"),
+        on_timeout=None if on_timeout is None else deadline.TimeoutAction(on_timeout),
+        is_blocking=call.version < _ASYNCHRONOUS_FROM,
+        microversion=str(call.version),
+    )
+
+
+async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) -> _Accepted:
+    """Record the request, or say why not: server 404, rule 403, state 409, host 400, all read in the transaction that records."""
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> _Accepted:
+        server = await finding.server_of(uow, call)
+        if asked.host is not None:
+            call.require(policies.MIGRATE_LIVE_HOST, server.project_id)
+        elif asked.force:
+            raise faults.bad_request("Can't force to a non-provided destination. Send the name of a host with force, or no force.")
+        await _check_state(uow, call, server)
+        if asked.host is not None:
+            await _check_host_is_known(uow, asked.host)
+        caller = call.caller
+        return await uow.operations.accept(
+            server, asked, request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
+        )
+
+    for attempt in range(1, _ACCEPT_ATTEMPTS + 1):
+        try:
+            return await call.parts.store.run(unit)
+        except errors.StaleWrite:
+            # Somebody changed the server since it was read; looking again tells whether that is in the way.
+            if attempt == _ACCEPT_ATTEMPTS:
+                raise
+    raise AssertionError("not reached")
+
+
+async def _check_state(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server) -> None:
+    """In Nova's order. A guest that was found by its agent has been launched, so that Nova's launched_at needs no look."""
+    if server.locked_by is not None and not call.caller.is_admin:
+        raise errors.InstanceLocked(uuid=server.uuid)
+    if server.vm_state not in _MIGRATABLE:
+        raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+    if server.task_state is not None:
+        raise await _busy(uow, server)
+    if server.host is None:
+        raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="host", state="None")
+
+
+async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server) -> errors.Error:
+    """Name what holds the server, so that a client whose answer was lost finds its migration."""
+    state = server.task_state.value if server.task_state else "None"
+    holder = await uow.operations.open_of_instance(server.uuid)
+    if holder is None:
+        return errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="task_state", state=state)
+    record = await uow.migrations.get_by_uuid(holder.id)
+    return errors.InstanceBusy(
+        method=_METHOD,
+        uuid=server.uuid,
+        state=state,
+        migration_id=record.id,
+        request_id=holder.request_id,
+        status=record.status.value,
+    )
+
+
+async def _check_host_is_known(uow: wherry_uow.UnitOfWork, host: str) -> None:
+    try:
+        await uow.hosts.get(host)
+    except errors.HostNotFound as error:
+        raise errors.DestinationNotFound(host=host) from error
+
+
+async def _wait_for_checks(call: api_call.Call, accepted: operation.Operation) -> None:
+    """Wait until the checks have passed, or raise why they have not.
+
+    The conductor's answer is the fast way to know and the record the sure one: whichever speaks first is believed.
+    """
+    limit = call.parts.config.api.blocking_request_timeout_seconds
+    started = call.parts.clock.monotonic()
+    recorded = call.parts.waiting.watch(accepted.id)
+    answered = asyncio.create_task(_ask_conductor(call, accepted.id, limit), name=f"api-migrate-server-{accepted.id}")
+    try:
+        both: set[asyncio.Future[Any]] = {recorded, answered}
+        await asyncio.wait(both, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done() and not answered.result() and not recorded.done():
+            # No conductor answered, or it died while it was asked; another one goes on, and the record will tell.
+            elapsed = call.parts.clock.monotonic() - started
+            await asyncio.wait({recorded}, timeout=max(0.0, limit - elapsed))
+        if recorded.done():
+            _judge(recorded.result(), accepted)
+        elif not (answered.done() and answered.result()):
+            raise faults.HttpFault(
+                500,
+                f"Timed out after {limit:g} s waiting for the checks of the live migration of instance {accepted.instance_uuid}. "
+                f"It goes on: see migration {accepted.id} and the instance action of request {accepted.request_id}.",
+            )
+    except waiting.Stopping:
+        raise faults.HttpFault(
+            503,
+            f"The API is stopping. The live migration of instance {accepted.instance_uuid} goes on: see the instance action of "
+            f"request {accepted.request_id}.",
+        ) from None
+    finally:
+        recorded.cancel()
+        answered.cancel()
+
+
+async def _ask_conductor(call: api_call.Call, operation_id: str, limit: float) -> bool:
+    """Give True when the conductor says that the checks passed, False when there is no answer.
+
+    :raises HttpFault: what the conductor says of checks that failed
+    """
+    try:
+        answer = await call.parts.rpc.call(addresses.conductor(), messages.MigrateServer(operation_id=operation_id), limit)
+    except errors.Error as error:
+        _log.info("No conductor answered; the record will", action="api.wait", migration_id=operation_id, slug=error.slug)
+        return False
+    if answer.error is None:
+        return True
+    failure = errors.from_wire(answer.error)
+    raise faults.of_check(failure.slug, failure.message, failure.remedy)
+
+
+def _judge(checked: waiting.Checked, accepted: operation.Operation) -> None:
+    """Let pass what the record calls passed. What went wrong after the checks is not this answer's subject, as in Nova."""
+    reason = checked.reason
+    if checked.status is states.Status.ERROR:
+        if reason is None:
+            raise faults.HttpFault(500, f"The live migration ended in error. See the instance action of request {accepted.request_id}.")
+        raise faults.of_check(reason.slug, reason.message, reason.remedy)
+    if checked.status is states.Status.CANCELLED:
+        why = f": {reason.message}" if reason is not None and reason.message else "."
+        raise faults.HttpFault(409, f"The live migration of instance {accepted.instance_uuid} was cancelled{why}")

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The single table of routes: path, versions, handler, schema, rule, view, success code. Everything else is made from it.
+
+To add an operation: a row here; a handler, schema, rule and view in the modules of the resource's name; a line in
+`microversions.py` when a version brings it. Tests hold each row against all of these. Discovery has no rows: see `handlers/versions.py`.
+"""
+
+from __future__ import annotations
+
+from wherry.api.handlers import hypervisors, instance_actions, server_actions, server_migrations, servers, services
+from wherry.api.routing import Concern, Route
+from wherry.api.schemas import hypervisors as hypervisor_schemas
+from wherry.api.schemas import instance_actions as instance_action_schemas
+from wherry.api.schemas import server_actions as server_action_schemas
+from wherry.api.schemas import server_migrations as server_migration_schemas
+from wherry.api.schemas import servers as server_schemas
+from wherry.api.schemas import services as service_schemas
+from wherry.api.views import hypervisors as hypervisor_views
+from wherry.api.views import instance_actions as instance_action_views
+from wherry.api.views import server_migrations as server_migration_views
+from wherry.api.views import servers as server_views
+from wherry.api.views import services as service_views
+from wherry.policies import hypervisors as hypervisor_policies
+from wherry.policies import instance_actions as instance_action_policies
+from wherry.policies import server_actions as server_action_policies
+from wherry.policies import server_migrations as server_migration_policies
+from wherry.policies import servers as server_policies
+from wherry.policies import services as service_policies
+
+ROUTES: tuple[Route, ...] = (
+    # ------------------------------------------------------------------ servers
+    Route(
+        method="GET",
+        path="/servers",
+        handler=servers.list_servers,
+        policy=server_policies.INDEX,
+        query=server_schemas.LIST,
+        view=server_views.index,
+        summary="List servers.",
+    ),
+    Route(
+        method="GET",
+        path="/servers/detail",
+        handler=servers.list_servers,
+        policy=server_policies.DETAIL,
+        query=server_schemas.LIST,
+        view=server_views.detail,
+        summary="List servers with details.",
+    ),
+    Route(
+        method="GET",
+        path="/servers/{server_id}",
+        handler=servers.show_server,
+        policy=server_policies.SHOW,
+        concern=Concern.SERVER,
+        query=server_schemas.SHOW,
+        view=server_views.show,
+        summary="Show a server.",
+    ),
+    # ----------------------------------------------------------- server actions
+    Route(
+        method="POST",
+        path="/servers/{server_id}/action",
+        action="os-migrateLive",
+        handler=server_actions.live_migrate,
+        policy=server_action_policies.MIGRATE_LIVE,
+        concern=Concern.SERVER,
+        body=server_action_schemas.MIGRATE_LIVE,
+        status=202,
+        errors=(409, 413, 415, 503),
+        summary="Live-migrate a server: from 2.34 on a 202 means recorded, not checked.",
+    ),
+    # -------------------------------------------------------- server migrations
+    Route(
+        method="GET",
+        path="/servers/{server_id}/migrations",
+        first="2.23",
+        handler=server_migrations.list_server_migrations,
+        policy=server_migration_policies.INDEX,
+        concern=Concern.SERVER,
+        query=server_migration_schemas.LIST,
+        view=server_migration_views.index,
+        summary="List a server's live migrations in progress.",
+    ),
+    Route(
+        method="GET",
+        path="/servers/{server_id}/migrations/{migration_id}",
+        first="2.23",
+        handler=server_migrations.show_server_migration,
+        policy=server_migration_policies.SHOW,
+        concern=Concern.SERVER,
+        query=server_migration_schemas.SHOW,
+        view=server_migration_views.show,
+        summary="Show a server's live migration.",
+    ),
+    Route(
+        method="DELETE",
+        path="/servers/{server_id}/migrations/{migration_id}",
+        first="2.24",
+        handler=server_migrations.abort_live_migration,
+        policy=server_migration_policies.DELETE,
+        concern=Concern.SERVER,
+        status=202,
+        errors=(409,),
+        summary="Abort a server's live migration.",
+    ),
+    # --------------------------------------------------------- instance actions
+    Route(
+        method="GET",
+        path="/servers/{server_id}/os-instance-actions",
+        handler=instance_actions.list_actions,
+        policy=instance_action_policies.LIST,
+        concern=Concern.SERVER,
+        query=instance_action_schemas.LIST,
+        view=instance_action_views.index,
+        summary="List what was asked of a server.",
+    ),
+    Route(
+        method="GET",
+        path="/servers/{server_id}/os-instance-actions/{request_id}",
+        handler=instance_actions.show_action,
+        policy=instance_action_policies.SHOW,
+        concern=Concern.SERVER,
+        query=instance_action_schemas.SHOW,
+        view=instance_action_views.show,
+        summary="Show what became of one request about a server, stage by stage.",
+    ),
+    # ----------------------------------------------------------------- services
+    Route(
+        method="GET",
+        path="/os-services",
+        handler=services.list_services,
+        policy=service_policies.LIST,
+        query=service_schemas.LIST,
+        view=service_views.index,
+        summary="List the services.",
+    ),
+    Route(
+        method="PUT",
+        path="/os-services/{service_id}",
+        last="2.52",
+        handler=services.update_service_by_name,
+        policy=service_policies.UPDATE,
+        body=service_schemas.UPDATE_BY_NAME,
+        view=service_views.updated_by_name,
+        errors=(413, 415),
+        summary="Enable or disable a service, or declare its host dead; the path names which.",
+    ),
+    Route(
+        method="PUT",
+        path="/os-services/{service_id}",
+        first="2.53",
+        handler=services.update_service,
+        policy=service_policies.UPDATE,
+        body=service_schemas.UPDATE,
+        view=service_views.updated,
+        errors=(413, 415),
+        summary="Enable or disable a service, or declare its host dead.",
+    ),
+    # -------------------------------------------------------------- hypervisors
+    Route(
+        method="GET",
+        path="/os-hypervisors",
+        handler=hypervisors.list_hypervisors,
+        policy=hypervisor_policies.LIST,
+        query=hypervisor_schemas.LIST,
+        view=hypervisor_views.index,
+        summary="List the hypervisors.",
+    ),
+    Route(
+        method="GET",
+        path="/os-hypervisors/detail",
+        handler=hypervisors.list_hypervisors,
+        policy=hypervisor_policies.LIST_DETAIL,
+        query=hypervisor_schemas.LIST,
+        view=hypervisor_views.detail,
+        summary="List the hypervisors with details.",
+    ),
+    Route(
+        method="GET",
+        path="/os-hypervisors/{hypervisor_id}",
+        handler=hypervisors.show_hypervisor,
+        policy=hypervisor_policies.SHOW,
+        query=hypervisor_schemas.SHOW,
+        view=hypervisor_views.show,
+        summary="Show a hypervisor.",
+    ),
+)

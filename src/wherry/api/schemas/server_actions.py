@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of server actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wherry.api import validation
+from wherry.api.schemas import parameter_types as types
+from wherry.model import deadline
+
+#: Longest deadline that may be asked for: a year.
+MAX_TIMEOUT_SECONDS = 366 * 24 * 3600
+
+
+def _migrate_live(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return types.action("os-migrateLive", types.payload(properties, required=required))
+
+
+_V1 = {"host": types.HOST_OR_NULL, "block_migration": types.BOOLEAN, "disk_over_commit": types.BOOLEAN}
+_V25 = {"host": types.HOST_OR_NULL, "block_migration": types.BOOLEAN_OR_AUTO}
+_V30 = {**_V25, "force": types.BOOLEAN}
+_V1000 = {
+    **_V25,
+    # Seconds from the start of the transfer, 0 = no deadline; absolute, unlike the configured ones per GiB.
+    "timeout_seconds": {"type": "integer", "minimum": 0, "maximum": MAX_TIMEOUT_SECONDS},
+    "on_timeout": {"type": "string", "enum": [action.value for action in deadline.TimeoutAction]},
+}
+
+MIGRATE_LIVE = validation.Schema(
+    ("2.1", _migrate_live(_V1, "host", "block_migration", "disk_over_commit")),
+    ("2.25", _migrate_live(_V25, "host", "block_migration")),
+    ("2.30", _migrate_live(_V30, "host", "block_migration")),
+    ("2.68", _migrate_live(_V25, "host", "block_migration")),
+    ("2.1000", _migrate_live(_V1000, "host", "block_migration")),
+)

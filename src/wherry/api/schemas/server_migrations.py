@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries of a server's migrations."""
+
+from __future__ import annotations
+
+from wherry.api import validation
+from wherry.api.schemas import parameter_types as types
+
+LIST = validation.Schema(("2.23", types.query({}, is_strict=False)), ("2.102", types.query({}, is_strict=True)))
+SHOW = LIST

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypervisors, in the fields of each microversion. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api import call as api_call
+from wherry.api.views import parts
+from wherry.model import host as model
+from wherry.model import server as server_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ShownHypervisor:
+    """What the show handler gives."""
+
+    host: model.Host
+    is_up: bool
+    #: None: not asked for.
+    servers: Sequence[server_model.Server] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HypervisorPage:
+    """What the list handlers give."""
+
+    hypervisors: Sequence[ShownHypervisor]
+    limit: int
+
+
+def index(page: HypervisorPage, call: api_call.Call) -> dict[str, Any]:
+    """Give the short list."""
+    return _page(page, call, [_brief(one, call) for one in page.hypervisors])
+
+
+def detail(page: HypervisorPage, call: api_call.Call) -> dict[str, Any]:
+    """Give the long list."""
+    return _page(page, call, [_full(one, call) for one in page.hypervisors])
+
+
+def show(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
+    """Give one hypervisor."""
+    return {"hypervisor": _full(shown, call)}
+
+
+def _page(page: HypervisorPage, call: api_call.Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {"hypervisors": rows}
+    if call.version >= (2, 33) and rows and call.query.one("hypervisor_hostname_pattern") is None:
+        following = parts.next_link(call, rows, page.limit, str(rows[-1]["id"]))
+        if following:
+            content["hypervisors_links"] = following
+    return content
+
+
+def _brief(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
+    host = shown.host
+    row: dict[str, Any] = {
+        "id": host.uuid if call.version >= (2, 53) else host.id,
+        "hypervisor_hostname": host.description.hypervisor_hostname,
+        "state": "up" if shown.is_up else "down",
+        "status": "disabled" if host.is_disabled else "enabled",
+    }
+    # From 2.75 on the key is there whenever it is asked for; before, only where there are servers.
+    if shown.servers is not None and (shown.servers or call.version >= (2, 75)):
+        row["servers"] = [{"uuid": server.uuid, "name": server.name} for server in shown.servers]
+    return row
+
+
+def _full(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
+    host, description = shown.host, shown.host.description
+    row = _brief(shown, call)
+    row |= {
+        "hypervisor_type": description.hypervisor_type,
+        "hypervisor_version": description.hypervisor_version,
+        "host_ip": description.host_address,
+        "service": {"id": row["id"], "host": host.name, "disabled_reason": host.disabled_reason},
+    }
+    if call.version >= (2, 88):
+        # How long the machine has been up: no driver tells, and null is what Nova gives then.
+        row["uptime"] = None
+        return row
+    usage = host.usage
+    row |= {
+        "vcpus": description.vcpus,
+        "vcpus_used": usage.vcpus,
+        "memory_mb": description.memory_mib,
+        "memory_mb_used": usage.memory_mib,
+        "free_ram_mb": description.memory_mib - usage.memory_mib,
+        "local_gb": description.disk_gib,
+        "local_gb_used": description.disk_gib - description.free_disk_gib,
+        "free_disk_gb": description.free_disk_gib,
+        "disk_available_least": description.free_disk_gib,
+        "running_vms": usage.servers,
+        "current_workload": usage.incoming_migrations + usage.outgoing_migrations,
+        "cpu_info": _cpu_info(description.cpu_info) if call.version >= (2, 28) else description.cpu_info,
+    }
+    return row
+
+
+def _cpu_info(text: str) -> Any:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server's live migrations, in the fields of each microversion. Pure.
+
+Callers who may not see hosts get nothing from which one could be told: no names, and reasons without them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from wherry import errors
+from wherry.api import call as api_call
+from wherry.api.views import parts
+from wherry.model import deadline
+from wherry.model import migration as model
+from wherry.policies import server_migrations as policies
+
+#: First version with the fields that Nova does not have.
+OWN_FIELDS_FROM = (2, 1000)
+
+#: What stands for the places of an error's text where the reader may not see hosts.
+_VEILED = {"host": "the host", "source": "the source", "destination": "the destination", "uuid": "the server"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ShownMigration:
+    """What the handlers give."""
+
+    record: model.Migration
+    #: The request, where the record has no deadline yet; else None.
+    request: model.LiveMigrationRequest | None
+
+
+def index(shown: Sequence[ShownMigration], call: api_call.Call) -> dict[str, Any]:
+    """Give the list; hosts are null for those who may not see them."""
+    shows_hosts = call.allows(policies.INDEX_HOST)
+    return {"migrations": [_row(one, call, shows_hosts=shows_hosts) for one in shown]}
+
+
+def show(shown: ShownMigration, call: api_call.Call) -> dict[str, Any]:
+    """Give one; whoever may see it may see its hosts, as in Nova."""
+    return {"migration": _row(shown, call, shows_hosts=True)}
+
+
+def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> dict[str, Any]:
+    record, version = shown.record, call.version
+    counters = record.progress
+    row: dict[str, Any] = {
+        "id": record.id,
+        "created_at": parts.stamp(record.created_at),
+        "updated_at": parts.stamp_or_none(record.updated_at),
+        "server_uuid": record.instance_uuid,
+        "status": record.status.value,
+        "source_compute": record.source_compute if shows_hosts else None,
+        "source_node": record.source_node if shows_hosts else None,
+        "dest_compute": record.dest_compute if shows_hosts else None,
+        "dest_node": record.dest_node if shows_hosts else None,
+        # An address in cold migrations; live ones have none, as in Nova.
+        "dest_host": None,
+        "memory_total_bytes": counters.memory_total_bytes if counters else None,
+        "memory_processed_bytes": counters.memory_processed_bytes if counters else None,
+        "memory_remaining_bytes": counters.memory_remaining_bytes if counters else None,
+        "disk_total_bytes": counters.disk_total_bytes if counters else None,
+        "disk_processed_bytes": counters.disk_processed_bytes if counters else None,
+        "disk_remaining_bytes": counters.disk_remaining_bytes if counters else None,
+    }
+    if version >= (2, 59):
+        row["uuid"] = record.uuid
+    if version >= (2, 80):
+        row["user_id"] = record.user_id
+        row["project_id"] = record.project_id
+    if version >= OWN_FIELDS_FROM:
+        row |= _deadline(shown) | _reason(record.reason, shows_hosts=shows_hosts)
+    return row
+
+
+def _deadline(shown: ShownMigration) -> dict[str, Any]:
+    record, request = shown.record, shown.request
+    timeout: tuple[int | None, deadline.Origin | None] = (None, None)
+    action: tuple[deadline.TimeoutAction | None, deadline.Origin | None] = (None, None)
+    if record.deadline is not None:
+        timeout = (record.deadline.timeout_seconds, record.deadline.timeout_origin)
+        action = (record.deadline.on_timeout, record.deadline.on_timeout_origin)
+    elif request is not None:
+        # What is not asked for is configured at the source, and known when the transfer starts.
+        if request.timeout_seconds is not None:
+            timeout = (request.timeout_seconds, deadline.Origin.REQUEST)
+        if request.on_timeout is not None:
+            action = (request.on_timeout, deadline.Origin.REQUEST)
+    return {
+        "timeout_seconds": timeout[0],
+        "timeout_seconds_origin": timeout[1].value if timeout[1] else None,
+        "on_timeout": action[0].value if action[0] else None,
+        "on_timeout_origin": action[1].value if action[1] else None,
+        "deadline_at": parts.stamp_or_none(record.deadline_at),
+    }
+
+
+def _reason(reason: model.Reason | None, *, shows_hosts: bool) -> dict[str, Any]:
+    if reason is None:
+        return {"reason": None, "reason_message": None, "remedy": None}
+    message, remedy = (reason.message, reason.remedy) if shows_hosts else _veil(reason.slug)
+    return {"reason": reason.slug, "reason_message": message, "remedy": remedy or None}
+
+
+def _veil(slug: str) -> tuple[str, str]:
+    """Write the error's text anew from its class, because the stored text may name hosts and their addresses anywhere."""
+    known = errors.known_slugs().get(slug)
+    if known is None:
+        return slug.replace("_", " "), ""
+    neutral = _Neutral(_VEILED)
+    return known.template.format_map(neutral), known.remedy_template.format_map(neutral)
+
+
+class _Neutral(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "…"

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers, in the fields of each microversion. What has no meaning here has the neutral value that clients accept.
+
+Pure. What a version and a caller see is found once a request, not once a server: a page holds a thousand of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wherry.api import call as api_call
+from wherry.api.views import flavors, parts
+from wherry.model import host as host_model
+from wherry.model import server as model
+from wherry.policies import servers as policies
+
+_V = model.VmState
+
+#: Status on the wire while nothing is being done to the server.
+_STATUS: Mapping[model.VmState, str] = {
+    _V.ACTIVE: "ACTIVE",
+    _V.PAUSED: "PAUSED",
+    _V.STOPPED: "SHUTOFF",
+    _V.SUSPENDED: "SUSPENDED",
+    _V.BUILDING: "BUILD",
+    _V.RESIZED: "VERIFY_RESIZE",
+    _V.ERROR: "ERROR",
+    _V.DELETED: "DELETED",
+}
+MIGRATING = "MIGRATING"
+_MIGRATABLE = (_V.ACTIVE, _V.PAUSED)
+_WITH_PROGRESS = frozenset({"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", MIGRATING})
+_WITH_FAULT = frozenset({"ERROR", "DELETED"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerPage:
+    """What the list handlers give."""
+
+    servers: Sequence[model.Server]
+    #: By name, for host_status and zones; empty where nobody will see them.
+    hosts: Mapping[str, host_model.Host]
+    #: Names of hosts whose agents were heard of lately.
+    up: frozenset[str]
+    limit: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ShownServer:
+    """What the show handler gives."""
+
+    server: model.Server
+    host: host_model.Host | None
+    is_host_up: bool
+
+
+def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> str:
+    """Give the status on the wire."""
+    if task_state is model.TaskState.MIGRATING and vm_state in _MIGRATABLE:
+        return MIGRATING
+    return _STATUS[vm_state]
+
+
+def states_of(status: str) -> list[tuple[model.VmState, model.TaskState | None]]:
+    """Give the pairs of states that a status stands for; none for a status that servers here never have."""
+    return [
+        (vm_state, task_state)
+        for vm_state in model.VmState
+        for task_state in (None, *model.TaskState)
+        if status_of(vm_state, task_state) == status
+    ]
+
+
+#: Statuses that Nova knows; anything else in a filter is a mistake from 2.38 on.
+KNOWN_STATUSES = frozenset(
+    {"ACTIVE", "BUILD", "DELETED", "ERROR", "HARD_REBOOT", MIGRATING, "PASSWORD", "PAUSED", "REBOOT", "REBUILD", "RESCUE", "RESIZE"}
+    | {"REVERT_RESIZE", "SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED", "UNKNOWN", "VERIFY_RESIZE"}
+)
+
+
+def index(page: ServerPage, call: api_call.Call) -> dict[str, Any]:
+    """Give the short list."""
+    rows = [{"id": s.uuid, "name": s.name, "links": parts.links(call, f"/servers/{s.uuid}")} for s in page.servers]
+    return _with_next(page, call, rows)
+
+
+def detail(page: ServerPage, call: api_call.Call) -> dict[str, Any]:
+    """Give the long list."""
+    render = _Renderer(call)
+    rows = []
+    for server in page.servers:
+        host = page.hosts.get(server.host) if server.host else None
+        rows.append(render.row(server, host, is_host_up=server.host in page.up))
+    return _with_next(page, call, rows)
+
+
+def show(shown: ShownServer, call: api_call.Call) -> dict[str, Any]:
+    """Give one server."""
+    row = _Renderer(call).row(shown.server, shown.host, is_host_up=shown.is_host_up)
+    if call.version >= (2, 71):
+        row["server_groups"] = []
+    return {"server": row}
+
+
+def _with_next(page: ServerPage, call: api_call.Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {"servers": rows}
+    following = parts.next_link(call, rows, page.limit, page.servers[-1].uuid if page.servers else "")
+    if following:
+        content["servers_links"] = following
+    return content
+
+
+def _host_status(host: host_model.Host | None, is_up: bool) -> str:
+    if host is None:
+        return ""
+    if host.is_forced_down:
+        return "DOWN"
+    if host.is_disabled:
+        return "MAINTENANCE"
+    return "UP" if is_up else "UNKNOWN"
+
+
+class _Renderer:
+    """Writes servers for one caller at one version."""
+
+    def __init__(self, call: api_call.Call) -> None:
+        self._call = call
+        self._version = call.version
+        self._shows_extended = call.allows(policies.EXTENDED_ATTRIBUTES)
+        self._shows_host_status = call.allows(policies.HOST_STATUS)
+        self._shows_extra_specs = call.allows(policies.FLAVOR_EXTRA_SPECS)
+        # A page has few pairs of project and host, and few sizes of guests.
+        self._host_id = functools.cache(parts.host_id)
+        self._flavor = functools.cache(self._make_flavor)
+        self._self_base = call.address.self_link("/servers/")
+        self._bookmark_base = call.address.bookmark("/servers/")
+
+    def row(self, server: model.Server, host: host_model.Host | None, *, is_host_up: bool) -> dict[str, Any]:
+        status = status_of(server.vm_state, server.task_state)
+        zone = host.zone if host is not None else ("nova" if server.host else "")
+        row: dict[str, Any] = {
+            "id": server.uuid,
+            "name": server.name,
+            "status": status,
+            "tenant_id": server.project_id,
+            "user_id": server.user_id,
+            "metadata": server.metadata,
+            "hostId": self._host_id(server.project_id, server.host),
+            # No image: the guest was found with its disks, which Nova shows as an empty string too.
+            "image": "",
+            "flavor": self._flavor(server.memory_mib, server.vcpus, server.root_gib),
+            "created": parts.second(server.created_at),
+            "updated": parts.second(server.updated_at or server.created_at),
+            "addresses": {},
+            "accessIPv4": "",
+            "accessIPv6": "",
+            "links": [
+                {"rel": "self", "href": self._self_base + server.uuid},
+                {"rel": "bookmark", "href": self._bookmark_base + server.uuid},
+            ],
+            "OS-DCF:diskConfig": "MANUAL",
+            "OS-EXT-AZ:availability_zone": zone,
+            "config_drive": "",
+            "key_name": None,
+            "OS-SRV-USG:launched_at": parts.stamp_or_none(server.launched_at),
+            "OS-SRV-USG:terminated_at": parts.stamp_or_none(server.deleted_at),
+            "security_groups": [{"name": "default"}],
+            "OS-EXT-STS:task_state": server.task_state.value if server.task_state else None,
+            "OS-EXT-STS:vm_state": server.vm_state.value,
+            "OS-EXT-STS:power_state": int(server.power_state),
+            "os-extended-volumes:volumes_attached": [],
+        }
+        if status in _WITH_PROGRESS:
+            row["progress"] = server.progress
+        if status in _WITH_FAULT and server.reason:
+            row["fault"] = {"code": 500, "created": row["updated"], "message": server.reason}
+        if self._shows_extended:
+            self._add_extended(row, server)
+        self._add_later(row, server, host, is_host_up)
+        return row
+
+    def _add_extended(self, row: dict[str, Any], server: model.Server) -> None:
+        row["OS-EXT-SRV-ATTR:host"] = server.host
+        row["OS-EXT-SRV-ATTR:hypervisor_hostname"] = server.node
+        row["OS-EXT-SRV-ATTR:instance_name"] = server.name
+        if self._version >= (2, 3):
+            row |= {
+                # Nova's id of the request that made the server; the guest was found, not made.
+                "OS-EXT-SRV-ATTR:reservation_id": "",
+                "OS-EXT-SRV-ATTR:launch_index": 0,
+                "OS-EXT-SRV-ATTR:hostname": server.name,
+                "OS-EXT-SRV-ATTR:kernel_id": "",
+                "OS-EXT-SRV-ATTR:ramdisk_id": "",
+                "OS-EXT-SRV-ATTR:root_device_name": f"/dev/{server.disks[0].name}" if server.disks else None,
+                "OS-EXT-SRV-ATTR:user_data": None,
+            }
+
+    def _add_later(self, row: dict[str, Any], server: model.Server, host: host_model.Host | None, is_host_up: bool) -> None:
+        version = self._version
+        if version >= (2, 9):
+            row["locked"] = server.locked_by is not None
+        if version >= (2, 16) and self._shows_host_status:
+            row["host_status"] = _host_status(host, is_host_up)
+        if version >= (2, 19):
+            row["description"] = None
+        if version >= (2, 26):
+            row["tags"] = []
+        if version >= (2, 63):
+            row["trusted_image_certificates"] = None
+        if version >= (2, 73):
+            row["locked_reason"] = server.locked_reason
+        if version >= (2, 90):
+            row["OS-EXT-SRV-ATTR:hostname"] = server.name
+        if version >= (2, 96):
+            row["pinned_availability_zone"] = None
+        if version >= (2, 100):
+            row["scheduler_hints"] = {}
+
+    def _make_flavor(self, memory_mib: int, vcpus: int, root_gib: int) -> dict[str, Any]:
+        if self._version >= (2, 47):
+            return flavors.embedded(memory_mib, vcpus, root_gib, shows_extra_specs=self._shows_extra_specs)
+        return flavors.linked(self._call, flavors.flavor_id(memory_mib, vcpus, root_gib))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that wait for the checks (microversions below 2.34): each costs a coroutine, all of them together one query an interval.
+
+Drives nothing: it watches the record, which says what became of a migration whoever drives it, and may be woken early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+
+from wherry import clock as wherry_clock
+from wherry import errors
+from wherry.db import store as wherry_store
+from wherry.db import uow as wherry_uow
+from wherry.model import migration, states
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What the record says once the checks are over."""
+
+    status: states.Status
+    reason: migration.Reason | None
+
+
+class Stopping(Exception):
+    """The process ends; the migration goes on."""
+
+
+class Waiting:
+    """Everybody in this process who waits for checks.
+
+    :param interval_seconds: [api] blocking_poll_interval_seconds
+    """
+
+    def __init__(self, store: wherry_store.Store, clock: wherry_clock.Clock, interval_seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._waiters: dict[str, list[asyncio.Future[Checked]]] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    def watch(self, operation_id: str) -> asyncio.Future[Checked]:
+        """Give a future that ends when the record has left `accepted`. Cancel it when it is not wanted any more.
+
+        It raises Stopping when the process ends first.
+        """
+        future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(operation_id, []).append(future)
+        future.add_done_callback(lambda done: self._forget(operation_id, done))
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="api-waiting")
+        return future
+
+    def count(self) -> int:
+        """Give how many wait."""
+        return sum(len(futures) for futures in self._waiters.values())
+
+    async def close(self) -> None:
+        """Send everybody home."""
+        for futures in list(self._waiters.values()):
+            for future in list(futures):
+                if not future.done():
+                    future.set_exception(Stopping())
+        if self._poller is not None:
+            self._poller.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poller
+            self._poller = None
+
+    def _forget(self, operation_id: str, future: asyncio.Future[Checked]) -> None:
+        futures = self._waiters.get(operation_id, [])
+        if future in futures:
+            futures.remove(future)
+        if not futures:
+            self._waiters.pop(operation_id, None)
+
+    async def _poll(self) -> None:
+        while self._waiters:
+            await self._clock.sleep(self._interval_seconds)
+            try:
+                await self._look()
+            except errors.DatabaseUnavailable as error:
+                # They wait on; each has a limit of its own.
+                _log.warning("Cannot ask what clients wait for", action="api.waiting", slug=error.slug, error=error.message)
+
+    async def _look(self) -> None:
+        ids = list(self._waiters)
+        if not ids:
+            return
+
+        async def unit(uow: wherry_uow.UnitOfWork) -> dict[str, Checked]:
+            found = await uow.operations.waiting_for(ids)
+            return {
+                operation_id: Checked(status=status, reason=reason)
+                for operation_id, (status, _step, reason) in found.items()
+                if status is not states.Status.ACCEPTED
+            }
+
+        for operation_id, checked in (await self._store.read(unit)).items():
+            for future in list(self._waiters.get(operation_id, [])):
+                if not future.done():
+                    future.set_result(checked)
