@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's site with real guests: three libvirt hosts of the lab.
+
+Must not ask Wherry anything: what it says of a guest comes from the hypervisors.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+from wherry.testing import lab as labs
+from wherry.testing.demo import site
+
+LAB_NAME = "wherry-demo"
+HOST_COUNT = 3
+MEMORY_MIB = 512
+#: How fast one migration may send memory: slow enough to be watched.
+BANDWIDTH_MIB_PER_S = 64
+#: The calm guest's memory is sent faster than it writes, the busy one's is not.
+CALM_RANGE_MIB, CALM_MIB_PER_S = 224, 16
+BUSY_RANGE_MIB, BUSY_MIB_PER_S = 256, 200
+
+
+def why_unavailable() -> str:
+    """Say in one line why there can be no real guests here; empty if there can."""
+    if importlib.util.find_spec("libvirt") is None:
+        return "libvirt-python is not installed: as root, `make setup` installs libvirt-dev and builds it"
+    return labs.why_unavailable()
+
+
+class RealSite:
+    """A lab that is up, with two guests on its first host."""
+
+    calm, busy = "calm", "busy"
+
+    def __init__(self, lab: labs.Lab) -> None:
+        self._lab = lab
+        self._guests = {
+            self.calm: lab.create_guest(
+                self.calm, "h1", payload="counter", memory_mib=MEMORY_MIB, range_mib=CALM_RANGE_MIB, rate_mib_per_s=CALM_MIB_PER_S
+            ),
+            self.busy: lab.create_guest(
+                self.busy, "h1", payload="dirty", memory_mib=MEMORY_MIB, range_mib=BUSY_RANGE_MIB, rate_mib_per_s=BUSY_MIB_PER_S
+            ),
+        }
+
+    def describe(self) -> Sequence[str]:
+        record = self._lab.record
+        how = "KVM" if record.accelerator == "kvm" else f"emulated ({record.accelerator_reason})"
+        hosts = ", ".join(f"{host.name} {host.uri}" for host in self._lab.hosts)
+        return (
+            f"hosts    {hosts}",
+            f"guests   QEMU, {how}, {MEMORY_MIB} MiB each, on h1; a migration may send {BANDWIDTH_MIB_PER_S} MiB/s",
+            f"{self.calm:<8} writes {CALM_MIB_PER_S} MiB/s in {CALM_RANGE_MIB} MiB and checks each page before it writes it",
+            f"{self.busy:<8} writes {BUSY_MIB_PER_S} MiB/s in {BUSY_RANGE_MIB} MiB: more than may be sent",
+        )
+
+    def configuration(self) -> site.Configuration:
+        return {
+            "agent": {
+                "driver": "libvirt",
+                "hosts": ",".join(f"{host.name}={host.control_uri}" for host in self._lab.hosts),
+                "migration_addresses": ",".join(f"{host.name}={host.migration_address}" for host in self._lab.hosts),
+            },
+            "libvirt": {"live_migration_bandwidth": str(BANDWIDTH_MIB_PER_S), "live_migration_monitor_interval": "1"},
+        }
+
+    def look(self, guest: str, hosts: Sequence[str]) -> Sequence[site.Sighting]:
+        return [self._look(guest, self._lab.host(name)) for name in hosts]
+
+    def _look(self, guest: str, host: labs.Host) -> site.Sighting:
+        names, state = host.domains(), host.domain_state(guest)
+        listed = f"{guest} is among its domains" if guest in names else f"{guest} is not among its domains"
+        return site.Sighting(
+            host=host.name,
+            command=f"virsh -c {host.uri} domstate {guest} --reason; virsh -c {host.uri} list --all --name",
+            said=f"{state}; {listed}",
+            is_running=state.startswith("running") and guest in names,
+            is_absent=state == "absent" and guest not in names,
+        )
+
+    def check_memory(self, guest: str) -> str:
+        made = self._guests[guest]
+        if made.spec.payload != "counter":
+            return ""
+        made.check_memory()
+        return f"{made.beacon().pages} pages"
