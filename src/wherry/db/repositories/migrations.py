@@ -134,7 +134,11 @@ def _conditions(query: MigrationQuery) -> list[sa.ColumnElement[bool]]:
         (query.migration_type, _T.c.migration_type == query.migration_type),
         (query.user_id, _T.c.user_id == query.user_id),
         (query.project_id, _T.c.project_id == query.project_id),
-        (query.changes_since, _T.c.changed_at >= query.changes_since),
-        (query.changes_before, _T.c.changed_at <= query.changes_before),
     ]
-    return [condition for value, condition in candidates if value is not None]
+    conditions = [condition for value, condition in candidates if value is not None]
+    # Apart, because SQLAlchemy refuses to compare with None even where the comparison is thrown away.
+    if query.changes_since is not None:
+        conditions.append(_T.c.changed_at >= query.changes_since)
+    if query.changes_before is not None:
+        conditions.append(_T.c.changed_at <= query.changes_before)
+    return conditions

@@ -179,10 +179,13 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         (query.memory_mib, _T.c.memory_mib == query.memory_mib),
         (query.vcpus, _T.c.vcpus == query.vcpus),
         (query.root_gib, _T.c.root_gib == query.root_gib),
-        (query.changes_since, _T.c.changed_at >= query.changes_since),
-        (query.changes_before, _T.c.changed_at <= query.changes_before),
     ]
     conditions: list[sa.ColumnElement[bool]] = [condition for value, condition in simple if value is not None]
+    # Apart, because SQLAlchemy refuses to compare with None even where the comparison is thrown away.
+    if query.changes_since is not None:
+        conditions.append(_T.c.changed_at >= query.changes_since)
+    if query.changes_before is not None:
+        conditions.append(_T.c.changed_at <= query.changes_before)
     if query.deleted is not None:
         conditions.append(_T.c.deleted_at.is_not(None) if query.deleted else _T.c.deleted_at.is_(None))
     if query.is_locked is not None:
