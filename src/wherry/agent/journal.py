@@ -12,6 +12,7 @@ import urllib.parse
 from typing import Any
 
 import pydantic
+import pydantic_core
 
 from wherry import clock as wherry_clock
 from wherry import errors
@@ -191,6 +192,11 @@ class Journal:
                 del self._entries[entry.operation_id]
                 self._writing.pop(entry.operation_id, None)
                 await self._storage.remove(_file_name(entry.operation_id))
+
+
+def plain(record: object) -> Any:
+    """Give a record of the model as a fact's body holds it: of JSON's own kinds."""
+    return pydantic_core.to_jsonable_python(record)
 
 
 def _file_name(operation_id: str) -> str:

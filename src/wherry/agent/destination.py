@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages that run where a guest is to arrive. Each may be run twice, and is let in by the fence.
+
+Never touches a running guest to undo something, nor a file that this migration's journal does not name.
+"""
+
+from __future__ import annotations
+
+from wherry import errors
+from wherry.agent import checking, stage_notes
+from wherry.agent import parts as wherry_parts
+from wherry.rpc import instance_events, messages
+
+
+class Destination:
+    """One host in that role."""
+
+    def __init__(self, parts: wherry_parts.Parts) -> None:
+        self._parts = parts
+        self.events = stage_notes.StageNotes(parts)
+
+    @instance_events.wrap_instance_event("compute")
+    async def check_can_live_migrate_destination(self, command: messages.CheckDestination) -> messages.DestinationChecked:
+        """Check whether the guest could run here."""
+        task = self._parts.task_of(self._parts.journal.get(command.operation_id))
+        check = self._parts.driver.check_destination(task, command.guest, command.request, command.source)
+        facts = await checking.run_check(self._parts.host.name, self._parts.config.default.long_rpc_timeout, check)
+        return messages.DestinationChecked(facts=facts, outcome=checking.passed(facts.warnings))
+
+    async def release_check(self, command: messages.ReleaseCheck) -> messages.Done:
+        """Remove what the check left."""
+        entry = self._parts.journal.get(command.operation_id)
+        await self._parts.driver.release_check(self._parts.task_of(entry), command.probes)
+        return messages.Done()
+
+    @instance_events.wrap_instance_event("compute")
+    async def pre_live_migration(self, command: messages.PrepareDestination) -> messages.StageDone:
+        """Make ready for the transfer."""
+        entry = self._parts.journal.get(command.operation_id)
+        # Fsynced before anything is made here: after a power failure too it must be known whose doing it was.
+        await self._parts.journal.save(entry, is_synced=True)
+        await self._parts.driver.prepare_destination(self._parts.task_of(entry), command.plan)
+        return messages.StageDone()
+
+    @instance_events.wrap_instance_event("compute")
+    async def post_live_migration_at_destination(self, command: messages.FinishDestination) -> messages.FinishedAtDestination:
+        """Make the arrived guest this host's own."""
+        entry = self._parts.journal.get(command.operation_id)
+        guest = await self._parts.driver.finish_destination(self._parts.task_of(entry), command.plan)
+        return messages.FinishedAtDestination(guest=guest)
+
+    @instance_events.wrap_instance_event("compute")
+    async def rollback_live_migration_at_destination(self, command: messages.RollBackDestination) -> messages.StageDone:
+        """Undo what this migration made here."""
+        entry = self._parts.journal.get(command.operation_id)
+        if entry.transfer is not None:
+            # Only a mix-up of hosts could send this to the source; undoing there would touch the guest itself.
+            problem = "this host is its source"
+            raise errors.StaleEpoch(operation_id=command.operation_id, epoch=command.epoch, problem=problem)
+        await self._parts.journal.save(entry, is_synced=True)
+        await self._parts.driver.roll_back_destination(self._parts.task_of(entry), command.plan)
+        return messages.StageDone()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command that an agent obeys, by the message's type: let in by the fence, done by the role that it concerns.
+
+Does nothing itself. Only conductors are obeyed: the bus's permissions let nobody else send here.
+"""
+
+from __future__ import annotations
+
+from wherry.agent import destination as wherry_destination
+from wherry.agent import fencing
+from wherry.agent import inventory as wherry_inventory
+from wherry.agent import source as wherry_source
+from wherry.rpc import messages
+from wherry.rpc import server as rpc_server
+
+
+class Endpoints:
+    """The commands of one agent."""
+
+    def __init__(
+        self,
+        fence: fencing.Fence,
+        source: wherry_source.Source,
+        destination: wherry_destination.Destination,
+        inventory: wherry_inventory.Inventory,
+    ) -> None:
+        self._fence = fence
+        self._source = source
+        self._destination = destination
+        self._inventory = inventory
+
+    def register(self, server: rpc_server.Server) -> None:
+        """Have the server give each command to its endpoint."""
+        server.register(messages.DescribeGuest, self.describe_guest)
+        server.register(messages.ObserveGuest, self.observe_guest)
+        server.register(messages.CheckDestination, self.check_destination)
+        server.register(messages.CheckSource, self.check_source)
+        server.register(messages.ReleaseCheck, self.release_check)
+        server.register(messages.PrepareDestination, self.prepare_destination)
+        server.register(messages.StartTransfer, self.start_transfer)
+        server.register(messages.DeliverIntent, self.deliver_intent)
+        server.register(messages.FinishDestination, self.finish_destination)
+        server.register(messages.FinishSource, self.finish_source)
+        server.register(messages.RollBackDestination, self.roll_back_destination)
+        server.register(messages.RollBackSource, self.roll_back_source)
+
+    async def describe_guest(self, _sender: str, command: messages.DescribeGuest) -> messages.DescribedGuest:
+        return await self._fence.read(command, self._source.describe_guest)
+
+    async def observe_guest(self, _sender: str, command: messages.ObserveGuest) -> messages.Observed:
+        return await self._fence.read(command, self._source.observe_guest)
+
+    async def check_destination(self, _sender: str, command: messages.CheckDestination) -> messages.DestinationChecked:
+        return await self._fence.run(command, self._destination.check_can_live_migrate_destination)
+
+    async def check_source(self, _sender: str, command: messages.CheckSource) -> messages.SourceChecked:
+        return await self._fence.run(command, self._source.check_can_live_migrate_source)
+
+    async def release_check(self, _sender: str, command: messages.ReleaseCheck) -> messages.Done:
+        return await self._fence.run(command, self._destination.release_check)
+
+    async def prepare_destination(self, _sender: str, command: messages.PrepareDestination) -> messages.StageDone:
+        async def prepare(command: messages.PrepareDestination) -> messages.StageDone:
+            await self._fence.take_place(command)
+            return await self._destination.pre_live_migration(command)
+
+        return await self._fence.run(command, prepare)
+
+    async def start_transfer(self, _sender: str, command: messages.StartTransfer) -> messages.Done:
+        async def start(command: messages.StartTransfer) -> messages.Done:
+            await self._fence.take_place(command)
+            return await self._source.start_transfer(command)
+
+        return await self._fence.run(command, start)
+
+    async def deliver_intent(self, _sender: str, command: messages.DeliverIntent) -> messages.Done:
+        return await self._fence.note(command, self._source.deliver_intent)
+
+    async def finish_destination(self, _sender: str, command: messages.FinishDestination) -> messages.FinishedAtDestination:
+        reply = await self._fence.run(
+            command, self._destination.post_live_migration_at_destination, final_reply=messages.FinishedAtDestination
+        )
+        self._inventory.report(command.instance_uuid)
+        return reply
+
+    async def finish_source(self, _sender: str, command: messages.FinishSource) -> messages.Done:
+        return await self._fence.run(command, self._source.finish_source, final_reply=messages.Done)
+
+    async def roll_back_destination(self, _sender: str, command: messages.RollBackDestination) -> messages.StageDone:
+        return await self._fence.run(command, self._destination.rollback_live_migration_at_destination, final_reply=messages.StageDone)
+
+    async def roll_back_source(self, _sender: str, command: messages.RollBackSource) -> messages.Done:
+        return await self._fence.run(command, self._source.roll_back_source, final_reply=messages.Done)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent is made of, handed to each of its roles.
+
+Holds no behaviour: whoever wires a process, or a test, chooses the parts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import uuid
+
+from wherry import clock as wherry_clock
+from wherry import config as wherry_config
+from wherry.agent import background, boot_clock
+from wherry.agent import journal as wherry_journal
+from wherry.drivers import base
+from wherry.model import capabilities
+from wherry.model import host as model_host
+from wherry.rpc import client as rpc_client
+from wherry.rpc import server as rpc_server
+from wherry.telemetry import metrics as wherry_metrics
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Parts:
+    """The surroundings of the agent of one host."""
+
+    host: base.HostSettings
+    driver: base.HypervisorDriver
+    #: Sends as the agent of this host.
+    client: rpc_client.Client
+    #: Listens at the address of this host's agent; the agent registers its handlers and starts it.
+    server: rpc_server.Server
+    #: Replaced on reload: read it each time, keep no copy.
+    config: wherry_config.Config
+    clock: wherry_clock.Clock
+    boot_clock: boot_clock.BootClock
+    journal: wherry_journal.Journal
+    metrics: wherry_metrics.Metrics | None = None
+    #: Changes at each start.
+    incarnation: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
+    background: background.Background = dataclasses.field(default_factory=background.Background)
+    #: The host as its driver described it last; None until it has answered once.
+    description: model_host.HostDescription | None = None
+
+    @property
+    def capabilities(self) -> capabilities.DriverCapabilities:
+        """What the driver can do here, none of it until it has answered once."""
+        return self.description.capabilities if self.description is not None else capabilities.NONE
+
+    def task_of(self, entry: wherry_journal.Entry) -> base.Task:
+        """Give the driver its view of a migration."""
+        return base.Task(
+            operation_id=entry.operation_id,
+            instance_uuid=entry.instance_uuid,
+            record_created=functools.partial(self._record_created, entry),
+            created=frozenset(entry.created),
+        )
+
+    async def _record_created(self, entry: wherry_journal.Entry, name: str) -> None:
+        if name not in entry.created:
+            entry.created.append(name)
+        await self.journal.save(entry, is_synced=True)

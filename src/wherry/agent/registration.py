@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the host known to the conductors, and keep saying that its agent lives.
+
+Says nothing about guests, and no command waits for it: an agent works as well while no conductor answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from wherry import errors
+from wherry.agent import background, backoff
+from wherry.agent import parts as wherry_parts
+from wherry.rpc import addresses, messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
+
+
+class Registration:
+    """One host's.
+
+    :param predecessor: incarnation that had the journal before; it is dead for certain, since the journal is locked.
+    :param on_registered: called after each registration.
+    """
+
+    def __init__(self, parts: wherry_parts.Parts, predecessor: str, on_registered: Callable[[], None]) -> None:
+        self._parts = parts
+        self._predecessor = predecessor
+        self._on_registered = on_registered
+        self._again = asyncio.Event()
+        #: Holds HostRefused once a conductor has said that the name or the hypervisor is another's.
+        self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def again(self) -> None:
+        """Register anew: a conductor does not know this incarnation."""
+        self._again.set()
+
+    async def run(self) -> None:
+        """Register, then beat; register anew when told to. Ends only when the host is refused."""
+        while await self._register():
+            self._on_registered()
+            await self._beat()
+
+    async def sign_off(self) -> None:
+        """Tell that this agent stops on purpose."""
+        message = messages.SignOff(name=self._parts.host.name, incarnation=self._parts.incarnation)
+        try:
+            await self._parts.client.cast(addresses.conductor(), message)
+        except errors.Error as error:
+            _log.debug("The agent stops without a word", host=self._parts.host.name, slug=error.slug)
+
+    async def _register(self) -> bool:
+        section = self._parts.config.agent
+        pauses = backoff.Backoff(section.report_retry_interval_seconds, section.report_retry_max_seconds)
+        while True:
+            assert self._parts.description is not None  # noqa: S101 (begun only once the hypervisor has answered)
+            request = messages.RegisterHost(
+                name=self._parts.host.name,
+                incarnation=self._parts.incarnation,
+                description=self._parts.description,
+                replaces=self._predecessor,
+            )
+            try:
+                await self._parts.client.call(addresses.conductor(), request, section.report_timeout_seconds)
+            except errors.HostRefused as error:
+                _log.error("The host was refused", host=self._parts.host.name, error=error.message, remedy=error.remedy)
+                if not self.refused.done():
+                    self.refused.set_exception(error)
+                return False
+            except errors.Error as error:
+                if not pauses.has_failed:
+                    _log.warning("The host could not be registered yet", host=self._parts.host.name, slug=error.slug, error=error.message)
+                await self._parts.clock.sleep(pauses.next_seconds())
+                continue
+            _log.info("The host is registered", host=self._parts.host.name, incarnation=self._parts.incarnation)
+            return True
+
+    async def _beat(self) -> None:
+        """Beat until this incarnation is not known any more."""
+        is_heard = True
+        self._again.clear()
+        interval = self._parts.config.default.report_interval_seconds
+        while not await background.wait_for_wake(self._again, interval):
+            beat = messages.Heartbeat(name=self._parts.host.name, incarnation=self._parts.incarnation)
+            try:
+                answer = await self._parts.client.call(addresses.conductor(), beat, interval)
+            except errors.Error as error:
+                if is_heard:
+                    _log.warning("No conductor hears the agent", host=self._parts.host.name, slug=error.slug, error=error.message)
+                is_heard = False
+                continue
+            if not is_heard:
+                _log.info("A conductor hears the agent again", host=self._parts.host.name)
+            is_heard = True
+            if not answer.is_known:
+                return
