@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One host's connections: for control, one call at a time each, and one for every migration under way.
+
+Knows nothing of guests. Two threads on one connection are never allowed: that crashed the process when its keep-alive fired, and
+libvirtd serves five calls of a client at a time, so that with six migrations on one connection an abort took 11 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import libvirt
+
+from wherry import clock as wherry_clock
+from wherry import errors
+from wherry.drivers import base
+from wherry.drivers.libvirt import errors as libvirt_errors
+from wherry.drivers.libvirt import events, watch, workers
+
+if TYPE_CHECKING:
+    from wherry.config import libvirt as libvirt_config
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Connection: TypeAlias = libvirt.virConnect
+TransferLane: TypeAlias = workers.Lane[Connection]
+
+
+class _NotOpen(Exception):
+    """The lane's connection must be opened first."""
+
+
+def dispose(connection: Connection) -> None:
+    """Close in the thread that used it: closing asks the daemon, and would keep the event loop waiting."""
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()
+
+
+def is_alive(connection: Connection) -> bool:
+    """Whether libvirt believes the connection to be up; asks nobody."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+class Link:
+    """The way to one host's libvirt."""
+
+    def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:
+        self.host = settings.name
+        self.uri = settings.connection_uri
+        self._section = section
+        control = section.max_control_connections
+        self._control: workers.Lanes[Connection] = workers.Lanes(f"libvirt-{self.host}", control, dispose)
+        self._transfers: workers.Lanes[Connection] = workers.Lanes(
+            f"libvirt-{self.host}-out", section.max_worker_threads - control - 1, dispose
+        )
+        self.watch = watch.Watch(self.host, self._open, section, clock)
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Connect; later losses are mended by the watch.
+
+        :raises HypervisorUnavailable: when nothing answers in time.
+        """
+        if self._is_closed:
+            self._is_closed = False
+            control, transfers = self._control, self._transfers
+            self._control = workers.Lanes(control.name, control.limit, dispose)
+            self._transfers = workers.Lanes(transfers.name, transfers.limit, dispose)
+        await self.watch.open()
+
+    async def close(self) -> None:
+        """Let go of everything; never waits for a daemon that does not answer."""
+        self._is_closed = True
+        seconds = self._section.close_timeout_seconds
+        await self.watch.close(seconds)
+        await self._control.close(seconds)
+        await self._transfers.close(seconds)
+
+    async def call(
+        self,
+        what: str,
+        function: Callable[Concatenate[Connection, P], T],
+        *arguments: P.args,
+        **keywords: P.kwargs,
+    ) -> T:
+        """Run a function on a control connection, bounded by call_timeout_seconds.
+
+        :raises HypervisorUnavailable: when the daemon does not answer, or the connection is lost and does not come back.
+        """
+        return await self.call_within(
+            self._section.call_timeout_seconds, what, lambda connection: function(connection, *arguments, **keywords)
+        )
+
+    async def call_within(self, seconds: float, what: str, function: Callable[[Connection], T]) -> T:
+        """Run a function on a control connection with a bound of its own."""
+        await self._require_connected(min(seconds, self._section.open_timeout_seconds))
+        try:
+            async with self._control.lent(seconds) as lane:
+                return await self._on_lane(lane, seconds, what, function)
+        except workers.LateAnswer:
+            raise libvirt_errors.unavailable(self.host, f"no answer within {seconds:g} s to: {what}") from None
+
+    @contextlib.asynccontextmanager
+    async def transfer_lane(self) -> AsyncIterator[TransferLane]:
+        """Lend a connection for one migrate call.
+
+        :raises TransferLimitReached: when all are in use.
+        """
+        try:
+            lane = await self._transfers.acquire(0)
+        except workers.LateAnswer:
+            raise errors.HypervisorFailure(
+                host=self.host,
+                what="start another migration",
+                detail=f"{self._transfers.limit} are under way, as many as [libvirt] max_worker_threads allows",
+            ) from None
+        try:
+            yield lane
+        finally:
+            self._transfers.release(lane)
+
+    async def run_transfer(self, lane: TransferLane, function: Callable[[Connection], None]) -> None:
+        """Run the call that migrates, for as long as it takes."""
+        await self._on_lane(lane, None, "migrate", function)
+
+    # ---------------------------------------------------------------- inside
+
+    async def _require_connected(self, seconds: float) -> None:
+        if self._is_closed:
+            raise libvirt_errors.unavailable(self.host, "the driver is closed")
+        if not await self.watch.wait_until_connected(seconds):
+            raise libvirt_errors.unavailable(self.host, self.watch.why_lost)
+
+    async def _on_lane(self, lane: TransferLane, seconds: float | None, what: str, function: Callable[[Connection], T]) -> T:
+        def work(lane: TransferLane) -> T:
+            connection = lane.resource
+            if connection is None or not is_alive(connection):
+                raise _NotOpen
+            try:
+                return function(connection)
+            except libvirt.libvirtError as problem:
+                raise libvirt_errors.translate(problem, self.host, what, is_connected=is_alive(connection)) from problem
+
+        try:
+            return await lane.run(work, seconds)
+        except _NotOpen:
+            await lane.run(self._open_lane, self._section.open_timeout_seconds)
+            return await lane.run(work, seconds)
+
+    def _open_lane(self, lane: TransferLane) -> None:
+        lane.discard()
+        lane.resource = self._open()
+
+    def _open(self) -> Connection:
+        """Open one more connection. Blocks without a bound of libvirt's: a stopped daemon's kernel still accepts."""
+        events.start()
+        try:
+            connection = libvirt.open(self.uri)
+        except libvirt.libvirtError as problem:
+            raise libvirt_errors.unavailable(self.host, libvirt_errors.text(problem)) from problem
+        try:
+            # Without it, calls to a daemon that stopped block for ever.
+            connection.setKeepAlive(self._section.keepalive_interval_seconds, self._section.keepalive_count)
+        except libvirt.libvirtError as problem:
+            dispose(connection)
+            raise libvirt_errors.unavailable(self.host, libvirt_errors.text(problem)) from problem
+        return connection

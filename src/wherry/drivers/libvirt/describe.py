@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Describes the guests of a host: a few calls for all, and two for each.
+
+Changes nothing, and never waits for a guest whose QEMU does not answer: sizes that cannot be had without it stay 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import libvirt
+
+from wherry.drivers.libvirt import domain_xml, job, observe
+from wherry.drivers.libvirt import errors as libvirt_errors
+from wherry.model import guest
+
+_MIGRATABLE = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+_STATISTICS = libvirt.VIR_DOMAIN_STATS_BLOCK
+_STATISTICS_FLAGS = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
+_VOLUME_KINDS = {libvirt.VIR_STORAGE_VOL_FILE: guest.DiskKind.FILE, libvirt.VIR_STORAGE_VOL_BLOCK: guest.DiskKind.BLOCK}
+
+
+def list_uuids(connection: libvirt.virConnect) -> list[str]:
+    """Give the uuids of all domains, active or not."""
+    return [domain.UUIDString() for domain in connection.listAllDomains()]
+
+
+def describe(connection: libvirt.virConnect, uuids: Collection[str]) -> list[guest.Guest]:
+    """Describe these guests; one that is not here, or goes while it is looked at, is left out."""
+    domains = [domain for domain in (observe.find(connection, uuid) for uuid in uuids) if domain is not None]
+    sizes = _sizes(connection, domains)
+    found = []
+    for domain in domains:
+        try:
+            found.append(_describe(connection, domain, sizes.get(domain.UUIDString(), {})))
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.code(problem) != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+    return found
+
+
+def definition_of(domain: libvirt.virDomain) -> str:
+    """Give the XML that may be started elsewhere."""
+    try:
+        return str(domain.XMLDesc(_MIGRATABLE))
+    except libvirt.libvirtError as problem:
+        # libvirt refuses it for what can never be migrated; such a guest is a server all the same.
+        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def _describe(connection: libvirt.virConnect, domain: libvirt.virDomain, sizes: dict[str, dict[str, Any]]) -> guest.Guest:
+    state, current, _ = observe.read(domain)
+    text = definition_of(domain)
+    described = domain_xml.parse_guest(text, state)
+    disks = tuple(_with_size(disk, sizes.get(disk.name, {})) for disk in described.disks)
+    if any("/" in disk.source and not disk.source.startswith("/") for disk in disks):
+        disks = tuple(_resolve_volumes(connection, text, disks))
+    return dataclasses.replace(
+        described,
+        disks=disks,
+        snapshot_count=domain.snapshotNum(),
+        active_job=current.name,
+        is_persistent=bool(domain.isPersistent()),
+        is_incoming=current.name == job.MIGRATION_IN,
+    )
+
+
+def _sizes(connection: libvirt.virConnect, domains: list[libvirt.virDomain]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Give per guest and disk what the running QEMUs say of their images, in one call for all."""
+    if not domains:
+        return {}
+    sizes: dict[str, dict[str, dict[str, Any]]] = {}
+    for domain, statistics in connection.domainListGetStats(domains, _STATISTICS, _STATISTICS_FLAGS):
+        disks = sizes[domain.UUIDString()] = {}
+        for number in range(statistics.get("block.count", 0)):
+            prefix = f"block.{number}."
+            entry = {key.removeprefix(prefix): value for key, value in statistics.items() if key.startswith(prefix)}
+            name = str(entry.get("name", ""))
+            if name in disks:
+                # Entries of the images below follow that of the top one.
+                disks[name].setdefault("below", entry.get("path", ""))
+            else:
+                disks[name] = entry
+    return sizes
+
+
+def _with_size(disk: guest.Disk, entry: dict[str, Any]) -> guest.Disk:
+    if not entry:
+        return disk
+    capacity, allocation, physical = (int(entry.get(name, 0)) for name in ("capacity", "allocation", "physical"))
+    # "allocation" is the highest offset written, "physical" the length of the file: a raw file is as long as its capacity whatever it
+    # takes, and the highest offset may be 0 right after a start.
+    taken = physical if disk.format != "raw" else (allocation or physical)
+    return dataclasses.replace(
+        disk,
+        capacity_bytes=capacity,
+        allocation_bytes=min(taken, capacity) if disk.format == "raw" else taken,
+        backing=disk.backing or str(entry.get("below", "")),
+    )
+
+
+def _resolve_volumes(connection: libvirt.virConnect, text: str, disks: tuple[guest.Disk, ...]) -> Iterator[guest.Disk]:
+    references = {reference.disk: reference for reference in domain_xml.volume_references(text)}
+    for disk in disks:
+        reference = references.get(disk.name)
+        if reference is None:
+            yield disk
+            continue
+        try:
+            volume = connection.storagePoolLookupByName(reference.pool).storageVolLookupByName(reference.volume)
+            kind = _VOLUME_KINDS.get(volume.info()[0], guest.DiskKind.NETWORK)
+            yield dataclasses.replace(disk, kind=kind, source=volume.path())
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.code(problem) not in libvirt_errors.ABSENT:
+                raise
+            yield dataclasses.replace(disk, kind=guest.DiskKind.NETWORK)

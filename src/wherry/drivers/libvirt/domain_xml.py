@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads libvirt's domain XML into the neutral description of a guest. Pure: asks no hypervisor."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ET
+
+from wherry.model import guest
+
+#: Namespace of what operators may write into a domain's <metadata>: <wherry:instance><wherry:project>ID</wherry:project></wherry:instance>.
+METADATA_URI = "https://wherry.example/xmlns/1"
+#: Nova writes the owner's project there; read so that guests taken over from it keep their project.
+_NOVA_PROJECT = ".//{http://openstack.org/xmlns/libvirt/nova/1.1}project"
+_NOVA_PROJECT_OLD = ".//{http://openstack.org/xmlns/libvirt/nova/1.0}project"
+_WHERRY_PROJECT = f".//{{{METADATA_URI}}}project"
+
+_KIB_PER_MIB = 1024
+_UNIT_BYTES = {
+    "b": 1,
+    "bytes": 1,
+    "kb": 10**3,
+    "k": 1 << 10,
+    "kib": 1 << 10,
+    "mb": 10**6,
+    "m": 1 << 20,
+    "mib": 1 << 20,
+    "gb": 10**9,
+    "g": 1 << 30,
+    "gib": 1 << 30,
+    "tb": 10**12,
+    "t": 1 << 40,
+    "tib": 1 << 40,
+}
+_DISK_KINDS = {
+    "file": guest.DiskKind.FILE,
+    "block": guest.DiskKind.BLOCK,
+    "network": guest.DiskKind.NETWORK,
+    "vhostuser": guest.DiskKind.NETWORK,
+}
+#: Kinds of interface that are a device of the host in themselves.
+_PASSTHROUGH_INTERFACES = frozenset({"hostdev", "vdpa"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class VolumeReference:
+    """A disk that names a pool and a volume instead of a path."""
+
+    disk: str
+    pool: str
+    volume: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Platform:
+    """What must be known at a destination to judge machine type and CPU."""
+
+    emulator: str | None
+    architecture: str
+    machine: str
+    virtualization: str
+    #: The <cpu> element as text, empty for QEMU's default CPU.
+    cpu: str
+    #: Its mode: custom, host-passthrough, host-model, maximum; empty without one.
+    cpu_mode: str
+    #: Files read at each start: kernel, initrd, firmware and the like.
+    files: tuple[str, ...]
+
+
+def parse_guest(text: str, state: guest.GuestState) -> guest.Guest:
+    """Make the guest of its migratable XML; sizes, jobs and snapshots are for the caller to add."""
+    root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+    os_type = root.find("os/type")
+    cpu = root.find("cpu")
+    return guest.Guest(
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        state=state,
+        memory_mib=bytes_of(root.find("memory")) >> 20,
+        vcpus=_vcpus(root),
+        machine_type=os_type.get("machine", "") if os_type is not None else "",
+        hypervisor_type=root.get("type", ""),
+        disks=tuple(_disk(element) for element in root.iterfind("devices/disk")),
+        interfaces=tuple(_interface(element) for element in root.iterfind("devices/interface")),
+        passthrough_devices=tuple(_passthrough(root)),
+        cpu=_text(cpu),
+        definition=text,
+        project_id=_project(root),
+    )
+
+
+def parse_platform(text: str) -> Platform:
+    """Read what a destination is asked about."""
+    root = ET.fromstring(text)  # noqa: S314 - written by a libvirtd, carried by our own bus
+    os_type, cpu = root.find("os/type"), root.find("cpu")
+    names = ("os/kernel", "os/initrd", "os/dtb", "os/loader")
+    files = [root.findtext(name, "") for name in names]
+    nvram = root.find("os/nvram")
+    if nvram is not None:
+        files.append(nvram.get("template", ""))
+    return Platform(
+        emulator=root.findtext("devices/emulator") or None,
+        architecture=os_type.get("arch", "") if os_type is not None else "",
+        machine=os_type.get("machine", "") if os_type is not None else "",
+        virtualization=root.get("type", ""),
+        cpu=_text(cpu),
+        cpu_mode=cpu.get("mode", "custom") if cpu is not None else "",
+        files=tuple(path for path in files if path.startswith("/")),
+    )
+
+
+def volume_references(text: str) -> list[VolumeReference]:
+    """Give the disks that are named by pool and volume."""
+    found = []
+    for element in ET.fromstring(text).iterfind("devices/disk[@type='volume']"):  # noqa: S314 - as above
+        source, target = element.find("source"), element.find("target")
+        if source is not None and target is not None:
+            found.append(VolumeReference(disk=target.get("dev", ""), pool=source.get("pool", ""), volume=source.get("volume", "")))
+    return found
+
+
+def disk_paths(text: str) -> set[str]:
+    """Give every path that a domain's disks name, images below them included."""
+    root = ET.fromstring(text)  # noqa: S314 - as above
+    sources = [*root.iterfind("devices/disk//source"), *root.iterfind("devices/disk/mirror/source")]
+    return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
+
+
+def with_other_memory(text: str) -> tuple[str, str]:
+    """Give a definition that cannot be this guest's, with twice the memory, and the number that tells it, in KiB."""
+    root = ET.fromstring(text)  # noqa: S314 - as above
+    kib = 2 * bytes_of(root.find("memory")) // 1024
+    for name in ("memory", "currentMemory"):
+        element = root.find(name)
+        if element is not None:
+            element.set("unit", "KiB")
+            element.text = str(kib)
+    return ET.tostring(root, encoding="unicode"), str(kib)
+
+
+def bytes_of(element: ET.Element | None) -> int:
+    """Read a scaled integer; libvirt's unit without one is KiB for memory."""
+    if element is None or not (element.text or "").strip():
+        return 0
+    return int(element.text or "0") * _UNIT_BYTES.get(element.get("unit", "KiB").lower(), 1024)
+
+
+def _vcpus(root: ET.Element) -> int:
+    element = root.find("vcpu")
+    if element is None:
+        return 1
+    return int(element.get("current") or element.text or "1")
+
+
+def _text(element: ET.Element | None) -> str:
+    return ET.tostring(element, encoding="unicode").strip() if element is not None else ""
+
+
+def _disk(element: ET.Element) -> guest.Disk:
+    source, target, driver = element.find("source"), element.find("target"), element.find("driver")
+    kind = _DISK_KINDS.get(element.get("type", ""), guest.DiskKind.NONE)
+    place = _source_of(source)
+    below = element.find("backingStore/source")
+    return guest.Disk(
+        name=target.get("dev", "") if target is not None else "",
+        kind=kind if place else guest.DiskKind.NONE,
+        source=place,
+        format=driver.get("type", "raw") if driver is not None else "raw",
+        device=element.get("device", "disk"),
+        read_only=element.find("readonly") is not None,
+        shareable=element.find("shareable") is not None,
+        cache=driver.get("cache", "") if driver is not None else "",
+        backing=_source_of(below),
+    )
+
+
+def _source_of(source: ET.Element | None) -> str:
+    if source is None:
+        return ""
+    if source.get("pool"):
+        return f"{source.get('pool')}/{source.get('volume', '')}"
+    return source.get("file") or source.get("dev") or source.get("dir") or source.get("name") or source.get("path") or ""
+
+
+def _interface(element: ET.Element) -> guest.Interface:
+    source, mac = element.find("source"), element.find("mac")
+    kind = element.get("type", "")
+    attribute = {"bridge": "bridge", "network": "network", "direct": "dev"}.get(kind, "")
+    return guest.Interface(
+        kind=kind,
+        name=source.get(attribute, "") if source is not None and attribute else "",
+        mac=mac.get("address", "") if mac is not None else "",
+    )
+
+
+def _passthrough(root: ET.Element) -> list[str]:
+    found = [_host_device(element) for element in root.iterfind("devices/hostdev") if not _is_failover(element)]
+    for element in root.iterfind("devices/interface"):
+        if element.get("type") in _PASSTHROUGH_INTERFACES and not _is_failover(element):
+            mac = element.find("mac")
+            found.append(f"{element.get('type')} interface {mac.get('address', '') if mac is not None else ''}".strip())
+    found += [f"host NVMe {_address(element.find('source'))}".strip() for element in root.iterfind("devices/disk[@type='nvme']")]
+    # The guest would see another directory there; libvirt refuses both kinds.
+    found += [f"host directory {_source_of(element.find('source'))}".strip() for element in root.iterfind("devices/filesystem")]
+    found += [f"TPM {_address(element)}".strip() for element in root.iterfind("devices/tpm/backend[@type='passthrough']")]
+    return found
+
+
+def _is_failover(element: ET.Element) -> bool:
+    # The transient half of a failover pair: QEMU unplugs it for the migration.
+    teaming = element.find("teaming")
+    return teaming is not None and teaming.get("type") == "transient"
+
+
+def _host_device(element: ET.Element) -> str:
+    return f"{element.get('type', 'host')} {_address(element.find('source'))}".strip()
+
+
+def _address(source: ET.Element | None) -> str:
+    if source is None:
+        return ""
+    for inner in source.iter():
+        if inner.get("uuid"):
+            return inner.get("uuid", "")
+        if inner.get("bus") is not None and inner.get("slot") is not None:
+            parts = [int(inner.get(name, "0"), 16) for name in ("domain", "bus", "slot", "function")]
+            return f"{parts[0]:04x}:{parts[1]:02x}:{parts[2]:02x}.{parts[3]:x}"
+        if inner.get("bus") is not None and inner.get("device") is not None:
+            return f"{inner.get('bus')}:{inner.get('device')}"
+        if inner.tag == "vendor":
+            product = source.find("product")
+            return f"{inner.get('id', '')}:{product.get('id', '') if product is not None else ''}"
+        if inner.tag in ("device", "adapter"):
+            return inner.get("path") or inner.get("name") or ""
+    return ""
+
+
+def _project(root: ET.Element) -> str:
+    metadata = root.find("metadata")
+    if metadata is None:
+        return ""
+    own = metadata.findtext(_WHERRY_PROJECT, "").strip()
+    if own:
+        return own
+    for place in (_NOVA_PROJECT, _NOVA_PROJECT_OLD):
+        element = metadata.find(place)
+        if element is not None and element.get("uuid"):
+            return element.get("uuid", "")
+    return ""

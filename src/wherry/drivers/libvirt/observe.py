@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a domain's state and reason mean for the truth table. Reads only; decides nothing about a migration's outcome.
+
+Seen on libvirt 9.0 with QEMU 7.2, as state/reason:
+
+- source, guest running: running/* during the copy; paused/migration from the switch-over on; then the domain is gone.
+- source, suspended by anyone during the copy: paused/migration too, not paused/user; an abort lets it run again by itself.
+- source, paused before the start: paused/user throughout.
+- source in post-copy: paused/migration for some ms, then paused/post-copy until the end.
+- destination: paused/starting up while its QEMU starts, paused/migration while memory arrives, then running/migrated (paused/user for
+  a guest that was paused); jobStats refuses as unsupported until the very end, about 5 ms after it runs.
+- destination in post-copy: running/post-copy, running/migrated at the end.
+- broken post-copy: source paused/post-copy failed, destination running/post-copy failed.
+- after an abort: source running/* as before, running/migration canceled if it had been suspended meanwhile; destination absent.
+"""
+
+from __future__ import annotations
+
+import libvirt
+
+from wherry.drivers.libvirt import errors as libvirt_errors
+from wherry.drivers.libvirt import job
+from wherry.model import guest
+
+_S = guest.GuestState
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: _S.PAUSED,
+    libvirt.VIR_DOMAIN_RUNNING: _S.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: _S.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: _S.PAUSED,
+    # On its way down, yet active: its process lives and may still write.
+    libvirt.VIR_DOMAIN_SHUTDOWN: _S.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: _S.SHUT_OFF,
+    libvirt.VIR_DOMAIN_CRASHED: _S.SHUT_OFF,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: _S.PAUSED,
+}
+_REASONS = {
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY): _S.POST_COPY,
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED): _S.POST_COPY_FAILED,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION): _S.PAUSED_FOR_SWITCH_OVER,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY): _S.POST_COPY,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED): _S.POST_COPY_FAILED,
+}
+_STATE_NAMES = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "shutting down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended by the guest",
+}
+
+
+def guest_state(state: int, reason: int, *, is_incoming: bool) -> guest.GuestState:
+    """Give the state that the truth table reads."""
+    if is_incoming and state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
+        return _S.PAUSED_FOR_SWITCH_OVER
+    return _REASONS.get((state, reason)) or _STATES.get(state, _S.PAUSED)
+
+
+def find(connection: libvirt.virConnect, instance_uuid: str) -> libvirt.virDomain | None:
+    """Give the domain, or None when libvirt says that there is none."""
+    try:
+        return connection.lookupByUUIDString(instance_uuid)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def read(domain: libvirt.virDomain) -> tuple[guest.GuestState, job.Job, str]:
+    """Read state, job and libvirt's own words for the state.
+
+    The job is read first: a migration that ends in between is then seen as the state after it with a job, which means wait.
+    """
+    current = job.read(domain)
+    state, reason = domain.state()
+    name = f"{_STATE_NAMES.get(state, str(state))}/{reason}"
+    return guest_state(state, reason, is_incoming=current.name == job.MIGRATION_IN), current, name
+
+
+def observe(connection: libvirt.virConnect, instance_uuid: str) -> guest.Observation:
+    """Give this side's cell of the truth table."""
+    domain = find(connection, instance_uuid)
+    if domain is None:
+        return guest.Observation(state=_S.ABSENT)
+    try:
+        state, current, detail = read(domain)
+    except libvirt.libvirtError as problem:
+        # It went while we looked.
+        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_DOMAIN:
+            return guest.Observation(state=_S.ABSENT)
+        raise
+    return guest.Observation(state=state, has_job=current.is_migration, detail=detail)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a host through libvirt's storage API: looked for, created at full size, deleted.
+
+Never touches the agent's own file system, and decides nothing: who may delete what is the caller's business.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import posixpath
+import threading
+from collections.abc import Iterator
+from xml.sax.saxutils import escape
+
+import libvirt
+
+from wherry.drivers.libvirt import domain_xml
+from wherry.drivers.libvirt import errors as libvirt_errors
+from wherry.model import guest
+
+#: Formats in which a disk can be created.
+FORMATS = ("raw", "qcow2")
+#: Pools that we make carry such names, so that one left by a crash is known for what it is.
+POOL_PREFIX = "wherry-"
+PROBE_PREFIX = ".wherry-probe-"
+
+
+class DirectoryMissing(Exception):
+    """The host has no such directory."""
+
+
+class Storage:
+    """The directories of one host as storage pools, each used by one call at a time."""
+
+    def __init__(self, host: str, lock_timeout_seconds: float) -> None:
+        self._host = host
+        self._lock_timeout_seconds = lock_timeout_seconds
+        self._guard = threading.Lock()
+        self._locks: collections.defaultdict[str, threading.Lock] = collections.defaultdict(threading.Lock)
+
+    @contextlib.contextmanager
+    def pool(self, connection: libvirt.virConnect, directory: str) -> Iterator[libvirt.virStoragePool]:
+        """Give a freshly read pool of the directory: one that exists there, or a transient one that is gone afterwards.
+
+        libvirt allows one pool a directory, hence the lock: a second check would find the first one's pool and lose it in mid-use.
+
+        :raises DirectoryMissing: when the host has no such directory.
+        """
+        with self._guard:
+            lock = self._locks[directory]
+        if not lock.acquire(timeout=self._lock_timeout_seconds):
+            raise libvirt_errors.unavailable(self._host, f"an earlier call still waits for the storage in {directory}")
+        try:
+            pool, must_stop = _activate(connection, directory)
+            try:
+                yield pool
+            finally:
+                if must_stop:
+                    # Stopping a pool forgets it; it never touches a file.
+                    pool.destroy()
+        finally:
+            lock.release()
+
+    def probe(self, connection: libvirt.virConnect, directory: str, name: str) -> int:
+        """Leave a probe in the directory, and give the free bytes there. One that is there already is fine."""
+        with self.pool(connection, directory) as pool:
+            try:
+                pool.createXML(_volume_xml(name, 0, "raw"), 0)
+            except libvirt.libvirtError as problem:
+                if libvirt_errors.code(problem) != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+                    raise
+            return int(pool.info()[3])
+
+    def names(self, connection: libvirt.virConnect, directory: str) -> frozenset[str]:
+        """Give the names of the files in a directory that are regular files or block devices; none where there is no such directory."""
+        try:
+            with self.pool(connection, directory) as pool:
+                return frozenset(pool.listVolumes())
+        except DirectoryMissing:
+            return frozenset()
+
+    def capacity(self, connection: libvirt.virConnect, path: str) -> int | None:
+        """Give the size that a guest would see in this file; None when there is none."""
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = _find(pool, posixpath.basename(path))
+                return int(volume.info()[1]) if volume is not None else None
+        except DirectoryMissing:
+            return None
+
+    def create(self, connection: libvirt.virConnect, disk: guest.Disk) -> None:
+        """Create an empty disk of the guest's size: sparse, without an image below it."""
+        with self.pool(connection, posixpath.dirname(disk.source)) as pool:
+            pool.createXML(_volume_xml(posixpath.basename(disk.source), disk.capacity_bytes, disk.format), 0)
+
+    def delete(self, connection: libvirt.virConnect, path: str) -> bool:
+        """Delete a file; False when it was gone."""
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = _find(pool, posixpath.basename(path))
+                if volume is None:
+                    return False
+                volume.delete(0)
+                return True
+        except DirectoryMissing:
+            return False
+
+    def missing_directories(self, connection: libvirt.virConnect, directory: str) -> list[str]:
+        """Give this directory and those above it that do not exist, the uppermost first."""
+        missing: list[str] = []
+        while directory != "/":
+            try:
+                with self.pool(connection, directory):
+                    break
+            except DirectoryMissing:
+                missing.insert(0, directory)
+                directory = posixpath.dirname(directory)
+        return missing
+
+    def create_directory(self, connection: libvirt.virConnect, directory: str) -> None:
+        """Create one directory, whose parent exists."""
+        with _defined(connection, directory) as pool:
+            pool.build(0)
+
+    def delete_directory(self, connection: libvirt.virConnect, directory: str) -> None:
+        """Remove an empty directory; one that is gone, or not empty, is left as it is."""
+        with self._guard:
+            lock = self._locks[directory]
+        with lock, _defined(connection, directory) as pool, contextlib.suppress(libvirt.libvirtError):
+            # rmdir: the daemon's own system call refuses a directory that is not empty.
+            pool.delete(0)
+
+
+def probe_name(operation_id: str, host: str) -> str:
+    """Name a probe so that no other migration and no other host makes the same: a leftover must not look like this host's own."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in host)
+    return f"{PROBE_PREFIX}{operation_id}-{safe}"
+
+
+def is_probe(name: str) -> bool:
+    """Whether this is a name that `probe_name` makes."""
+    return name.startswith(PROBE_PREFIX) and "/" not in name
+
+
+def used_paths(connection: libvirt.virConnect) -> dict[str, str]:
+    """Give each path that a domain of this host uses, with the domain's uuid."""
+    found = {}
+    for domain in connection.listAllDomains():
+        try:
+            for path in domain_xml.disk_paths(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)):
+                found[path] = domain.UUIDString()
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.code(problem) != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+    return found
+
+
+def _activate(connection: libvirt.virConnect, directory: str) -> tuple[libvirt.virStoragePool, bool]:
+    """Give an active pool that was read just now, and whether it must be stopped again."""
+    pool = _lookup(connection, directory)
+    if pool is None:
+        name = POOL_PREFIX + hashlib.sha256(directory.encode()).hexdigest()[:16]
+        try:
+            return connection.storagePoolCreateXML(_pool_xml(name, directory), 0), True
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.is_missing_file(problem):
+                raise DirectoryMissing(directory) from None
+            raise
+    if not pool.isActive():
+        try:
+            pool.create(0)
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.is_missing_file(problem):
+                raise DirectoryMissing(directory) from None
+            raise
+        return pool, True
+    try:
+        # A pool does not see files that came since it was read last.
+        pool.refresh(0)
+    except libvirt.libvirtError as problem:
+        # A volume is being written in it: what it saw last must do.
+        if libvirt_errors.code(problem) != libvirt.VIR_ERR_INTERNAL_ERROR:
+            raise
+    return pool, False
+
+
+def _lookup(connection: libvirt.virConnect, directory: str) -> libvirt.virStoragePool | None:
+    try:
+        return connection.storagePoolLookupByTargetPath(directory)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_STORAGE_POOL:
+            return None
+        raise
+
+
+def _find(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    try:
+        return pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def _defined(connection: libvirt.virConnect, directory: str) -> Iterator[libvirt.virStoragePool]:
+    """Give an inactive pool of a directory, gone afterwards: only such a one builds and removes directories."""
+    name = POOL_PREFIX + "dir-" + hashlib.sha256(directory.encode()).hexdigest()[:16]
+    pool = connection.storagePoolDefineXML(_pool_xml(name, directory), 0)
+    try:
+        yield pool
+    finally:
+        pool.undefine()
+
+
+def _pool_xml(name: str, directory: str) -> str:
+    return f"<pool type='dir'><name>{name}</name><target><path>{escape(directory)}</path></target></pool>"
+
+
+def _volume_xml(name: str, capacity_bytes: int, volume_format: str) -> str:
+    return (
+        f"<volume><name>{escape(name)}</name><capacity unit='bytes'>{capacity_bytes}</capacity><allocation unit='bytes'>0</allocation>"
+        f"<target><format type='{escape(volume_format)}'/></target></volume>"
+    )
