@@ -214,3 +214,7 @@ class Recorder:
         if self.files_before is None:
             self.files_before = frozenset(await self._files())
         self.named.add(name)
+
+    def forget_before(self) -> None:
+        """Look at the files again when the next thing is named."""
+        self.files_before = None

@@ -58,6 +58,12 @@ class Move:
         """Run the source's check."""
         return await self.harness.source_driver.check_source(self.source_task, await self.leaving(), self.request, facts)
 
+    async def check_source_as_planned(self) -> migration.StoragePlan:
+        """Run the source's check again with what the plan holds."""
+        if self.plan.guest is None or self.plan.facts is None:
+            raise AssertionError("check() comes first")
+        return await self.harness.source_driver.check_source(self.source_task, self.plan.guest, self.request, self.plan.facts)
+
     async def release(self, facts: migration.DestinationFacts) -> None:
         """Remove the probes of the destination's check."""
         await self.harness.destination_driver.release_check(self.destination_task, facts.probes)
@@ -100,12 +106,21 @@ class Move:
             downtime_ms=downtime_ms, bandwidth_mib_per_s=self.harness.slow_mib_per_s, permit_post_copy=permit_post_copy
         )
 
-    async def wait_copying(self) -> base.Transfer:
-        """Wait until some memory has been sent and the job is still under way."""
+    async def wait_under_way(self) -> base.Transfer:
+        """Wait until a job is under way and some memory or disk has been sent, where the driver shows counters."""
         return await self.harness.wait_for(
             lambda: self.harness.source_driver.read_transfer(self.instance_uuid),
-            lambda transfer: transfer.is_active and transfer.progress is not None and transfer.progress.memory_processed_bytes > 0,
+            lambda transfer: transfer.is_active and (not self.harness.capabilities.progress or sent_bytes(transfer) > 0),
             "the copy is under way",
+        )
+
+    async def switch_to_post_copy(self) -> None:
+        """Switch, and wait until the switch is seen or is over."""
+        await self.harness.source_driver.start_post_copy(self.instance_uuid)
+        await self.harness.wait_for(
+            lambda: self.harness.source_driver.read_transfer(self.instance_uuid),
+            lambda transfer: transfer.is_post_copy or not transfer.is_active,
+            "the copy is in post-copy",
         )
 
     async def wait_ended(self) -> base.Transfer:
@@ -139,3 +154,9 @@ class Move:
     async def roll_back(self) -> None:
         """Undo at the destination."""
         await self.harness.destination_driver.roll_back_destination(self.destination_task, self.plan)
+
+
+def sent_bytes(transfer: base.Transfer) -> int:
+    """Give the bytes of memory and disk that were sent; 0 where there are no counters."""
+    counters = transfer.progress
+    return counters.memory_processed_bytes + counters.disk_processed_bytes if counters else 0
