@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`wherry all-in-one`: api, conductor and the agents of every host in one process, one event loop, one SQLite file.
+
+The same parts on the same paths as in separate processes; only the bus is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+from collections.abc import Sequence
+
+import uvloop
+
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry import errors
+from wherry.agent import service as agent_service
+from wherry.cmd import wiring
+from wherry.db import store as stores
+from wherry.rpc.transports import memory
+from wherry.telemetry import logs, metrics
+
+_log = logs.get_logger(__name__)
+
+
+class AllInOne:
+    """The whole system in one object."""
+
+    def __init__(self, config: configs.Config, clock: clocks.Clock | None = None) -> None:
+        self._config = config
+        self._around = wiring.Surroundings(config=config, clock=clock or clocks.LoopClock(), metrics=metrics.Metrics())
+        self._stack = contextlib.AsyncExitStack()
+        self._agents: list[agent_service.Agent] = []
+
+    async def start(self) -> str:
+        """Start everything; gives the API's address. What was started is stopped again when something cannot be."""
+        async with contextlib.AsyncExitStack() as stack:
+            address = await self._start(stack)
+            self._stack = stack.pop_all()
+        return address
+
+    async def stop(self) -> None:
+        """Stop everything, the API first. Migrations go on in their hypervisors."""
+        await self._stack.aclose()
+
+    async def broken(self) -> None:
+        """Wait for ever, or until one of the parts cannot go on.
+
+        :raises Error: why.
+        """
+        waiting = [asyncio.create_task(agent.refused()) for agent in self._agents]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> str:
+        around = self._around
+        _prepare_directory(self._config.default.state_path)
+        store = await stores.Store.open(self._config.database, around.clock)
+        stack.push_async_callback(store.close)
+        await store.upgrade()
+        bus = memory.MemoryBus()
+        transport = memory.MemoryTransport(bus, max_message_bytes=self._config.bus.max_message_bytes)
+        await transport.open()
+        stack.push_async_callback(transport.close)
+        conductor = wiring.make_conductor(around, store, transport)
+        await conductor.start()
+        stack.push_async_callback(conductor.stop)
+        for settings in wiring.hosts_of(self._config):
+            agent = wiring.make_agent(around, settings, transport)
+            await agent.start()
+            stack.push_async_callback(agent.stop)
+            self._agents.append(agent)
+        api = wiring.make_api(around, store, transport)
+        address = await api.start()
+        stack.push_async_callback(api.stop)
+        _log.info("All in one is up.", address=address, hosts=len(self._agents))
+        return address
+
+
+def run(config_files: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    config = configs.load(config_files)
+    logs.configure(config.default.log_format, is_debug=config.default.debug)
+    uvloop.run(_serve(config))
+    return 0
+
+
+async def _serve(config: configs.Config) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    service = AllInOne(config)
+    address = await service.start()
+    print(f"Wherry serves the Compute API at {address}/v2.1", flush=True)
+    broken = asyncio.create_task(service.broken())
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        broken.cancel()
+        stopped.cancel()
+        await service.stop()
+
+
+def _prepare_directory(path: str) -> None:
+    try:
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.ConfigInvalid(
+            where="[DEFAULT] state_path",
+            problem=f"{path} cannot be made: {error.strerror or error}",
+            instead="Name a directory that this user may write.",
+        ) from error

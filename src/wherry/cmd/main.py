@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `wherry`: chooses what to run, and says in one line what is wrong with how it was asked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from wherry import __version__, errors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the programs; gives the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["lab"]:
+        # The lab has a command line of its own, and words after `--` that are not ours to read.
+        from wherry.testing.lab import cli as lab_cli
+
+        return lab_cli.main(words[1:])
+    arguments = _parser().parse_args(words)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except errors.Error as error:
+        print(f"wherry: {error.message} {error.remedy}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wherry", description="Live migration for KVM fleets, by the OpenStack Compute API.")
+    parser.add_argument("--version", action="version", version=f"wherry {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _command(commands, "all-in-one", "run api, conductor and agents in this process", _all_in_one)
+    database = commands.add_parser("db", help="look after the database", description="Look after the database.")
+    verbs = database.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
+    _command(verbs, "check", "say whether the schema is up to date; exit status 1 when it is not", _db_check)
+    _command(commands, "config", "print every option with its value, after reading files and environment", _config)
+    commands.add_parser("lab", help="libvirt hosts on this machine, for trying and testing", add_help=False)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_: str, run: Callable[[argparse.Namespace], int]
+) -> None:
+    parser = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="configuration file; may be given several times, a later one wins",
+    )
+    parser.set_defaults(run=run)
+
+
+def _all_in_one(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import all_in_one
+
+    return all_in_one.run(arguments.config_file)
+
+
+def _db_upgrade(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import database
+
+    return database.upgrade(arguments.config_file)
+
+
+def _db_check(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import database
+
+    return database.check(arguments.config_file)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from wherry import config
+
+    for name, value in config.settings(config.load(arguments.config_file)):
+        print(f"{name} = {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the parts are put together, whichever processes they run in. Starts nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from wherry import clock as clocks
+from wherry import config as configs
+from wherry.agent import boot_clock, journal, parts
+from wherry.agent import service as agent_service
+from wherry.agent import storage as journal_storage
+from wherry.api import service as api_service
+from wherry.conductor import service as conductor_service
+from wherry.db import store as stores
+from wherry.drivers import base, registry, simulated
+from wherry.rpc import addresses, client, server
+from wherry.rpc.transports import base as transports
+from wherry.telemetry import metrics
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What every part of a process shares."""
+
+    config: configs.Config
+    clock: clocks.Clock
+    metrics: metrics.Metrics
+
+    def client(self, transport: transports.Transport, sender: addresses.Sender) -> client.Client:
+        """Make the sending side of one part."""
+        return client.Client(
+            transport,
+            sender,
+            timeout_seconds=self.config.bus.rpc_response_timeout_seconds,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    def server(self, transport: transports.Transport, address: addresses.Address) -> server.Server:
+        """Make the listening side of one part."""
+        return server.Server(
+            transport,
+            address,
+            max_concurrent=self.config.bus.max_concurrent_messages,
+            drain_seconds=self.config.bus.drain_timeout_seconds,
+            metrics=self.metrics,
+        )
+
+
+def make_api(around: Surroundings, store: stores.Store, transport: transports.Transport) -> api_service.Api:
+    """Make an api."""
+    sender = addresses.Sender(addresses.Role.API, around.config.default.host)
+    return api_service.Api(around.config, store, around.client(transport, sender), clock=around.clock, metrics=around.metrics)
+
+
+def make_conductor(
+    around: Surroundings, store: stores.Store, transport: transports.Transport, conductor_id: str | None = None
+) -> conductor_service.Conductor:
+    """Make a conductor."""
+    sender = addresses.Sender(addresses.Role.CONDUCTOR, around.config.default.host)
+    return conductor_service.Conductor(
+        store=store,
+        client=around.client(transport, sender),
+        server=around.server(transport, addresses.conductor()),
+        clock=around.clock,
+        config=around.config,
+        counters=around.metrics,
+        conductor_id=conductor_id,
+    )
+
+
+def make_agent(
+    around: Surroundings,
+    settings: base.HostSettings,
+    transport: transports.Transport,
+    boot: boot_clock.BootClock | None = None,
+) -> agent_service.Agent:
+    """Make the agent of one host, with the driver and the journal that the configuration names."""
+    section = around.config.agent
+    factory = registry.load(section.driver)
+    directory = pathlib.Path(section.journal_path) / settings.name
+    storage = journal_storage.FileStorage(directory, is_synced=section.journal_fsync)
+    made = parts.Parts(
+        host=settings,
+        driver=factory(settings, _section_of(around.config), around.clock),
+        client=around.client(transport, addresses.Sender(addresses.Role.AGENT, settings.name)),
+        server=around.server(transport, addresses.agent(settings.name)),
+        config=around.config,
+        clock=around.clock,
+        boot_clock=boot or boot_clock.MachineBootClock(),
+        journal=journal.Journal(storage, around.clock),
+        metrics=around.metrics,
+    )
+    return agent_service.Agent(made)
+
+
+def hosts_of(config: configs.Config) -> list[base.HostSettings]:
+    """Give the hosts that this process serves: those of [agent] hosts; none named, the scenario's or the machine itself."""
+    if config.agent.driver == "simulated" and not config.agent.hosts:
+        return simulated.hosts(config.simulated)
+    return [
+        base.HostSettings(name=one.name, connection_uri=one.connection_uri, inbound_address=one.migration_address or "")
+        for one in config.agent_hosts()
+    ]
+
+
+def _section_of(config: configs.Config) -> object:
+    """Give the driver's own section; a driver of a third party reads the whole."""
+    return {"libvirt": config.libvirt, "simulated": config.simulated}.get(config.agent.driver, config)
