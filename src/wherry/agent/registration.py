@@ -12,6 +12,7 @@ from collections.abc import Callable
 from wherry import errors
 from wherry.agent import background, backoff
 from wherry.agent import parts as wherry_parts
+from wherry.model import host
 from wherry.rpc import addresses, messages
 from wherry.telemetry import logs
 
@@ -30,16 +31,17 @@ class Registration:
         self._predecessor = predecessor
         self._on_registered = on_registered
         self._again = asyncio.Event()
-        #: Holds HostRefused once a conductor has said that the name or the hypervisor is another's.
-        self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        #: Set once a conductor has said that the name or the hypervisor is another's; `refusal` says why.
+        self.is_refused = asyncio.Event()
+        self.refusal: errors.HostRefused | None = None
 
     def again(self) -> None:
         """Register anew: a conductor does not know this incarnation."""
         self._again.set()
 
-    async def run(self) -> None:
+    async def run(self, description: host.HostDescription) -> None:
         """Register, then beat; register anew when told to. Ends only when the host is refused."""
-        while await self._register():
+        while await self._register(self._parts.description or description):
             self._on_registered()
             await self._beat()
 
@@ -51,23 +53,22 @@ class Registration:
         except errors.Error as error:
             _log.debug("The agent stops without a word", host=self._parts.host.name, slug=error.slug)
 
-    async def _register(self) -> bool:
+    async def _register(self, description: host.HostDescription) -> bool:
         section = self._parts.config.agent
         pauses = backoff.Backoff(section.report_retry_interval_seconds, section.report_retry_max_seconds)
         while True:
-            assert self._parts.description is not None  # noqa: S101 (begun only once the hypervisor has answered)
             request = messages.RegisterHost(
                 name=self._parts.host.name,
                 incarnation=self._parts.incarnation,
-                description=self._parts.description,
+                description=description,
                 replaces=self._predecessor,
             )
             try:
                 await self._parts.client.call(addresses.conductor(), request, section.report_timeout_seconds)
             except errors.HostRefused as error:
                 _log.error("The host was refused", host=self._parts.host.name, error=error.message, remedy=error.remedy)
-                if not self.refused.done():
-                    self.refused.set_exception(error)
+                self.refusal = error
+                self.is_refused.set()
                 return False
             except errors.Error as error:
                 if not pauses.has_failed:

@@ -7,6 +7,7 @@ Wires parts; what they do stands in their own modules.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from wherry import config as wherry_config
 from wherry import errors
@@ -34,6 +35,7 @@ class Agent:
         self._inventory = wherry_inventory.Inventory(parts, self._on_unknown)
         self._registration: wherry_registration.Registration | None = None
         self._is_ready = asyncio.Event()
+        self._unsubscribe: Callable[[], None] | None = None
 
     @property
     def host(self) -> str:
@@ -60,14 +62,21 @@ class Agent:
 
         :raises HostRefused: then.
         """
-        assert self._registration is not None  # noqa: S101 (start() comes first)
-        await asyncio.shield(self._registration.refused)
+        registration = self._registration
+        if registration is None:
+            raise RuntimeError("start() comes first")
+        await registration.is_refused.wait()
+        if registration.refusal is not None:
+            raise registration.refusal
 
     async def stop(self) -> None:
         """Stop listening and watching. Transfers go on; the next agent takes them up. Idempotent."""
         await self._parts.server.stop()
         if self._registration is not None:
             await self._registration.sign_off()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
         await self._parts.background.stop()
         await self._parts.driver.close()
         await self._parts.journal.close()
@@ -78,11 +87,11 @@ class Agent:
         await self._source.reload()
 
     async def _bring_up(self, registration: wherry_registration.Registration) -> None:
-        self._parts.description = await self._connect()
-        self._parts.driver.subscribe(self._on_signal)
+        description = self._parts.description = await self._connect()
+        self._unsubscribe = self._parts.driver.subscribe(self._on_signal)
         await recovery.recover(self._parts, self._source)
         self._is_ready.set()
-        self._parts.background.spawn(registration.run(), f"register {self.host}")
+        self._parts.background.spawn(registration.run(description), f"register {self.host}")
         self._parts.background.spawn(self._inventory.run(), f"inventory {self.host}")
         await self._parts.journal.prune(self._parts.config.agent.journal_retention_days)
 
