@@ -75,13 +75,19 @@ def make_agent(
     around: Surroundings,
     settings: base.HostSettings,
     transport: transports.Transport,
+    *,
     boot: boot_clock.BootClock | None = None,
+    is_threaded: bool = True,
 ) -> agent_service.Agent:
-    """Make the agent of one host, with the driver and the journal that the configuration names."""
+    """Make the agent of one host, with the driver and the journal that the configuration names.
+
+    :param boot: the host's clock since it booted; None = this machine's.
+    :param is_threaded: whether the journal is written beside the event loop; not on virtual time, which knows no threads.
+    """
     section = around.config.agent
     factory = registry.load(section.driver)
     directory = pathlib.Path(section.journal_path) / settings.name
-    storage = journal_storage.FileStorage(directory, is_synced=section.journal_fsync)
+    storage = journal_storage.FileStorage(directory, is_synced=section.journal_fsync, is_threaded=is_threaded)
     made = parts.Parts(
         host=settings,
         driver=factory(settings, _section_of(around.config), around.clock),

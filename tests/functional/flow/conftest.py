@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud of three simulated hosts, and how its tests ask and look."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from wherry.drivers import simulated
+from wherry.testing import cloud as clouds
+from wherry.testing import virtual_time
+
+
+@pytest.fixture
+def make_cloud(tmp_path: pathlib.Path) -> clouds.MakeCloud:
+    """Start clouds on virtual time; keywords are options by section."""
+
+    @contextlib.asynccontextmanager
+    async def make(world: simulated.World, **overrides: dict[str, Any]) -> AsyncIterator[clouds.Cloud]:
+        async with clouds.Cloud(world, tmp_path, clock=virtual_time.virtual_clock(), overrides=overrides) as cloud:
+            yield cloud
+
+    return make
+
+
+@pytest.fixture
+def world() -> simulated.World:
+    """Three equal hosts with one shared directory, and an idle guest `g1` of 1 GiB on h1."""
+    made = simulated.World(clock=virtual_time.virtual_clock())
+    shared = made.add_store(simulated.Store("shared"))
+    for name in ("h1", "h2", "h3"):
+        made.add_host(name, stores={"/shared": shared}, vcpus=16, memory_mib=65_536)
+    made.add_guest("h1", "g1", memory_mib=1024, vcpus=1)
+    return made
