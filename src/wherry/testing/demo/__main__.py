@@ -73,7 +73,7 @@ def _site(driver: str, stage: show.Show) -> Iterator[site.Site]:
     if os.geteuid() == 0:
         # What a crashed demo left goes, also where this one will not need a lab.
         lab.down()
-    reason = "as asked for" if driver == "simulated" else _bring_up(lab)
+    reason = "--driver simulated" if driver == "simulated" else _bring_up(lab)
     if not reason:
         try:
             yield real.RealSite(lab)

@@ -17,11 +17,13 @@ class PretendedSite:
 
     calm, busy = "idle-1", "restless"
 
+    def __init__(self) -> None:
+        self._scenario = scenario.load(None)
+        self.host_count = sum(part.count for part in self._scenario.hosts)
+
     def describe(self) -> Sequence[str]:
-        chosen = scenario.load(None)
-        hosts = sum(part.count for part in chosen.hosts)
-        guests = sum(part.count for part in chosen.guests)
-        return (f"fleet    scenario {chosen.name!r}: {hosts} simulated hosts, {guests} simulated guests",)
+        guests = sum(part.count for part in self._scenario.guests)
+        return (f"fleet    scenario {self._scenario.name!r}: {self.host_count} simulated hosts, {guests} simulated guests",)
 
     def configuration(self) -> site.Configuration:
         return {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from wherry.testing import lab as labs
 from wherry.testing.demo import site
+from wherry.testing.lab import command
 
 LAB_NAME = "wherry-demo"
 HOST_COUNT = 3
@@ -18,8 +19,11 @@ MEMORY_MIB = 512
 #: How fast one migration may send memory: slow enough to be watched.
 BANDWIDTH_MIB_PER_S = 64
 #: The calm guest's memory is sent faster than it writes, the busy one's is not.
-CALM_RANGE_MIB, CALM_MIB_PER_S = 224, 16
+CALM_RANGE_MIB, CALM_MIB_PER_S = 160, 32
 BUSY_RANGE_MIB, BUSY_MIB_PER_S = 256, 200
+
+#: How long the calm guest may take to write all of it once.
+FILL_TIMEOUT_SECONDS = 40.0
 
 
 def why_unavailable() -> str:
@@ -32,6 +36,7 @@ def why_unavailable() -> str:
 class RealSite:
     """A lab that is up, with two guests on its first host."""
 
+    host_count = HOST_COUNT
     calm, busy = "calm", "busy"
 
     def __init__(self, lab: labs.Lab) -> None:
@@ -45,6 +50,15 @@ class RealSite:
             ),
         }
 
+        # What was never written is not worth watching: its pages are sent as a mark.
+        calm = self._guests[self.calm]
+        command.wait_until(
+            lambda: calm.beacon().passes > 0,
+            f"{self.calm} to write its memory once",
+            timeout_seconds=FILL_TIMEOUT_SECONDS,
+            interval_seconds=0.1,
+        )
+
     def describe(self) -> Sequence[str]:
         record = self._lab.record
         how = "KVM" if record.accelerator == "kvm" else f"emulated ({record.accelerator_reason})"
@@ -57,14 +71,7 @@ class RealSite:
         )
 
     def configuration(self) -> site.Configuration:
-        return {
-            "agent": {
-                "driver": "libvirt",
-                "hosts": ",".join(f"{host.name}={host.control_uri}" for host in self._lab.hosts),
-                "migration_addresses": ",".join(f"{host.name}={host.migration_address}" for host in self._lab.hosts),
-            },
-            "libvirt": {"live_migration_bandwidth": str(BANDWIDTH_MIB_PER_S), "live_migration_monitor_interval": "1"},
-        }
+        return configuration_of(self._lab, BANDWIDTH_MIB_PER_S)
 
     def look(self, guest: str, hosts: Sequence[str]) -> Sequence[site.Sighting]:
         return [self._look(guest, self._lab.host(name)) for name in hosts]
@@ -86,3 +93,16 @@ class RealSite:
             return ""
         made.check_memory()
         return f"{made.beacon().pages} pages"
+
+
+def configuration_of(lab: labs.Lab, bandwidth_mib_per_s: int) -> site.Configuration:
+    """Give what Wherry must be told to serve the hosts of a lab."""
+    return {
+        "agent": {
+            "driver": "libvirt",
+            "hosts": ",".join(f"{host.name}={host.control_uri}" for host in lab.hosts),
+            "migration_addresses": ",".join(f"{host.name}={host.migration_address}" for host in lab.hosts),
+            "inventory_interval_seconds": "5",
+        },
+        "libvirt": {"live_migration_bandwidth": str(bandwidth_mib_per_s), "live_migration_monitor_interval": "1"},
+    }

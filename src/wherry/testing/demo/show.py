@@ -15,7 +15,6 @@ from typing import IO, Any
 import rich.console
 import rich.markup
 import rich.progress
-import rich.table
 
 from wherry.testing.demo import records, site
 
@@ -109,7 +108,7 @@ class Show:
         columns = (
             rich.progress.TextColumn("  {task.description}"),
             rich.progress.BarColumn(bar_width=40),
-            rich.progress.TextColumn("{task.percentage:>3.0f} %  {task.fields[memory]}  {task.fields[status]}", markup=False),
+            rich.progress.TextColumn("{task.percentage:>3.0f} %  {task.fields[memory]:<26}{task.fields[status]:<10}", markup=False),
             rich.progress.TimeElapsedColumn(),
         )
         with rich.progress.Progress(*columns, console=self._console) as progress:
@@ -124,7 +123,7 @@ class Show:
         last: list[str] = []
 
         def update(migration: records.Migration) -> None:
-            text = f"{migration.fraction_done * 100:>3.0f} %  {_left(migration):<24}{migration.status}"
+            text = f"{migration.fraction_done * 100:>3.0f} %  {_left(migration):<26}{migration.status}"
             if [text] != last:
                 last[:] = [text]
                 self.line(text)
@@ -132,13 +131,9 @@ class Show:
         return update
 
     def _table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        if self._console.is_terminal:
-            table = rich.table.Table(*head, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-            for row in rows:
-                table.add_row(*(rich.markup.escape(cell) for cell in row))
-            self._console.print(rich.padding.Padding(table, (0, 0, 0, 2)))
-            return
-        for text in columns(head, rows):
+        first, *others = columns(head, rows)
+        self._console.print(f"  [dim]{rich.markup.escape(first)}[/dim]")
+        for text in others:
             self.line(text)
 
 

@@ -28,6 +28,11 @@ class Site(Protocol):
     """Hosts with guests, two of which the demo moves; what it says of them comes from the hypervisors, not from Wherry."""
 
     @property
+    def host_count(self) -> int:
+        """How many hosts there are."""
+        ...
+
+    @property
     def calm(self) -> str:
         """Name of a guest that writes slower than its memory is sent."""
         ...

@@ -40,21 +40,25 @@ class Story:
         self._site = place
 
     def wait_for_servers(self) -> dict[str, records.Server]:
-        """Wait until Wherry has found both guests by itself."""
+        """Wait until all hosts are up and Wherry has found both guests by itself."""
         wanted = (self._site.calm, self._site.busy)
         found: dict[str, records.Server] = {}
+        hosts: list[str] = []
 
         def are_found() -> bool:
+            hosts[:] = self._api.hosts_up()
             found.update(self._api.servers())
-            return set(wanted) <= found.keys()
+            return len(hosts) == self._site.host_count and set(wanted) <= found.keys()
 
         begun = time.monotonic()
-        _wait(are_found, "GET /servers/detail to show the guests", DISCOVERY_TIMEOUT_SECONDS, lambda: f"it has {sorted(found) or 'none'}")
+        _wait(are_found, "all hosts and both guests", DISCOVERY_TIMEOUT_SECONDS, lambda: f"there are {hosts} with {sorted(found)}")
         seconds = time.monotonic() - begun
         for name in wanted:
             self._show.line(f"{name:<8} server {found[name].id}, {found[name].status}, on {found[name].host}")
         are_active = all(found[name].status == "ACTIVE" and found[name].host for name in wanted)
-        self._show.claim("found, not declared: both guests are servers, each ACTIVE on its host", are_active, f"after {seconds:.1f} s")
+        self._show.claim(
+            f"found, not declared: {len(hosts)} hosts are up, both guests are ACTIVE servers", are_active, f"after {seconds:.1f} s"
+        )
         return found
 
     # ---------------------------------------------------------------- the first act
