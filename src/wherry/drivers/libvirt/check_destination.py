@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a guest could run here, asked of this host's libvirt. Leaves one probe per directory of the guest's disks, nothing else.
+"""Whether a guest could run here, asked of this host's libvirt. Changes nothing but by its probes.
 
 What libvirt cannot be asked becomes a sentence of warning: whether QEMU's user may open a file (libvirtd looks as itself), whether
 a block device or a network disk is the same one that the source sees, and what an `ethernet` or `user` interface leads to.
@@ -26,7 +26,6 @@ class Question:
 
     #: Name of this host.
     host: str
-    operation_id: str
     wanted: guest.Guest
     #: The source host's CPU, for guests that have it as it is.
     source_cpu: str
@@ -36,14 +35,14 @@ class Question:
 class Answer:
     """What was found besides that nothing stands against it."""
 
-    probes: tuple[migration.StorageProbe, ...]
-    free_bytes: dict[str, int]
+    #: Directories of the disks that the guest writes: each is to be probed.
+    directories: tuple[str, ...]
     present_files: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def check(connection: libvirt.virConnect, question: Question, files: storage.Storage) -> Answer:
-    """Ask everything; the probes come last, so that an earlier refusal leaves none.
+    """Ask everything; the probes come afterwards, so that a refusal leaves none.
 
     :raises CheckFailed: with the first reason found.
     """
@@ -59,8 +58,8 @@ def check(connection: libvirt.virConnect, question: Question, files: storage.Sto
     disks = writable_files(wanted)
     present = tuple(sorted(disk.source for disk in disks if names.has(disk.source)))
     _check_backing(names, question.host, disks, present)
-    probes, free = _probe(connection, question, files, disks)
-    return Answer(probes=probes, free_bytes=free, present_files=present, warnings=tuple(warnings))
+    directories = tuple(sorted({posixpath.dirname(disk.source) for disk in disks}))
+    return Answer(directories=directories, present_files=present, warnings=tuple(warnings))
 
 
 def writable_files(wanted: guest.Guest) -> list[guest.Disk]:
@@ -169,25 +168,25 @@ def _check_backing(names: _Names, host: str, disks: list[guest.Disk], present: t
             raise errors.MediaUnreadable(host=host, path=disk.backing)
 
 
-def _probe(
-    connection: libvirt.virConnect, question: Question, files: storage.Storage, disks: list[guest.Disk]
+def probe(
+    connection: libvirt.virConnect, files: storage.Storage, wanted: tuple[migration.StorageProbe, ...]
 ) -> tuple[tuple[migration.StorageProbe, ...], dict[str, int]]:
-    name = storage.probe_name(question.operation_id, question.host)
-    probes: list[migration.StorageProbe] = []
+    """Make the probes; give those that could be made, and the free bytes of each directory. On failure none is left."""
+    made: list[migration.StorageProbe] = []
     free: dict[str, int] = {}
     try:
-        for directory in sorted({posixpath.dirname(disk.source) for disk in disks}):
+        for each in wanted:
             try:
-                free[directory] = files.probe(connection, directory, name)
+                free[each.directory] = files.probe(connection, each.directory, each.name)
             except storage.DirectoryMissing:
                 # Not shared, then. The copy's preparation makes it, on what holds the directory above it.
-                free[directory] = _free_above(connection, files, directory)
+                free[each.directory] = _free_above(connection, files, each.directory)
             else:
-                probes.append(migration.StorageProbe(directory=directory, name=name))
+                made.append(each)
     except BaseException:
-        release(connection, files, tuple(probes))
+        release(connection, files, tuple(made))
         raise
-    return tuple(probes), free
+    return tuple(made), free
 
 
 def _free_above(connection: libvirt.virConnect, files: storage.Storage, directory: str) -> int:

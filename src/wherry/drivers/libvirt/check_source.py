@@ -38,17 +38,17 @@ def check_guest(connection: libvirt.virConnect, question: Question) -> None:
     :raises CheckFailed: with the first reason found.
     """
     leaving = question.leaving
-    if leaving.state not in _MOVABLE:
-        raise errors.GuestNotRunning(uuid=leaving.uuid, state=leaving.state.value)
-    if leaving.passthrough_devices:
-        raise errors.PassthroughDevice(device=leaving.passthrough_devices[0])
     domain = observe.find(connection, leaving.uuid)
     if domain is None:
         raise errors.GuestNotFound(host=question.host, uuid=leaving.uuid)
     # Read again: what was described may have changed while the migration was queued.
-    _, current, _ = observe.read(domain)
+    state, current, _ = observe.read(domain)
     if current.name:
         raise errors.JobActive(job=current.name, host=question.host)
+    if state not in _MOVABLE:
+        raise errors.GuestNotRunning(uuid=leaving.uuid, state=state.value)
+    if leaving.passthrough_devices:
+        raise errors.PassthroughDevice(device=leaving.passthrough_devices[0])
     count = domain.snapshotNum()
     if count:
         raise errors.SnapshotsPresent(count=count)

@@ -84,7 +84,7 @@ def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> None:
             return
         state = guest.GuestState.SHUT_OFF
     if state is not guest.GuestState.SHUT_OFF:
-        _log.warning("the undo leaves an active domain alone", instance_uuid=instance_uuid, state=detail)
+        _log.warning("the undo leaves an active domain alone", instance_uuid=instance_uuid, state=state.value, detail=detail)
         return
     domain.undefineFlags(UNDEFINE_FLAGS)
 

@@ -97,17 +97,20 @@ class LibvirtDriver:
     ) -> migration.DestinationFacts:
         """Check that the guest could run here."""
         description = self._description or await self.describe_host()
-        question = check_destination.Question(
-            host=self._settings.name, operation_id=task.operation_id, wanted=wanted, source_cpu=source.cpu
-        )
+        question = check_destination.Question(host=self._settings.name, wanted=wanted, source_cpu=source.cpu)
         answer = await self._link.call("check the destination", check_destination.check, question, self._files)
+        name = storage.probe_name(task.operation_id, self._settings.name)
+        wished = tuple(migration.StorageProbe(directory=directory, name=name) for directory in answer.directories)
+        for probe in wished:
+            await task.record_created(f"{probe.directory}/{probe.name}")
+        probes, free = await self._link.call("probe the storage", check_destination.probe, self._files, wished)
         address = libvirt_host.inbound_address(self._settings, self._section)
         return migration.DestinationFacts(
             host=self._settings.name,
             connection_uri=libvirt_host.connection_uri(self._section, address or description.hypervisor_hostname),
             transfer_uri=libvirt_host.transfer_uri(self._section, address),
-            probes=answer.probes,
-            free_bytes=answer.free_bytes,
+            probes=probes,
+            free_bytes=free,
             present_files=answer.present_files,
             hypervisor_version=description.hypervisor_version,
             capabilities=description.capabilities,

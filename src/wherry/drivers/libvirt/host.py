@@ -23,6 +23,8 @@ def describe(connection: libvirt.virConnect, settings: base.HostSettings, sectio
     found = capabilities.parse(connection.getCapabilities())
     version = connection.getVersion()
     _, memory_mib, vcpus, *_ = connection.getInfo()
+    # getInfo adds up the NUMA nodes, which on some virtual machines know of less memory than the kernel has.
+    memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     disk, free = _disk_space(connection)
     return host.HostDescription(
         hypervisor_uuid=found.uuid,
@@ -32,7 +34,7 @@ def describe(connection: libvirt.virConnect, settings: base.HostSettings, sectio
         manager_version=connection.getLibVersion(),
         host_address=inbound_address(settings, section),
         vcpus=vcpus,
-        memory_mib=memory_mib,
+        memory_mib=memory.get("total", memory_mib * 1024) // 1024,
         disk_gib=disk // _GIB,
         free_disk_gib=free // _GIB,
         cpu=found.cpu,

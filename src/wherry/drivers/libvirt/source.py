@@ -55,7 +55,9 @@ def remove_stale(handle: libvirt.virConnect, instance_uuid: str) -> None:
         if not is_persistent:
             return
     elif state is not guest.GuestState.SHUT_OFF:
-        _log.warning("a domain that is active here is left alone", instance_uuid=instance_uuid, state=detail, job=current.name)
+        _log.warning(
+            "a domain that is active here is left alone", instance_uuid=instance_uuid, state=state.value, detail=detail, job=current.name
+        )
         return
     domain.undefineFlags(destination.UNDEFINE_FLAGS)
 
