@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store's contract suite on SQLite, in line."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from wherry.config import database as config_database
+from wherry.testing import store_contract
+from wherry.testing.store_contract import admission, facts, hosts, operations, servers, transactions, transitions
+
+
+@pytest.fixture
+async def harness(tmp_path: pathlib.Path) -> AsyncIterator[store_contract.Harness]:
+    # The disk is not waited for: what a power failure would do is no part of the contract.
+    config = config_database.DatabaseSection(connection=f"sqlite+aiosqlite:///{tmp_path}/wherry.sqlite", sqlite_synchronous="normal")
+    made = store_contract.Harness(config=config)
+    await made.store.upgrade()
+    yield made
+    await made.store.close()
+
+
+class TestServers(servers.ServerContract): ...
+
+
+class TestServerLists(servers.ServerListContract): ...
+
+
+class TestRegistration(hosts.RegistrationContract): ...
+
+
+class TestHostLists(hosts.HostListContract): ...
+
+
+class TestAccept(operations.AcceptContract): ...
+
+
+class TestClaims(operations.ClaimContract): ...
+
+
+class TestIntents(operations.IntentContract): ...
+
+
+class TestTransitions(transitions.TransitionContract): ...
+
+
+class TestEvents(transitions.EventContract): ...
+
+
+class TestMigrationLists(facts.MigrationListContract): ...
+
+
+class TestActions(facts.ActionContract): ...
+
+
+class TestReports(facts.ReportContract): ...
+
+
+class TestSlots(admission.SlotContract): ...
+
+
+class TestAdmission(admission.AdmissionContract): ...
+
+
+class TestAdmitterProcesses(admission.AdmitterProcessContract): ...
+
+
+class TestTransactions(transactions.TransactionContract): ...

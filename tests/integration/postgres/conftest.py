@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PostgreSQL server of our own: made in a temporary directory, reached by a Unix socket, gone after the tests.
+
+Started as the user `postgres` where the tests run as root, which the server refuses to be. Debian: apt-get install postgresql.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from wherry.clock import LoopClock
+from wherry.config import database as config_database
+from wherry.db import store as stores
+from wherry.testing import store_contract
+
+_PORT = 5432
+_START_SECONDS = 30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """One running server."""
+
+    directory: pathlib.Path
+    programs: pathlib.Path
+    #: What to put before a command so that it runs as the server's user.
+    as_user: tuple[str, ...]
+
+    def address(self, database: str) -> str:
+        return f"postgresql+asyncpg://postgres@/{database}?host={self.directory}&port={_PORT}"
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [*self.as_user, str(self.programs / program), *arguments]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=_START_SECONDS, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
+
+    def control(self, command: str, *options: str) -> None:
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-w", "-t", str(_START_SECONDS), *options, command)
+
+    def start(self) -> None:
+        # No TCP: nothing else on the machine can be in the way. No fsync: the data is thrown away.
+        settings = f"-c listen_addresses='' -k {self.directory} -p {_PORT} -c fsync=off -c max_connections=150"
+        self.control("start", "-l", str(self.directory / "log"), "-o", settings)
+
+    def sql(self, statement: str, database: str = "postgres") -> None:
+        where = ("-h", str(self.directory), "-p", str(_PORT), "-U", "postgres", "-d", database)
+        self.run("psql", *where, "-v", "ON_ERROR_STOP=1", "-qc", statement)
+
+
+def _find_programs() -> pathlib.Path | None:
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return pathlib.Path(on_path).resolve().parent if on_path else None
+
+
+def _why_not(programs: pathlib.Path | None) -> str | None:
+    if programs is None:
+        return "initdb is not installed; on Debian: apt-get install postgresql"
+    if os.geteuid() == 0 and shutil.which("runuser") is None:
+        return "runuser is not installed, and PostgreSQL refuses to run as root"
+    return None
+
+
+@pytest.fixture(scope="session")
+def postgresql(require_real: Callable[[str, str | None], None]) -> Iterator[Server]:
+    """Start a server for all tests of this directory."""
+    programs = _find_programs()
+    require_real("PostgreSQL", _why_not(programs))
+    if programs is None:
+        raise LookupError("require_real let a missing server pass")
+    # Short: the path of a Unix socket may have 107 characters.
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="wherry-pg-"))
+    as_user: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        as_user = ("runuser", "-u", "postgres", "--")
+        os.chown(directory, pwd.getpwnam("postgres").pw_uid, -1)
+    server = Server(directory=directory, programs=programs, as_user=as_user)
+    try:
+        server.run("initdb", "-D", str(directory / "data"), "-A", "trust", "-U", "postgres", "--no-sync", "--encoding=UTF8")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.control("stop", "-m", "immediate")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgresql: Server) -> str:
+    """Make a database with the schema, which the tests' databases are copied from."""
+    postgresql.sql("CREATE DATABASE template_of_tests")
+
+    async def upgrade() -> None:
+        config = config_database.DatabaseSection(connection=postgresql.address("template_of_tests"))
+        store = await stores.Store.open(config, LoopClock())
+        await store.upgrade()
+        await store.close()
+
+    asyncio.run(upgrade())
+    return "template_of_tests"
+
+
+@pytest.fixture
+def config(postgresql: Server, template: str) -> Iterator[config_database.DatabaseSection]:
+    """Give a database of the test's own."""
+    postgresql.sql(f"CREATE DATABASE test TEMPLATE {template}")
+    try:
+        yield config_database.DatabaseSection(connection=postgresql.address("test"))
+    finally:
+        postgresql.sql("DROP DATABASE test WITH (FORCE)")
+
+
+@pytest.fixture
+async def harness(config: config_database.DatabaseSection) -> AsyncIterator[store_contract.Harness]:
+    made = store_contract.Harness(config=config)
+    yield made
+    await made.store.close()

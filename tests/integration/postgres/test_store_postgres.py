@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store's contract suite on PostgreSQL, as Debian ships it."""
+
+from __future__ import annotations
+
+import pytest
+
+from wherry.testing.store_contract import admission, facts, hosts, operations, servers, transactions, transitions
+
+pytestmark = pytest.mark.postgres
+
+
+class TestServers(servers.ServerContract): ...
+
+
+class TestServerLists(servers.ServerListContract): ...
+
+
+class TestRegistration(hosts.RegistrationContract): ...
+
+
+class TestHostLists(hosts.HostListContract): ...
+
+
+class TestAccept(operations.AcceptContract): ...
+
+
+class TestClaims(operations.ClaimContract): ...
+
+
+class TestIntents(operations.IntentContract): ...
+
+
+class TestTransitions(transitions.TransitionContract): ...
+
+
+class TestEvents(transitions.EventContract): ...
+
+
+class TestMigrationLists(facts.MigrationListContract): ...
+
+
+class TestActions(facts.ActionContract): ...
+
+
+class TestReports(facts.ReportContract): ...
+
+
+class TestSlots(admission.SlotContract): ...
+
+
+class TestAdmission(admission.AdmissionContract): ...
+
+
+class TestOvershoot(admission.OvershootContract): ...
+
+
+class TestAdmitterProcesses(admission.AdmitterProcessContract): ...
+
+
+class TestTransactions(transactions.TransactionContract): ...
