@@ -52,11 +52,11 @@ class Inventory:
 
         async def unit(uow: uows.UnitOfWork) -> None:
             record = await uow.hosts.get(name)
+            unknown = [one for one in guests if one.uuid not in known]
+            await uow.servers.insert_all([_discovered(one, record, self._config, uow.now) for one in unknown])
             for one in guests:
                 before = known.get(one.uuid)
-                if before is None:
-                    await uow.servers.insert(_discovered(one, record, self._config, uow.now))
-                elif before.host in (None, name):
+                if before is not None and before.host in (None, name):
                     changes = _changes(one, before, record)
                     if changes:
                         await uow.servers.update(before, **changes)

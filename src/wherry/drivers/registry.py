@@ -6,6 +6,7 @@ Imports none until it is asked for, so that a control node needs no hypervisor's
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from typing import cast
 
@@ -20,6 +21,7 @@ def known() -> list[str]:
     return sorted(importlib.metadata.entry_points(group=GROUP).names)
 
 
+@functools.cache
 def load(name: str) -> base.DriverFactory:
     """Give the factory of a driver.
 

@@ -149,6 +149,19 @@ class Servers:
             raise errors.StaleWrite(what="Server", name=new.uuid)
         return sessions.record_of(model.Server, row)
 
+    async def insert_all(self, new: Sequence[NewServer]) -> None:
+        """Record many servers in one statement, as the first inventory of a host brings them.
+
+        :raises StaleWrite: there is one of these uuids, deleted or not.
+        """
+        if not new:
+            return
+        now = self._session.now
+        names = [field.name for field in dataclasses.fields(NewServer)]
+        rows = [{name: getattr(one, name) for name in names} | {"created_at": now, "changed_at": now} for one in new]
+        if await self._session.change(self._session.dialect.insert_ignoring(_T), rows) != len(rows):
+            raise errors.StaleWrite(what="Server", name=new[0].uuid)
+
     async def update(self, server: model.Server, *, in_operation: bool = False, **changes: Any) -> model.Server:
         """Change fields of the server as it was read; None empties a field.
 
