@@ -14,6 +14,7 @@ from wherry.conductor import chores as chore_keeping
 from wherry.conductor import endpoints
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
+from wherry.db import uow as uows
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
@@ -35,7 +36,9 @@ class Recovery:
         orchestrator: orchestrators.Orchestrator,
         chores: chore_keeping.Chores,
         background: backgrounds.Background,
+        conductor_id: str,
     ) -> None:
+        self._conductor_id = conductor_id
         self._store = store
         self._clock = clock
         self._section = section
@@ -51,13 +54,20 @@ class Recovery:
 
     async def sweep(self) -> None:
         """Look once."""
+        left, asked = await self._store.read(self._look)
         driven = self._orchestrator.driven
-        for operation_id in await self._store.read(lambda uow: uow.operations.claimable(_MOST)):
+        for operation_id in left:
             if operation_id not in driven:
                 self._background.spawn(self._surface.take_on(operation_id))
-        for operation_id in await self._store.read(lambda uow: uow.operations.operations_with_pending_intents()):
+        for operation_id in asked:
             if operation_id in driven:
                 self._orchestrator.nudge(operation_id, has_news=True)
+
+    async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str]]:
+        """Give operations that nobody drives, or that are ours and may have dropped out of our hands, and those with open intents."""
+        free = await uow.operations.claimable(_MOST)
+        ours = [one.id for one in await uow.operations.owned_by(self._conductor_id)]
+        return [*free, *ours], await uow.operations.operations_with_pending_intents()
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -65,6 +75,9 @@ class Recovery:
                 await self.sweep()
             except errors.Error as error:
                 _log.warning("The sweep failed and is tried again.", slug=error.slug, error=error.message)
+            except Exception:
+                # Without the sweep a lost message would stay lost, so nothing ends it.
+                _log.exception("The sweep failed unexpectedly and is tried again.")
             await self._clock.sleep(self._section.sweep_interval_seconds)
 
     async def _keep_paying(self) -> None:

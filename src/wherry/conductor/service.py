@@ -63,6 +63,7 @@ class Conductor:
             orchestrator=self.orchestrator,
             chores=chores,
             background=self._background,
+            conductor_id=self.id,
         )
         surface.register(server)
 
