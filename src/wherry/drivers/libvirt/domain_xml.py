@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import xml.etree.ElementTree as ET
+from collections.abc import Collection
 
 from wherry.model import guest
 
@@ -136,6 +137,21 @@ def with_other_memory(text: str) -> tuple[str, str]:
             element.set("unit", "KiB")
             element.text = str(kib)
     return ET.tostring(root, encoding="unicode"), str(kib)
+
+
+def without_images_below(text: str, disks: Collection[str]) -> str | None:
+    """Give the definition with these disks standing alone; None when it says nothing else already.
+
+    libvirt leaves out the chains that it found by itself; one that somebody wrote down would be looked for at the destination.
+    """
+    root = ET.fromstring(text)  # noqa: S314 - as above
+    has_changed = False
+    for element in root.iterfind("devices/disk"):
+        target, below = element.find("target"), element.find("backingStore")
+        if target is not None and target.get("dev") in disks and below is not None and below.find("source") is not None:
+            below.clear()
+            has_changed = True
+    return ET.tostring(root, encoding="unicode") if has_changed else None
 
 
 def bytes_of(element: ET.Element | None) -> int:

@@ -220,7 +220,9 @@ def _pool_xml(name: str, directory: str) -> str:
 
 
 def _volume_xml(name: str, capacity_bytes: int, volume_format: str) -> str:
+    # Without this libvirt writes the qcow2 of QEMU 0.10.
+    compat = "<compat>1.1</compat>" if volume_format == "qcow2" else ""
     return (
         f"<volume><name>{escape(name)}</name><capacity unit='bytes'>{capacity_bytes}</capacity><allocation unit='bytes'>0</allocation>"
-        f"<target><format type='{escape(volume_format)}'/></target></volume>"
+        f"<target><format type='{escape(volume_format)}'/>{compat}</target></volume>"
     )

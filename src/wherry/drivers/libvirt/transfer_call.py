@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from wherry.drivers import base
-from wherry.drivers.libvirt import check_source
+from wherry.drivers.libvirt import check_source, domain_xml
 from wherry.model import guest, migration
 
 if TYPE_CHECKING:
@@ -102,7 +102,25 @@ def _parameters(
 
 def perform(connection: libvirt.virConnect, call: Call) -> None:
     """Migrate; returns when it is over. Whatever it raises is no outcome: only both hypervisors' domains tell."""
-    connection.lookupByUUIDString(call.instance_uuid).migrateToURI3(call.connection_uri, call.parameters, call.flags)
+    domain = connection.lookupByUUIDString(call.instance_uuid)
+    domain.migrateToURI3(call.connection_uri, {**call.parameters, **_definitions(domain, call)}, call.flags)
+
+
+def _definitions(domain: libvirt.virDomain, call: Call) -> dict[str, str]:
+    """Give definitions for the destination where the guest's own names images that are not copied as such."""
+    copied = call.parameters.get(libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS, [])
+    if not copied:
+        return {}
+    parameters = {}
+    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
+    live = domain_xml.without_images_below(domain.XMLDesc(flags), copied)
+    if live is not None:
+        parameters[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = live
+    if call.flags & libvirt.VIR_MIGRATE_PERSIST_DEST:
+        lasting = domain_xml.without_images_below(domain.XMLDesc(flags | libvirt.VIR_DOMAIN_XML_INACTIVE), copied)
+        if lasting is not None:
+            parameters[libvirt.VIR_MIGRATE_PARAM_PERSIST_XML] = lasting
+    return parameters
 
 
 def set_downtime(connection: libvirt.virConnect, call: Call) -> bool:
