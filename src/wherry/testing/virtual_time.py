@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent import futures
@@ -56,6 +57,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     :param limit_seconds: virtual time after which a run is given up, for periodic timers would keep a stuck run alive for ever; 0 = none.
     """
 
+    #: asyncio's own: timers that lie no further ahead than this are due.
+    _clock_resolution: float
+
     def __init__(self, limit_seconds: float = 0.0) -> None:
         self._virtual_seconds = 0.0
         self._limit_seconds = limit_seconds
@@ -75,6 +79,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if seconds is None:
             raise Deadlock(f"nothing is ready and no timer is set at {self._virtual_seconds:g} s; waiting are:\n{self._waiting()}")
         self._virtual_seconds += seconds
+        # After some months a float no longer holds a nanosecond, and a timer that is reached would never count as due.
+        self._clock_resolution = max(self._clock_resolution, 4 * math.ulp(self._virtual_seconds))
         if self._limit_seconds and self._virtual_seconds > self._limit_seconds:
             raise TimeLimitExceeded(f"over {self._limit_seconds:g} s of virtual time; waiting are:\n{self._waiting()}")
 

@@ -89,17 +89,18 @@ class Timeline:
 
     def _catch_up(self) -> None:
         reading = self._read()
-        if self._queue and self._queue[0].at_seconds <= reading + _SAME:
+        limit = reading + max(_SAME, 8 * math.ulp(reading))
+        if self._queue and self._queue[0].at_seconds <= limit:
             self._is_firing = True
             try:
-                self._fire_until(reading)
+                self._fire_until(limit)
             finally:
                 self._is_firing = False
             self._arm()
         self._now = max(self._now, reading)
 
-    def _fire_until(self, reading: float) -> None:
-        while self._queue and self._queue[0].at_seconds <= reading + _SAME:
+    def _fire_until(self, limit: float) -> None:
+        while self._queue and self._queue[0].at_seconds <= limit:
             entry = heapq.heappop(self._queue)
             if entry.action is not None:
                 # Each happens at its own time, however late the loop came to it.

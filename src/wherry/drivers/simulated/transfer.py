@@ -140,6 +140,15 @@ class Transfer:
         wished = self.order.spec.working_set_mib
         return float(self.memory_total) if wished is None else min(wished * network.MIB, float(self.memory_total))
 
+    @property
+    def outstanding(self) -> float:
+        """Bytes that the destination lacks, if nothing more were dirtied: each page once.
+
+        Of the pages dirtied in this pass some were not sent in it yet anyway, as many as are not sent of all that it concerns.
+        """
+        scope = self.memory_total if self.iteration <= 1 else max(self.working_set, self.left)
+        return self.left + self.dirtied * (1 - min(1.0, self.left / scope)) if scope > 0 else self.left
+
     def settle(self, now: float) -> None:
         """Account for what happened since the last time at the rate that held until now."""
         seconds = now - self.at
@@ -171,7 +180,7 @@ class Transfer:
 
     def can_switch_over(self) -> bool:
         """Whether what is left fits into the allowed downtime now."""
-        remaining = self.left + self.dirtied
+        remaining = self.outstanding
         return remaining <= 0 or (self.rate > 0 and remaining / self.rate <= self.downtime_seconds)
 
     def begin_pass(self) -> None:
@@ -197,7 +206,7 @@ class Transfer:
 
     def begin_last_part(self, stage: Stage) -> None:
         """Go on to switch-over or post-copy: nothing is dirtied at the source any more."""
-        self.left += self.dirtied + DEVICE_STATE_BYTES
+        self.left = self.outstanding + DEVICE_STATE_BYTES
         self.dirtied = 0.0
         self.stage = stage
         if self.rate > 0:
