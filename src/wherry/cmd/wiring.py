@@ -77,20 +77,23 @@ def make_agent(
     transport: transports.Transport,
     *,
     boot: boot_clock.BootClock | None = None,
-    is_threaded: bool = True,
+    driver: base.HypervisorDriver | None = None,
+    storage: journal_storage.Storage | None = None,
 ) -> agent_service.Agent:
-    """Make the agent of one host, with the driver and the journal that the configuration names.
+    """Make the agent of one host.
 
     :param boot: the host's clock since it booted; None = this machine's.
-    :param is_threaded: whether the journal is written beside the event loop; not on virtual time, which knows no threads.
+    :param driver: None = the one that the configuration names.
+    :param storage: where its journal lies; None = where the configuration says.
     """
     section = around.config.agent
-    factory = registry.load(section.driver)
-    directory = pathlib.Path(section.journal_path) / settings.name
-    storage = journal_storage.FileStorage(directory, is_synced=section.journal_fsync, is_threaded=is_threaded)
+    if driver is None:
+        driver = registry.load(section.driver)(settings, _section_of(around.config), around.clock)
+    if storage is None:
+        storage = journal_storage.FileStorage(pathlib.Path(section.journal_path) / settings.name, is_synced=section.journal_fsync)
     made = parts.Parts(
         host=settings,
-        driver=factory(settings, _section_of(around.config), around.clock),
+        driver=driver,
         client=around.client(transport, addresses.Sender(addresses.Role.AGENT, settings.name)),
         server=around.server(transport, addresses.agent(settings.name)),
         config=around.config,

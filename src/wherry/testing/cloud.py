@@ -12,9 +12,9 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import httpx
 
@@ -30,11 +30,11 @@ from wherry.db import store as stores
 from wherry.drivers import base, simulated
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
+from wherry.testing import mortal
 
-T = TypeVar("T")
-
-#: Names of worlds must differ within a process, since driver factories find them by name.
-_numbers = itertools.count(1)
+#: Told by a part what it just did: a conductor's id and what it committed, or an agent's host, method, and whether it is done.
+OnCommit = Callable[[str, object], None]
+OnCall = Callable[[str, str, bool], None]
 
 
 class MakeCloud(Protocol):
@@ -44,43 +44,19 @@ class MakeCloud(Protocol):
         """Start it."""
 
 
-class MortalStore(stores.Store):
-    """One part's access to the database, which ends with the part."""
-
-    def __init__(self, shared: stores.Store) -> None:
-        self._shared = shared
-        self._is_dead = False
-
-    def die(self) -> None:
-        """Have no unit of work run any more."""
-        self._is_dead = True
-
-    async def run(self, unit: stores.Unit[T]) -> T:
-        """As in Store."""
-        self._check()
-        return await self._shared.run(unit)
-
-    async def read(self, unit: stores.Unit[T]) -> T:
-        """As in Store."""
-        self._check()
-        return await self._shared.read(unit)
-
-    def _check(self) -> None:
-        if self._is_dead:
-            raise errors.DatabaseUnavailable(detail="this process is dead")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Conductor:
     part: conductor_service.Conductor
     transport: memory.MemoryTransport
-    store: MortalStore
+    store: mortal.MortalStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Agent:
     part: agent_service.Agent
     transport: memory.MemoryTransport
+    driver: mortal.MortalDriver
+    storage: mortal.MortalStorage
 
 
 class Cloud:
@@ -100,9 +76,11 @@ class Cloud:
     ) -> None:
         self.world = world
         self.clock = clock or clocks.LoopClock()
-        self._scenario = f"cloud-{next(_numbers)}"
-        self.config = _config(directory, self._scenario, overrides or {})
-        self.bus = memory.MemoryBus()
+        self.directory = directory
+        self.config = _config(directory, overrides or {})
+        self.bus = mortal.TappedBus()
+        self.on_commit: list[OnCommit] = []
+        self.on_call: list[OnCall] = []
         self.metrics = metrics.Metrics()
         self._around = wiring.Surroundings(config=self.config, clock=self.clock, metrics=self.metrics)
         self._boot_clock = boot_clock.VirtualBootClock(self.clock)
@@ -110,9 +88,9 @@ class Cloud:
         self.agents: dict[str, _Agent] = {}
         self._stack = contextlib.AsyncExitStack()
         self._numbers = itertools.count(1)
+        self._dying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Cloud:
-        simulated.WORLDS.add(self._scenario, self.world)
         self.store = await stores.Store.open(self.config.database, self.clock)
         self._stack.push_async_callback(self.store.close)
         await self.store.upgrade()
@@ -128,33 +106,38 @@ class Cloud:
             await self.stop_agent(name)
         for conductor_id in list(self.conductors):
             await self.conductors.pop(conductor_id).part.stop()
+        await asyncio.gather(*self._dying)
         await self._stack.aclose()
 
     # ------------------------------------------------------------- the parts
 
     async def start_conductor(self) -> str:
         """Start one more conductor; gives its id."""
-        transport, store = await self._transport(), MortalStore(self.store)
-        part = wiring.make_conductor(self._around, store, transport, f"conductor-{next(self._numbers)}")
+        conductor_id = f"conductor-{next(self._numbers)}"
+        transport, store = await self._transport(), mortal.MortalStore(self.store, lambda result: self._committed(conductor_id, result))
+        part = wiring.make_conductor(self._around, store, transport, conductor_id)
         await part.start()
         self.conductors[part.id] = _Conductor(part=part, transport=transport, store=store)
         return part.id
 
-    async def kill_conductor(self, conductor_id: str | None = None) -> None:
-        """End a conductor as kill -9 would: nothing is handed over, its lease must run out."""
+    def kill_conductor(self, conductor_id: str | None = None) -> None:
+        """End a conductor as kill -9 would, at this instant: nothing is handed over, its lease must run out."""
         one = self.conductors.pop(conductor_id or next(iter(self.conductors)))
         one.transport.sever()
         one.store.die()
-        with contextlib.suppress(errors.DatabaseUnavailable):
-            await one.part.stop()
+        self._bury(one.part.stop())
 
     async def start_agent(self, host: str) -> None:
         """Start the agent of a host."""
+        # One that was killed must be gone for its journal's lock to be free, as the kernel sees to it.
+        await asyncio.gather(*self._dying)
         settings = next(one for one in self._hosts() if one.name == host)
         transport = await self._transport()
-        part = wiring.make_agent(self._around, settings, transport, boot=self._boot_clock, is_threaded=False)
+        driver = mortal.MortalDriver(self.world, settings, lambda method, is_done: self._called(host, method, is_done))
+        storage = mortal.MortalStorage(pathlib.Path(self.config.agent.journal_path) / host)
+        part = wiring.make_agent(self._around, settings, transport, boot=self._boot_clock, driver=driver, storage=storage)
         await part.start()
-        self.agents[host] = _Agent(part=part, transport=transport)
+        self.agents[host] = _Agent(part=part, transport=transport, driver=driver, storage=storage)
 
     async def stop_agent(self, host: str) -> None:
         """Stop an agent in order: it says goodbye."""
@@ -162,11 +145,13 @@ class Cloud:
         await one.part.stop()
         await one.transport.close()
 
-    async def kill_agent(self, host: str) -> None:
-        """End an agent as kill -9 would: it says nothing, and its journal is as it was last written."""
+    def kill_agent(self, host: str) -> None:
+        """End an agent as kill -9 would, at this instant: it says nothing, and its journal is as it was last written."""
         one = self.agents.pop(host)
         one.transport.sever()
-        await one.part.stop()
+        one.driver.die()
+        one.storage.die()
+        self._bury(one.part.stop())
 
     # ----------------------------------------------------------- as a client
 
@@ -213,6 +198,25 @@ class Cloud:
     def _hosts(self) -> list[base.HostSettings]:
         return [base.HostSettings(name=name, connection_uri=self.world.uri(name)) for name in self.world.hosts]
 
+    def _bury(self, stopping: Coroutine[Any, Any, None]) -> None:
+        """Cancel what a dead part still does, which must have no effect and would only take time."""
+
+        async def stop() -> None:
+            with contextlib.suppress(errors.Error, OSError):
+                await stopping
+
+        task = asyncio.create_task(stop())
+        self._dying.add(task)
+        task.add_done_callback(self._dying.discard)
+
+    def _committed(self, conductor_id: str, result: object) -> None:
+        for told in tuple(self.on_commit):
+            told(conductor_id, result)
+
+    def _called(self, host: str, method: str, is_done: bool) -> None:
+        for told in tuple(self.on_call):
+            told(host, method, is_done)
+
     async def _transport(self) -> memory.MemoryTransport:
         transport = memory.MemoryTransport(self.bus)
         await transport.open()
@@ -234,12 +238,13 @@ class Cloud:
         await self.until(is_known)
 
 
-def _config(directory: pathlib.Path, scenario: str, overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
+def _config(directory: pathlib.Path, overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
     settings: dict[str, dict[str, Any]] = {
         "DEFAULT": {"host": "control", "state_path": str(directory)},
         "database": {"connection": "sqlite+aiosqlite:///:memory:"},
-        "agent": {"driver": "simulated", "journal_fsync": False},
-        "simulated": {"scenario_file": scenario},
+        "agent": {"driver": "simulated"},
+        # What a killed part has in work is not waited for.
+        "bus": {"drain_timeout_seconds": 0.0},
     }
     for section, options in overrides.items():
         settings.setdefault(section, {}).update(options)
