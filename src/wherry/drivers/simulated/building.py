@@ -215,10 +215,9 @@ class _Builder:
         return functools.partial(self._on_its_host, act, part.host, instance_uuid)
 
     def _on_its_host(self, act: Callable[[str, str], None], host_name: str | None, instance_uuid: str) -> None:
-        # Without a host it happens wherever the guest really is, not where one is only arriving.
-        for host in self._world.hosts_of(instance_uuid):
-            if host_name == host.name or (host_name is None and not host.guests[instance_uuid].is_incoming):
-                act(host.name, instance_uuid)
+        names = [host_name] if host_name else [host.name for host in self._world.hosts_of(instance_uuid) if _is_at(host, instance_uuid)]
+        for name in names:
+            act(name, instance_uuid)
 
     @staticmethod
     def _host_action(hand: disturbances.Disturbances, part: scenario.DisturbancePart, name: str) -> Callable[[], None]:
@@ -244,6 +243,12 @@ class _Builder:
         if name is None or (name not in self._guests and name not in self._guests.values()):
             self._refuse(path, f"there is no guest named {name}", "Name one of the guests.")
         return self._guests.get(name, name)
+
+
+def _is_at(host: fleet.Host, instance_uuid: str) -> bool:
+    # Where it really is: not where it is only arriving, and in post-copy not where it came from.
+    local = host.guests[instance_uuid]
+    return local.is_incoming is (local.state is guest.GuestState.POST_COPY)
 
 
 def _draw(draw: random.Random, choices: tuple[T, ...]) -> T:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from wherry import clock as wherry_clock
 from wherry.drivers import base, simulated
 from wherry.model import guest, migration, progress
 from wherry.testing import virtual_time
@@ -24,6 +25,15 @@ class TwoHosts:
         self.created: list[str] = []
         for name in ("a", "b"):
             self.add_host(name)
+
+    @classmethod
+    async def of(cls, world: simulated.World, clock: wherry_clock.LoopClock) -> TwoHosts:
+        """Take the first two hosts of another world for a and b, opened."""
+        hosts = cls()
+        hosts.clock, hosts.world, hosts.hand = clock, world, simulated.Disturbances(world)
+        settings = [base.HostSettings(name=name, connection_uri=world.uri(name)) for name in world.hosts]
+        hosts.drivers = {name: simulated.SimulatedDriver(world, one) for name, one in zip("ab", settings, strict=False)}
+        return await hosts.open()
 
     def add_host(self, name: str, **fields: Any) -> simulated.SimulatedDriver:
         self.world.add_host(name, **{"link_mib_per_s": 100, "latency_seconds": 0.0} | fields)
