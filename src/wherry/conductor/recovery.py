@@ -6,14 +6,8 @@ A lost message is found here; so is everything that a dead conductor left.
 
 from __future__ import annotations
 
-from wherry import clock as clocks
-from wherry import config as configs
 from wherry import errors
-from wherry.conductor import background as backgrounds
-from wherry.conductor import chores as chore_keeping
 from wherry.conductor import endpoints
-from wherry.conductor import orchestrator as orchestrators
-from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.telemetry import logs
 
@@ -26,42 +20,25 @@ _MOST = 200
 class Recovery:
     """Sweeps every `sweep_interval_seconds`."""
 
-    def __init__(
-        self,
-        *,
-        store: stores.Store,
-        clock: clocks.Clock,
-        section: configs.ConductorSection,
-        surface: endpoints.Endpoints,
-        orchestrator: orchestrators.Orchestrator,
-        chores: chore_keeping.Chores,
-        background: backgrounds.Background,
-        conductor_id: str,
-    ) -> None:
-        self._conductor_id = conductor_id
-        self._store = store
-        self._clock = clock
-        self._section = section
+    def __init__(self, surface: endpoints.Endpoints, conductor_id: str) -> None:
         self._surface = surface
-        self._orchestrator = orchestrator
-        self._chores = chores
-        self._background = background
+        self._conductor_id = conductor_id
 
     def start(self) -> None:
         """Begin to sweep."""
-        self._background.spawn(self._keep_sweeping())
-        self._background.spawn(self._keep_paying())
+        self._surface.background.spawn(self._keep_sweeping())
+        self._surface.background.spawn(self._keep_paying())
 
     async def sweep(self) -> None:
         """Look once."""
-        left, asked = await self._store.read(self._look)
-        driven = self._orchestrator.driven
+        left, asked = await self._surface.store.read(self._look)
+        driven = self._surface.orchestrator.driven
         for operation_id in left:
             if operation_id not in driven:
-                self._background.spawn(self._surface.take_on(operation_id))
+                self._surface.background.spawn(self._surface.take_on(operation_id))
         for operation_id in asked:
             if operation_id in driven:
-                self._orchestrator.nudge(operation_id, has_news=True)
+                self._surface.orchestrator.nudge(operation_id, has_news=True)
 
     async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str]]:
         """Give operations that nobody drives, or that are ours and may have dropped out of our hands, and those with open intents."""
@@ -78,12 +55,12 @@ class Recovery:
             except Exception:
                 # Without the sweep a lost message would stay lost, so nothing ends it.
                 _log.exception("The sweep failed unexpectedly and is tried again.")
-            await self._clock.sleep(self._section.sweep_interval_seconds)
+            await self._surface.clock.sleep(self._surface.config.conductor.sweep_interval_seconds)
 
     async def _keep_paying(self) -> None:
         while True:
-            await self._clock.sleep(self._section.chore_retry_interval_seconds)
+            await self._surface.clock.sleep(self._surface.config.conductor.chore_retry_interval_seconds)
             try:
-                await self._chores.pay()
+                await self._surface.chores.pay()
             except errors.Error as error:
                 _log.warning("Owed cleaning is tried again later.", slug=error.slug, error=error.message)

@@ -55,16 +55,7 @@ class Conductor:
             events=endpoints.StoredEvents(store=store, host=host),
             background=self._background,
         )
-        self._recovery = recovery.Recovery(
-            store=store,
-            clock=clock,
-            section=section,
-            surface=surface,
-            orchestrator=self.orchestrator,
-            chores=chores,
-            background=self._background,
-            conductor_id=self.id,
-        )
+        self._recovery = recovery.Recovery(surface, self.id)
         surface.register(server)
 
     async def start(self) -> None:
