@@ -38,7 +38,8 @@ def own_lab_name(lab_is_possible: None) -> collections.abc.Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _session_lab(lab_is_possible: None) -> collections.abc.Iterator[labs.Lab]:
-    with labs.Lab(f"{NAME_PREFIX}{os.getpid()}", host_count=3) as made:
+    # Not libvirt's 30 s wherever a reply between two daemons is lost; enough for a busy machine.
+    with labs.Lab(f"{NAME_PREFIX}{os.getpid()}", host_count=3, peer_silence_seconds=6) as made:
         yield made
 
 

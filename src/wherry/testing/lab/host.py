@@ -101,7 +101,10 @@ class Host(daemon.Libvirtd):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         log = self.directory / "log" / "libvirtd.log"
         (self.directory / "etc" / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=self.uuid, log=log))
-        (self.directory / "etc" / "qemu.conf").write_text(QEMU_CONF.format(migration_address=self.migration_address))
+        qemu_conf = QEMU_CONF.format(migration_address=self.migration_address)
+        if (silence := self._record.peer_silence_seconds) is not None:
+            qemu_conf += f"keepalive_interval = {silence // 3}\nkeepalive_count = 2\n"
+        (self.directory / "etc" / "qemu.conf").write_text(qemu_conf)
 
     # ---------------------------------------------------------------- programs
 

@@ -40,6 +40,7 @@ class Lab:
         host_count: int = state.DEFAULT_HOST_COUNT,
         control_delay_ms: float = 0,
         address_prefix: str = state.DEFAULT_ADDRESS_PREFIX,
+        peer_silence_seconds: int | None = None,
     ) -> None:
         state.check_name(name)
         if not 1 <= host_count <= state.MAX_HOST_COUNT:
@@ -48,11 +49,15 @@ class Lab:
             raise errors.LabError(f"address prefix {address_prefix!r}: use the first two numbers of a private /16, as in 10.213")
         if control_delay_ms < 0:
             raise errors.LabError(f"control delay {control_delay_ms} ms: use 0 or more")
+        if peer_silence_seconds is not None and (peer_silence_seconds < 3 or peer_silence_seconds % 3):
+            # It is libvirt's interval times one more than its count, which is two here.
+            raise errors.LabError(f"peer silence {peer_silence_seconds} s: use a multiple of 3")
         self.name = name
         self.directory = pathlib.Path(directory or state.DEFAULT_DIRECTORY / name).absolute()
         self._host_count = host_count
         self._control_delay_ms = control_delay_ms
         self._address_prefix = address_prefix
+        self._peer_silence_seconds = peer_silence_seconds
         self._record: state.LabRecord | None = None
         self._hosts: list[lab_host.Host] = []
 
@@ -92,6 +97,7 @@ class Lab:
             (self.directory / name).mkdir(exist_ok=True)
         slot = state.register(self.name, self.directory)
         record = state.LabRecord(self.name, str(self.directory), slot, self._host_count, address_prefix=self._address_prefix)
+        record.peer_silence_seconds = self._peer_silence_seconds
         record.owner = state.this_process()
         record.save()
         try:

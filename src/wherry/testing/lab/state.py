@@ -56,6 +56,8 @@ class LabRecord:
     #: Boot id, pid and start time of the process that brought it up.
     owner: list[str] = dataclasses.field(default_factory=list)
 
+    #: Silence after which a libvirtd gives up the one it migrates to; None is libvirt's own 30 s.
+    peer_silence_seconds: int | None = None
     #: The lab's /16, of which it has two /24.
     address_prefix: str = DEFAULT_ADDRESS_PREFIX
 
