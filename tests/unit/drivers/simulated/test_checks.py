@@ -185,3 +185,15 @@ def test_a_full_destination_fails_to_prepare_and_names_nothing() -> None:
         assert hosts.created == []
 
     two_hosts.run(body)
+
+
+def test_a_uuid_that_is_there_under_another_name_is_refused() -> None:
+    async def body() -> None:
+        hosts = TwoHosts()
+        spec = hosts.world.add_guest("a", "g")
+        hosts.world.add_guest("b", "another", uuid=spec.uuid)
+        await hosts.open()
+        with pytest.raises(errors.DomainPresent, match="uuid"):
+            await hosts.check(spec.uuid)
+
+    two_hosts.run(body)

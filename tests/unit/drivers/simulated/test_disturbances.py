@@ -9,6 +9,7 @@ from tests.unit.drivers.simulated import two_hosts
 from tests.unit.drivers.simulated.two_hosts import MIB, TwoHosts
 from wherry import errors
 from wherry.drivers import base, simulated
+from wherry.drivers.simulated import fleet
 from wherry.model import guest
 
 _S = guest.GuestState
@@ -242,5 +243,43 @@ def test_a_closed_driver_refuses_and_gives_no_more_signals() -> None:
         assert signals == []
         with pytest.raises(errors.HypervisorUnavailable, match=r"open\(\)"):
             await hosts.drivers["a"].describe_host()
+
+    two_hosts.run(body)
+
+
+def test_libvirt_resumes_what_we_paused_when_a_copy_is_aborted_and_not_what_was_paused_before() -> None:
+    async def body() -> None:
+        hosts = TwoHosts()
+        ours = hosts.world.add_guest("a", "ours", memory_mib=1000).uuid
+        theirs = hosts.world.add_guest("a", "theirs", memory_mib=1000, state=_S.PAUSED).uuid
+        await hosts.open()
+        for uuid in (ours, theirs):
+            await hosts.start(uuid)
+        await hosts.drivers["a"].pause_guest(ours)
+        for uuid in (ours, theirs):
+            await hosts.drivers["a"].abort_transfer(uuid)
+        assert await hosts.states(ours) == (_S.RUNNING, _S.ABSENT)
+        assert await hosts.states(theirs) == (_S.PAUSED, _S.ABSENT)
+
+    two_hosts.run(body)
+
+
+def test_undo_removes_a_leftover_that_does_not_run_and_no_disk_that_a_guest_uses() -> None:
+    async def body() -> None:
+        hosts = TwoHosts()
+        disk = guest.Disk(name="vda", kind=guest.DiskKind.FILE, source=f"{_DIRECTORY}/g.raw", capacity_bytes=MIB, cache="none")
+        spec = hosts.world.add_guest("a", "g", disks=(disk,))
+        await hosts.open()
+        plan = await hosts.check(spec.uuid)
+        there = hosts.world.hosts["b"]
+        task = hosts.task(spec.uuid)
+        await hosts.drivers["b"].prepare_destination(task, plan)
+        task = hosts.task(spec.uuid)
+        assert disk.source in task.created
+        for state, stays in ((_S.RUNNING, True), (_S.PAUSED, True), (_S.PAUSED_FOR_SWITCH_OVER, False)):
+            there.guests[spec.uuid] = fleet.Guest(spec, state)
+            await hosts.drivers["b"].roll_back_destination(task, plan)
+            assert (spec.uuid in there.guests) is stays
+            assert there.has_file(disk.source) is stays
 
     two_hosts.run(body)
