@@ -19,6 +19,8 @@ GENERATORS = {
     "etc/wherry.conf.sample": "wherry.config.sample:sample_text",
     "docs/generated/states.mmd": "wherry.model.states:diagram",
     "docs/reference/configuration.md": "wherry.config.sample:reference_text",
+    "docs/reference/errors.md": "wherry.api.reference:errors_text",
+    "docs/reference/routes.md": "wherry.api.reference:routes_text",
 }
 
 
