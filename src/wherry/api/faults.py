@@ -32,6 +32,9 @@ STATUS_OF_SLUG: dict[str, int] = {
     errors.StaleEpoch.slug: 500,
     errors.LeaseLost.slug: 500,
     errors.HostRefused.slug: 500,
+    errors.JournalLocked.slug: 500,
+    errors.MessageTooLarge.slug: 500,
+    errors.SenderRefused.slug: 500,
 }
 
 #: Slugs that mean something else as the answer of the checks to a client that waits for them (microversions below 2.34).

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from wherry import clock as wherry_clock
 from wherry import errors
@@ -45,17 +46,20 @@ class Waiting:
         self._waiters: dict[str, list[asyncio.Future[Checked]]] = {}
         self._poller: asyncio.Task[None] | None = None
 
-    def watch(self, operation_id: str) -> asyncio.Future[Checked]:
-        """Give a future that ends when the record has left `accepted`. Cancel it when it is not wanted any more.
-
-        It raises Stopping when the process ends first.
-        """
+    @contextlib.contextmanager
+    def watching(self, operation_id: str) -> Iterator[asyncio.Future[Checked]]:
+        """Give a future that ends when the record has left `accepted`; it raises Stopping when the process ends first."""
         future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(operation_id, []).append(future)
-        future.add_done_callback(lambda done: self._forget(operation_id, done))
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="api-waiting")
-        return future
+        try:
+            yield future
+        finally:
+            if not future.cancel() and not future.cancelled():
+                # Looked at, so that asyncio does not warn of an error that came too late to matter.
+                future.exception()
+            self._forget(operation_id, future)
 
     def count(self) -> int:
         """Give how many wait."""
@@ -74,11 +78,10 @@ class Waiting:
             self._poller = None
 
     def _forget(self, operation_id: str, future: asyncio.Future[Checked]) -> None:
-        futures = self._waiters.get(operation_id, [])
-        if future in futures:
-            futures.remove(future)
+        futures = self._waiters[operation_id]
+        futures.remove(future)
         if not futures:
-            self._waiters.pop(operation_id, None)
+            del self._waiters[operation_id]
 
     async def _poll(self) -> None:
         while self._waiters:

@@ -136,24 +136,25 @@ async def _wait_for_checks(call: api_call.Call, accepted: operation.Operation) -
     The conductor's answer is the fast way to know and the record the sure one: whichever speaks first is believed.
     """
     limit = call.parts.config.api.blocking_request_timeout_seconds
-    started = call.parts.clock.monotonic()
-    recorded = call.parts.waiting.watch(accepted.id)
+    clock = call.parts.clock
+    started = clock.monotonic()
     answered = asyncio.create_task(_ask_conductor(call, accepted.id, limit), name=f"api-migrate-server-{accepted.id}")
     try:
-        both: set[asyncio.Future[Any]] = {recorded, answered}
-        await asyncio.wait(both, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        if answered.done() and not answered.result() and not recorded.done():
-            # No conductor answered, or it died while it was asked; another one goes on, and the record will tell.
-            elapsed = call.parts.clock.monotonic() - started
-            await asyncio.wait({recorded}, timeout=max(0.0, limit - elapsed))
-        if recorded.done():
+        with call.parts.waiting.watching(accepted.id) as recorded:
+            both: set[asyncio.Future[Any]] = {recorded, answered}
+            await asyncio.wait(both, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if answered.done() and answered.result():
+                return
+            if not recorded.done():
+                # No conductor answered, or it died while it was asked; another one goes on, and the record will tell.
+                await asyncio.wait({recorded}, timeout=max(0.0, limit - (clock.monotonic() - started)))
+            if not recorded.done():
+                raise faults.HttpFault(
+                    500,
+                    f"Timed out after {limit:g} s waiting for the checks of the live migration of instance {accepted.instance_uuid}. "
+                    f"It goes on: see migration {accepted.id} and the instance action of request {accepted.request_id}.",
+                )
             _judge(recorded.result(), accepted)
-        elif not (answered.done() and answered.result()):
-            raise faults.HttpFault(
-                500,
-                f"Timed out after {limit:g} s waiting for the checks of the live migration of instance {accepted.instance_uuid}. "
-                f"It goes on: see migration {accepted.id} and the instance action of request {accepted.request_id}.",
-            )
     except waiting.Stopping:
         raise faults.HttpFault(
             503,
@@ -161,7 +162,6 @@ async def _wait_for_checks(call: api_call.Call, accepted: operation.Operation) -
             f"request {accepted.request_id}.",
         ) from None
     finally:
-        recorded.cancel()
         answered.cancel()
 
 

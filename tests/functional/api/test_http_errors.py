@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a request before any resource is concerned, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+import pytest
+
+from tests.functional.api import conftest
+from wherry import errors
+from wherry.api import app as api_app
+from wherry.auth import context
+
+
+@pytest.fixture
+async def action(cloud: conftest.Cloud) -> str:
+    return f"/v2.1/servers/{(await cloud.add_server(1)).uuid}/action"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"7", b"null", b'{"os-migrateLive": null, "pause": null}', b"{}", b"\xff\xfe", b"[" * 5000],
+)
+async def test_a_body_that_is_no_single_action_is_malformed(cloud: conftest.Cloud, action: str, content: bytes) -> None:
+    answer = await cloud.request("POST", action, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json() == {"badRequest": {"code": 400, "message": "Malformed request body"}}
+
+
+async def test_an_action_that_does_not_exist(cloud: conftest.Cloud, action: str) -> None:
+    answer = await cloud.request("POST", action, json={"explode": None})
+    assert answer.status_code == 400
+    assert answer.json()["badRequest"]["message"] == "There is no such action: explode"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data; boundary=x"])
+async def test_another_content_type_is_a_415(cloud: conftest.Cloud, action: str, content_type: str) -> None:
+    answer = await cloud.request("POST", action, content=b"{}", headers={"Content-Type": content_type})
+    assert answer.status_code == 415
+    assert next(iter(answer.json())) == "badMediaType"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "application/vnd.openstack.compute+json"])
+async def test_json_under_each_of_its_names(cloud: conftest.Cloud, action: str, content_type: str) -> None:
+    content = b'{"os-migrateLive": {"host": null, "block_migration": "auto"}}'
+    answer = await cloud.request("POST", action, content=content, headers={"Content-Type": content_type})
+    assert answer.status_code == 202
+
+
+async def test_a_large_body_is_a_413_whether_announced_or_not(cloud: conftest.Cloud, action: str) -> None:
+    most = cloud.api.parts.config.api.max_request_body_bytes
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(most // 1000 + 2):
+            yield b" " * 1000
+
+    headers = {"Content-Type": "application/json"}
+    for content in (b" " * (most + 1), pieces()):
+        answer = await cloud.request("POST", action, content=content, headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["overLimit"]["code"] == 413
+
+
+async def test_a_method_that_the_path_does_not_know_is_a_405(cloud: conftest.Cloud) -> None:
+    answer = await cloud.request("DELETE", "/v2.1/servers")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert next(iter(answer.json())) == "badMethod"
+
+
+async def test_half_a_character_in_a_body_is_told_of_and_breaks_nothing(cloud: conftest.Cloud, action: str) -> None:
+    content = b'{"os-migrateLive": {"host": "\\ud800", "block_migration": "auto"}}'
+    answer = await cloud.request("POST", action, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("query", ["name=%ff", "name=%00", "limit=x", "marker=%ed%a0%80"])
+async def test_bad_queries_are_400(cloud: conftest.Cloud, query: str) -> None:
+    assert (await cloud.get(f"/v2.1/servers?{query}")).status_code == 400
+
+
+class _Broken:
+    """A strategy with a programming error in it."""
+
+    async def authenticate(self, headers: Mapping[str, str], request_id: str) -> context.RequestContext:
+        raise KeyError(f"secret of {headers['host']} {request_id}")
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_an_unforeseen_error_is_a_500_with_the_request_id_and_no_traceback(
+    cloud: conftest.Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = api_app.build(cloud.api.parts, _Broken())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://api.example") as client:
+        answer = await client.get("/v2.1/servers", headers={"X-OpenStack-Nova-API-Version": "2.34"})
+    assert answer.status_code == 500
+    message = answer.json()["computeFault"]["message"]
+    assert answer.headers["x-openstack-request-id"] in message
+    assert "builtins.KeyError" in message
+    assert "Traceback" not in answer.text and "secret" not in answer.text
+    assert answer.headers["openstack-api-version"] == "compute 2.34"
+    assert "secret of" in caplog.text
+
+
+async def test_rules_are_named_when_they_say_no(cloud: conftest.Cloud) -> None:
+    answer = await cloud.get("/v2.1/os-services", token=conftest.MEMBER)
+    assert answer.status_code == 403
+    text = errors.Forbidden(rule="os_compute_api:os-services:list").message
+    assert answer.json() == {"forbidden": {"code": 403, "message": text}}

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypervisors over HTTP: fields of each version, ids, servers, patterns and pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional.api import conftest
+
+BRIEF = {"id", "hypervisor_hostname", "state", "status"}
+FULL = BRIEF | {"hypervisor_type", "hypervisor_version", "host_ip", "service"}
+COUNTERS = {
+    *("vcpus", "vcpus_used", "memory_mb", "memory_mb_used", "free_ram_mb", "local_gb", "local_gb_used", "free_disk_gb"),
+    *("disk_available_least", "running_vms", "current_workload", "cpu_info"),
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "keys", "cpu_info"),
+    [
+        ("2.1", FULL | COUNTERS, str),
+        ("2.27", FULL | COUNTERS, str),
+        ("2.28", FULL | COUNTERS, dict),
+        ("2.87", FULL | COUNTERS, dict),
+        ("2.88", FULL | {"uptime"}, None),
+        ("2.104", FULL | {"uptime"}, None),
+    ],
+)
+async def test_fields_by_version(cloud: conftest.Cloud, version: str, keys: set[str], cpu_info: type | None) -> None:
+    brief = (await cloud.get("/v2.1/os-hypervisors", version)).json()["hypervisors"]
+    assert [one["hypervisor_hostname"] for one in brief] == ["h1.example", "h2.example", "h3.example"]
+    assert all(set(one) == BRIEF for one in brief)
+    detailed = (await cloud.get("/v2.1/os-hypervisors/detail", version)).json()["hypervisors"]
+    shown = (await cloud.get(f"/v2.1/os-hypervisors/{brief[0]['id']}", version)).json()["hypervisor"]
+    assert set(detailed[0]) == set(shown) == keys
+    assert shown["service"] == {"id": brief[0]["id"], "host": "h1", "disabled_reason": None}
+    if cpu_info is not None:
+        assert isinstance(shown["cpu_info"], cpu_info)
+
+
+async def test_counters_count_servers_and_what_is_on_its_way(cloud: conftest.Cloud) -> None:
+    server = await cloud.add_server(1, memory_mib=2048, vcpus=2)
+    await cloud.migrate(server.uuid, host="h2")
+    first = (await cloud.get("/v2.1/os-hypervisors/detail", "2.87")).json()["hypervisors"][0]
+    assert (first["memory_mb"], first["memory_mb_used"], first["free_ram_mb"]) == (16384, 2048, 14336)
+    assert (first["vcpus_used"], first["running_vms"], first["current_workload"]) == (2, 1, 1)
+    assert (first["local_gb"], first["local_gb_used"], first["free_disk_gb"]) == (100, 40, 60)
+
+
+async def test_servers_are_listed_when_asked_for(cloud: conftest.Cloud) -> None:
+    server = await cloud.add_server(1)
+    path = "/v2.1/os-hypervisors?with_servers=True&hypervisor_hostname_pattern="
+    shown = (await cloud.get(f"{path}h1")).json()["hypervisors"]
+    assert [one["servers"] for one in shown] == [[{"uuid": server.uuid, "name": "server-1"}]]
+    assert (await cloud.get(f"{path}h2")).json()["hypervisors"][0]["servers"] == []
+    assert "servers" not in (await cloud.get(f"{path}h2", "2.74")).json()["hypervisors"][0]
+    assert "servers" not in (await cloud.get("/v2.1/os-hypervisors")).json()["hypervisors"][0]
+
+
+@pytest.mark.parametrize(
+    ("query", "version", "code"),
+    [
+        ("hypervisor_hostname_pattern=nowhere", "2.53", 404),
+        ("hypervisor_hostname_pattern=h&limit=1", "2.53", 400),
+        ("hypervisor_hostname_pattern=nowhere", "2.52", 200),
+        ("marker=7", "2.53", 400),
+        ("marker=999", "2.33", 400),
+        (f"marker={conftest.UUID.format(9)}", "2.53", 400),
+        ("limit=x", "2.33", 400),
+        ("limit=x", "2.32", 200),
+        ("nonsense=1", "2.74", 200),
+        ("nonsense=1", "2.75", 400),
+    ],
+)
+async def test_queries(cloud: conftest.Cloud, query: str, version: str, code: int) -> None:
+    assert (await cloud.get(f"/v2.1/os-hypervisors?{query}", version)).status_code == code
+
+
+@pytest.mark.parametrize("version", ["2.33", "2.53"])
+async def test_pages(cloud: conftest.Cloud, version: str) -> None:
+    path: str | None = "/v2.1/os-hypervisors/detail?limit=2"
+    seen: list[str] = []
+    while path is not None:
+        content = (await cloud.get(path, version)).json()
+        seen += [one["service"]["host"] for one in content["hypervisors"]]
+        path = content["hypervisors_links"][0]["href"] if "hypervisors_links" in content else None
+    assert seen == ["h1", "h2", "h3"]
+    assert "hypervisors_links" not in (await cloud.get("/v2.1/os-hypervisors?limit=2", "2.32")).json()
+
+
+@pytest.mark.parametrize(
+    ("named", "version", "code"),
+    [
+        ("1", "2.52", 200),
+        ("99", "2.52", 404),
+        ("h1", "2.52", 404),
+        ("1", "2.53", 400),
+        ("h1.example", "2.88", 400),
+        (conftest.UUID.format(9), "2.53", 404),
+    ],
+)
+async def test_show_by_the_versions_kind_of_id(cloud: conftest.Cloud, named: str, version: str, code: int) -> None:
+    assert (await cloud.get(f"/v2.1/os-hypervisors/{named}", version)).status_code == code
+
+
+async def test_hypervisors_are_the_administrators(cloud: conftest.Cloud) -> None:
+    for path in ("", "/detail", "/1"):
+        assert (await cloud.get(f"/v2.1/os-hypervisors{path}", token=conftest.MANAGER)).status_code == 403

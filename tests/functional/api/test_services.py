@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services over HTTP: list, and both forms of update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.functional.api import conftest
+from wherry.db import uow as wherry_uow
+from wherry.model import host as host_model
+
+BASE = {"id", "binary", "host", "zone", "status", "state", "updated_at", "disabled_reason"}
+
+
+async def _host(cloud: conftest.Cloud, name: str = "h1") -> host_model.Host:
+    async def unit(uow: wherry_uow.UnitOfWork) -> host_model.Host:
+        return await uow.hosts.get(name)
+
+    return await cloud.store.read(unit)
+
+
+@pytest.mark.parametrize(
+    ("version", "keys"), [("2.1", BASE), ("2.10", BASE), ("2.11", BASE | {"forced_down"}), ("2.104", BASE | {"forced_down"})]
+)
+async def test_fields_by_version(cloud: conftest.Cloud, version: str, keys: set[str]) -> None:
+    services = (await cloud.get("/v2.1/os-services", version)).json()["services"]
+    assert [one["host"] for one in services] == ["h1", "h2", "h3"]
+    assert all(set(one) == keys for one in services)
+    host = await _host(cloud)
+    assert services[0]["id"] == (host.uuid if version == "2.104" else host.id)
+    assert (services[0]["binary"], services[0]["status"], services[0]["state"]) == ("nova-compute", "enabled", "up")
+
+
+@pytest.mark.parametrize(
+    ("query", "hosts"),
+    [
+        ("host=h2", ["h2"]),
+        ("host=nowhere", []),
+        ("binary=nova-compute", ["h1", "h2", "h3"]),
+        ("binary=nova-scheduler", []),
+        ("host=h1&binary=nova-compute", ["h1"]),
+    ],
+)
+async def test_filters(cloud: conftest.Cloud, query: str, hosts: list[str]) -> None:
+    services = (await cloud.get(f"/v2.1/os-services?{query}")).json()["services"]
+    assert [one["host"] for one in services] == hosts
+
+
+async def test_unknown_parameters(cloud: conftest.Cloud) -> None:
+    assert (await cloud.get("/v2.1/os-services?nonsense=1", "2.74")).status_code == 200
+    assert (await cloud.get("/v2.1/os-services?nonsense=1", "2.75")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"status": "disabled"}, ("disabled", None, False, "up")),
+        ({"status": "disabled", "disabled_reason": "broken fan"}, ("disabled", "broken fan", False, "up")),
+        ({"forced_down": True}, ("enabled", None, True, "down")),
+        ({"forced_down": "true", "status": "disabled"}, ("disabled", None, True, "down")),
+    ],
+)
+async def test_update_by_uuid(cloud: conftest.Cloud, body: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    host = await _host(cloud)
+    answer = await cloud.request("PUT", f"/v2.1/os-services/{host.uuid}", "2.69", json=body)
+    assert answer.status_code == 200
+    service = answer.json()["service"]
+    assert (service["status"], service["disabled_reason"], service["forced_down"], service["state"]) == expected
+    assert set(service) == BASE | {"forced_down"}
+    stored = await _host(cloud)
+    assert (stored.is_disabled, stored.disabled_reason, stored.is_forced_down) == (expected[0] == "disabled", expected[1], expected[2])
+
+
+async def test_enabling_clears_the_reason(cloud: conftest.Cloud) -> None:
+    host = await _host(cloud)
+    for body in ({"status": "disabled", "disabled_reason": "x"}, {"status": "enabled"}):
+        assert (await cloud.request("PUT", f"/v2.1/os-services/{host.uuid}", json=body)).status_code == 200
+    assert (await _host(cloud)).disabled_reason is None
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "code", "text"),
+    [
+        (None, {}, 400, "No updates were requested."),
+        (None, {"disabled_reason": "x"}, 400, "Specifying disabled_reason requires that status is 'disabled'."),
+        (None, {"status": "enabled", "disabled_reason": "x"}, 400, "Specifying disabled_reason requires that status is 'disabled'."),
+        (None, {"status": "broken"}, 400, "Invalid input for field/attribute status. Value: broken."),
+        (None, {"nonsense": 1}, 400, "Additional properties are not allowed ('nonsense' was unexpected)"),
+        ("7", {"status": "enabled"}, 400, "Invalid uuid 7"),
+        (conftest.UUID.format(9), {"status": "enabled"}, 404, "could not be found"),
+    ],
+)
+async def test_updates_that_are_refused(cloud: conftest.Cloud, service: str | None, body: dict[str, Any], code: int, text: str) -> None:
+    named = service or (await _host(cloud)).uuid
+    answer = await cloud.request("PUT", f"/v2.1/os-services/{named}", "2.69", json=body)
+    assert answer.status_code == code
+    assert text in answer.text.replace('\\"', '"')
+
+
+@pytest.mark.parametrize(
+    ("version", "action", "body", "expected"),
+    [
+        ("2.1", "disable", {}, {"status": "disabled"}),
+        ("2.1", "enable", {}, {"status": "enabled"}),
+        ("2.1", "disable-log-reason", {"disabled_reason": "fan"}, {"status": "disabled", "disabled_reason": "fan"}),
+        ("2.11", "force-down", {"forced_down": True}, {"forced_down": True}),
+    ],
+)
+async def test_update_by_name(cloud: conftest.Cloud, version: str, action: str, body: dict[str, Any], expected: dict[str, Any]) -> None:
+    content = {"host": "h1", "binary": "nova-compute", **body}
+    answer = await cloud.request("PUT", f"/v2.1/os-services/{action}", version, json=content)
+    assert answer.status_code == 200
+    assert answer.json() == {"service": {"host": "h1", "binary": "nova-compute", **expected}}
+
+
+@pytest.mark.parametrize(
+    ("version", "action", "body", "code"),
+    [
+        ("2.1", "explode", {"host": "h1", "binary": "nova-compute"}, 404),
+        ("2.10", "force-down", {"host": "h1", "binary": "nova-compute"}, 404),
+        ("2.10", "enable", {"host": "h1", "binary": "nova-compute", "forced_down": True}, 400),
+        ("2.11", "force-down", {"host": "h1", "binary": "nova-compute"}, 400),
+        ("2.1", "disable-log-reason", {"host": "h1", "binary": "nova-compute"}, 400),
+        ("2.1", "enable", {"host": "nowhere", "binary": "nova-compute"}, 404),
+        ("2.1", "enable", {"host": "h1", "binary": "nova-scheduler"}, 404),
+        ("2.1", "enable", {"host": "h1"}, 400),
+        ("2.53", "enable", {"status": "enabled"}, 400),
+    ],
+)
+async def test_updates_by_name_that_are_refused(cloud: conftest.Cloud, version: str, action: str, body: dict[str, Any], code: int) -> None:
+    assert (await cloud.request("PUT", f"/v2.1/os-services/{action}", version, json=body)).status_code == code
+
+
+async def test_services_are_the_administrators(cloud: conftest.Cloud) -> None:
+    host = await _host(cloud)
+    assert (await cloud.get("/v2.1/os-services", token=conftest.MANAGER)).status_code == 403
+    answer = await cloud.request("PUT", f"/v2.1/os-services/{host.uuid}", token=conftest.MANAGER, json={"status": "disabled"})
+    assert answer.status_code == 403
+    assert not (await _host(cloud)).is_disabled
