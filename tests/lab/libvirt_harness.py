@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pydantic
@@ -220,6 +221,17 @@ class LibvirtHarness(driver_contract.Harness):
 
     async def _do(self, action: Callable[[], T]) -> T:
         return await asyncio.to_thread(action)
+
+
+@contextlib.asynccontextmanager
+async def opened(lab: labs.Lab) -> AsyncIterator[LibvirtHarness]:
+    """Give a harness with both drivers open, and clean up after it."""
+    bound = LibvirtHarness(lab)
+    try:
+        await bound.open()
+        yield bound
+    finally:
+        await bound.close()
 
 
 _PRIVATE = "/var/lib/libvirt/images"

@@ -16,12 +16,8 @@ pytestmark = [pytest.mark.lab]
 
 @pytest.fixture
 async def harness(lab: labs.Lab) -> AsyncIterator[libvirt_harness.LibvirtHarness]:
-    bound = libvirt_harness.LibvirtHarness(lab)
-    try:
-        await bound.open()
+    async with libvirt_harness.opened(lab) as bound:
         yield bound
-    finally:
-        await bound.close()
 
 
 class TestLibvirtDriver(driver_contract.DriverContract):

@@ -74,7 +74,7 @@ def classify(
     _check_wish(question, copied, shared)
     for disk in copied:
         _check_copy(question, disk, section)
-    _check_space(question, copied)
+    _check_space(question, {disk: _needed(connection, question, files, disk) for disk in copied})
     for disk in shared:
         _check_cache(disk, min(facts.hypervisor_version, connection.getVersion()))
     return migration.StoragePlan(disks=tuple(plans), warnings=tuple(_warnings(copied, shared)))
@@ -127,13 +127,21 @@ def _check_copy(question: Question, disk: guest.Disk, section: libvirt_config.Li
         raise errors.DestinationDiskExists(host=destination, path=disk.source)
 
 
-def _check_space(question: Question, copied: list[guest.Disk]) -> None:
-    # Full size where the request (up to 2.24) forbids over-commit; otherwise what the disks take now, which no copy can do without.
-    wants_full_size = question.request.disk_over_commit is False
+def _needed(connection: libvirt.virConnect, question: Question, files: storage.Storage, disk: guest.Disk) -> int:
+    """Give the full size where the request (up to 2.24) forbids over-commit; otherwise what the disk takes now, as no copy takes less."""
+    if question.request.disk_over_commit is False:
+        return disk.capacity_bytes
+    taken = files.allocation(connection, disk.source)
+    if disk.backing.startswith("/"):
+        taken += files.allocation(connection, disk.backing)
+    # An overlay and what is below it may hold the same place twice; the copy holds it once.
+    return min(taken, disk.capacity_bytes)
+
+
+def _check_space(question: Question, sizes: dict[guest.Disk, int]) -> None:
     needed: dict[str, int] = {}
-    for disk in copied:
+    for disk, size in sizes.items():
         directory = posixpath.dirname(disk.source)
-        size = disk.capacity_bytes if wants_full_size else disk.allocation_bytes
         needed[directory] = needed.get(directory, 0) + size
     for directory, size in needed.items():
         available = question.facts.free_bytes.get(directory, 0)

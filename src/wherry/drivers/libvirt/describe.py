@@ -91,14 +91,11 @@ def _sizes(connection: libvirt.virConnect, domains: list[libvirt.virDomain]) -> 
 def _with_size(disk: guest.Disk, entry: dict[str, Any]) -> guest.Disk:
     if not entry:
         return disk
-    capacity, allocation, physical = (int(entry.get(name, 0)) for name in ("capacity", "allocation", "physical"))
-    # "allocation" is the highest offset written, "physical" the length of the file: a raw file is as long as its capacity whatever it
-    # takes, and the highest offset may be 0 right after a start.
-    taken = physical if disk.format != "raw" else (allocation or physical)
     return dataclasses.replace(
         disk,
-        capacity_bytes=capacity,
-        allocation_bytes=min(taken, capacity) if disk.format == "raw" else taken,
+        capacity_bytes=int(entry.get("capacity", 0)),
+        # The file's length. "allocation" is no better: the highest offset written since QEMU started, 0 for one that only reads.
+        allocation_bytes=int(entry.get("physical", 0)),
         backing=disk.backing or str(entry.get("below", "")),
     )
 

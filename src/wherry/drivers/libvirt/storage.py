@@ -90,6 +90,15 @@ class Storage:
         except DirectoryMissing:
             return None
 
+    def allocation(self, connection: libvirt.virConnect, path: str) -> int:
+        """Give the space that a file takes, holes left out; 0 where there is none."""
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = _find(pool, posixpath.basename(path))
+                return int(volume.info()[2]) if volume is not None else 0
+        except DirectoryMissing:
+            return 0
+
     def create(self, connection: libvirt.virConnect, disk: guest.Disk) -> None:
         """Create an empty disk of the guest's size: sparse, without an image below it."""
         with self.pool(connection, posixpath.dirname(disk.source)) as pool:
