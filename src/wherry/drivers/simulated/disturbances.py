@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from wherry.drivers import base
 from wherry.drivers.simulated import fleet, world
-from wherry.drivers.simulated.copying import emit
+from wherry.drivers.simulated.course import emit
 from wherry.drivers.simulated.transfer import UNDECIDED, Stage, Transfer
 from wherry.model import guest
 

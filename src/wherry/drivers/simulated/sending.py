@@ -7,7 +7,7 @@ import posixpath
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import copying, fleet, world
+from wherry.drivers.simulated import copying, course, fleet, world
 from wherry.drivers.simulated import transfer as transfers
 from wherry.drivers.simulated.transfer import Stage
 from wherry.model import guest, migration
@@ -212,7 +212,7 @@ def pause(running: copying.Copying, here: fleet.Host, instance_uuid: str) -> Non
         raise errors.HypervisorFailure(host=here.name, what="pause the guest", detail="domain is not running")
     if local.state is _S.RUNNING:
         local.state = _S.PAUSED
-        copying.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.PAUSED.value)
+        course.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.PAUSED.value)
         running.guest_paused(here, instance_uuid)
 
 
@@ -230,7 +230,7 @@ async def resume(fleet_world: world.World, here: fleet.Host, instance_uuid: str)
     if local.state not in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER):
         raise errors.HypervisorFailure(host=here.name, what="resume the guest", detail=f"it is {local.state.value}")
     local.state = _S.RUNNING
-    copying.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.RUNNING.value)
+    course.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.RUNNING.value)
 
 
 def _local(here: fleet.Host, instance_uuid: str) -> fleet.Guest:

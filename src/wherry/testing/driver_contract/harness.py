@@ -48,12 +48,8 @@ class GuestWish:
     is_paused: bool = False
 
 
-class Harness(abc.ABC):
-    """Two hosts, `source` and `destination`, that can migrate to each other, and the means to disturb them.
-
-    A binding makes one for each test, in a fixture named `harness`, on the test's event loop; the hosts below it may be shared by all
-    tests as long as `clean` leaves no guest and no fault behind. `open` and `close` are called by that fixture.
-    """
+class OpenedPair(abc.ABC):
+    """Two hosts with a driver opened for each, and waiting with a limit: what the tests stand on."""
 
     #: Settings of the two hosts, as an agent would be given them.
     source: base.HostSettings
@@ -73,11 +69,61 @@ class Harness(abc.ABC):
     def __init__(self) -> None:
         self._opened: dict[str, base.HypervisorDriver] = {}
 
-    # ------------------------------------------------------------ given by the binding
-
     @abc.abstractmethod
     def new_driver(self, settings: base.HostSettings) -> base.HypervisorDriver:
         """Make a driver object for one of the hosts, not opened. Whoever asks closes it."""
+
+    @abc.abstractmethod
+    async def clean(self) -> None:
+        """End every fault, destroy every guest of this harness on both hosts, and delete what it or a test put into directories."""
+
+    async def open(self) -> None:
+        """Open a driver for each host."""
+        for settings in (self.source, self.destination):
+            driver = self.new_driver(settings)
+            self._opened[settings.name] = driver
+            await driver.open()
+
+    async def close(self) -> None:
+        """Clean, then close the drivers."""
+        try:
+            await self.clean()
+        finally:
+            for driver in self._opened.values():
+                await driver.close()
+            self._opened.clear()
+
+    @property
+    def source_driver(self) -> base.HypervisorDriver:
+        """The driver of the source."""
+        return self._opened[self.source.name]
+
+    @property
+    def destination_driver(self) -> base.HypervisorDriver:
+        """The driver of the destination."""
+        return self._opened[self.destination.name]
+
+    async def wait_for(
+        self, read: Callable[[], Awaitable[T]], is_met: Callable[[T], bool], what: str, *, seconds: float | None = None
+    ) -> T:
+        """Read again and again until `is_met`, and give what was read; AssertionError with the last reading when it takes too long."""
+        limit = self.timeout_seconds if seconds is None else seconds
+        end = self.clock.monotonic() + limit
+        while True:
+            reading = await read()
+            if is_met(reading):
+                return reading
+            if self.clock.monotonic() > end:
+                raise AssertionError(f"not within {limit:g} s: {what}; last seen: {reading!r}")
+            await self.clock.sleep(self.poll_seconds)
+
+
+class Harness(OpenedPair):
+    """Two hosts, `source` and `destination`, that can migrate to each other, and the means to disturb them.
+
+    A binding makes one for each test, in a fixture named `harness`, on the test's event loop; the hosts below it may be shared by all
+    tests as long as `clean` leaves no guest and no fault behind. `open` and `close` are called by that fixture.
+    """
 
     @abc.abstractmethod
     async def create_guest(self, wish: GuestWish) -> str:
@@ -151,52 +197,6 @@ class Harness(abc.ABC):
 
         Called while the copy is under way; arms itself and returns. Undone by `clean`, or earlier by the binding once the reply is lost.
         """
-
-    @abc.abstractmethod
-    async def clean(self) -> None:
-        """End every fault, destroy every guest of this harness on both hosts, and delete what it or a test put into directories."""
-
-    # ------------------------------------------------------------------- made of those
-
-    async def open(self) -> None:
-        """Open a driver for each host."""
-        for settings in (self.source, self.destination):
-            driver = self.new_driver(settings)
-            self._opened[settings.name] = driver
-            await driver.open()
-
-    async def close(self) -> None:
-        """Clean, then close the drivers."""
-        try:
-            await self.clean()
-        finally:
-            for driver in self._opened.values():
-                await driver.close()
-            self._opened.clear()
-
-    @property
-    def source_driver(self) -> base.HypervisorDriver:
-        """The driver of the source."""
-        return self._opened[self.source.name]
-
-    @property
-    def destination_driver(self) -> base.HypervisorDriver:
-        """The driver of the destination."""
-        return self._opened[self.destination.name]
-
-    async def wait_for(
-        self, read: Callable[[], Awaitable[T]], is_met: Callable[[T], bool], what: str, *, seconds: float | None = None
-    ) -> T:
-        """Read again and again until `is_met`, and give what was read; AssertionError with the last reading when it takes too long."""
-        limit = self.timeout_seconds if seconds is None else seconds
-        end = self.clock.monotonic() + limit
-        while True:
-            reading = await read()
-            if is_met(reading):
-                return reading
-            if self.clock.monotonic() > end:
-                raise AssertionError(f"not within {limit:g} s: {what}; last seen: {reading!r}")
-            await self.clock.sleep(self.poll_seconds)
 
 
 class Recorder:
