@@ -81,13 +81,25 @@ class Copying(Course):
         """End a transfer whose guest is still whole at the source."""
         self.cancel(transfer, "operation aborted: migration out job: canceled by client")
 
-    def guest_paused(self, host: fleet.Host, instance_uuid: str) -> None:
-        """Take note that nothing dirties memory any more."""
-        self._redirty(host, instance_uuid, is_running=False)
+    def pause(self, host: fleet.Host, instance_uuid: str) -> None:
+        """Pause a running guest, so that nothing dirties its memory any more. One that does not run is left alone."""
+        local = host.guests.get(instance_uuid)
+        if local is None or local.state is not _S.RUNNING:
+            return
+        transfer = self.of(instance_uuid)
+        is_leaving = transfer is not None and host is transfer.order.source and transfer.stage in UNDECIDED
+        # libvirt says "paused (migration)" of any pause during a migration, whoever made it.
+        self._set_state(host, instance_uuid, _S.PAUSED_FOR_SWITCH_OVER if is_leaving else _S.PAUSED)
+        if is_leaving and transfer is not None:
+            transfer.dirty_rate = 0.0
+            self._reconsider(transfer)
 
-    def guest_resumed(self, host: fleet.Host, instance_uuid: str) -> None:
-        """Take note that it does again."""
-        self._redirty(host, instance_uuid, is_running=True)
+    def resume(self, host: fleet.Host, instance_uuid: str) -> None:
+        """Let a paused guest run on; not during its migration, where libvirt refuses it."""
+        local = host.guests.get(instance_uuid)
+        is_paused = local is not None and local.state in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER) and not local.is_incoming
+        if is_paused and self.job_at(host, instance_uuid) is None:
+            self._set_state(host, instance_uuid, _S.RUNNING)
 
     def cancel(self, transfer: Transfer, error: str) -> None:
         """End it with the guest running on at the source, or paused if it was when it started, whoever has paused it since."""
@@ -132,10 +144,3 @@ class Copying(Course):
                 transfer.settle(self._time.now())
                 transfer.is_held = False
                 self._reconsider(transfer)
-
-    def _redirty(self, host: fleet.Host, instance_uuid: str, *, is_running: bool) -> None:
-        transfer = self.of(instance_uuid)
-        if transfer is None or host is not transfer.order.source or transfer.stage not in UNDECIDED:
-            return
-        transfer.dirty_rate = transfer.order.spec.dirty_mib_per_s * network.MIB if is_running else 0.0
-        self._reconsider(transfer)

@@ -136,13 +136,11 @@ class Disturbances:
 
     def pause_guest(self, host_name: str, instance_uuid: str) -> None:
         """Pause a guest, as virsh suspend would."""
-        self._set(host_name, instance_uuid, _S.RUNNING, _S.PAUSED)
-        self._world.copying.guest_paused(self._world.host(host_name), instance_uuid)
+        self._world.copying.pause(self._world.host(host_name), instance_uuid)
 
     def resume_guest(self, host_name: str, instance_uuid: str) -> None:
-        """Resume a paused guest."""
-        self._set(host_name, instance_uuid, _S.PAUSED, _S.RUNNING)
-        self._world.copying.guest_resumed(self._world.host(host_name), instance_uuid)
+        """Resume a paused guest; during its migration it stays paused."""
+        self._world.copying.resume(self._world.host(host_name), instance_uuid)
 
     def break_post_copy(self, instance_uuid: str) -> None:
         """Break the connection of a transfer in post-copy. One that is in no post-copy is left alone."""
@@ -158,13 +156,6 @@ class Disturbances:
         transfer = self._world.copying.of(instance_uuid)
         if transfer is not None and transfer.stage in UNDECIDED:
             transfer.reply_lost_seconds = after_seconds
-
-    def _set(self, host_name: str, instance_uuid: str, before: guest.GuestState, after: guest.GuestState) -> None:
-        host = self._world.host(host_name)
-        local = host.guests.get(instance_uuid)
-        if local is not None and local.state is before:
-            local.state = after
-            emit(host, base.SignalKind.LIFECYCLE, instance_uuid, after.value)
 
     def _stop(self, host_name: str, instance_uuid: str, how: str) -> None:
         host = self._world.host(host_name)

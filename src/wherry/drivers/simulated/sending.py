@@ -7,7 +7,7 @@ import posixpath
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import copying, course, fleet, world
+from wherry.drivers.simulated import copying, fleet, world
 from wherry.drivers.simulated import transfer as transfers
 from wherry.drivers.simulated.transfer import Stage
 from wherry.model import guest, migration
@@ -210,10 +210,7 @@ def pause(running: copying.Copying, here: fleet.Host, instance_uuid: str) -> Non
         require(here, here.profile.capabilities.force_complete_by_pause, "pausing a guest during its transfer")
     if local.state is _S.SHUT_OFF:
         raise errors.HypervisorFailure(host=here.name, what="pause the guest", detail="domain is not running")
-    if local.state is _S.RUNNING:
-        local.state = _S.PAUSED
-        course.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.PAUSED.value)
-        running.guest_paused(here, instance_uuid)
+    running.pause(here, instance_uuid)
 
 
 async def resume(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
@@ -229,8 +226,7 @@ async def resume(fleet_world: world.World, here: fleet.Host, instance_uuid: str)
     local = _local(here, instance_uuid)
     if local.state not in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER):
         raise errors.HypervisorFailure(host=here.name, what="resume the guest", detail=f"it is {local.state.value}")
-    local.state = _S.RUNNING
-    course.emit(here, base.SignalKind.LIFECYCLE, instance_uuid, _S.RUNNING.value)
+    fleet_world.copying.resume(here, instance_uuid)
 
 
 def _local(here: fleet.Host, instance_uuid: str) -> fleet.Guest:

@@ -142,7 +142,7 @@ def test_a_resume_during_a_copy_waits_and_fails_as_libvirts_does() -> None:
         with pytest.raises(errors.HypervisorFailure, match="lock"):
             await hosts.drivers["a"].resume_guest(uuid)
         assert hosts.clock.monotonic() == pytest.approx(30)
-        assert (await hosts.states(uuid))[0] is _S.PAUSED
+        assert (await hosts.states(uuid))[0] is _S.PAUSED_FOR_SWITCH_OVER, "paused (migration), says libvirt of any pause in a copy"
 
     two_hosts.run(body)
 
