@@ -13,6 +13,7 @@ What a commit is worth ([database] sqlite_synchronous), the file being in WAL mo
 from __future__ import annotations
 
 import datetime
+import functools
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -31,6 +32,11 @@ T = TypeVar("T")
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
+@functools.cache
+def _insert_ignoring(table: sa.Table) -> sa.Insert:
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
 class _Dialect:
     name = "sqlite"
 
@@ -39,7 +45,7 @@ class _Dialect:
         return sa.literal(now + plus, types.UtcDateTime())
 
     def insert_ignoring(self, table: sa.Table) -> sa.Insert:
-        return sqlite.insert(table).on_conflict_do_nothing()
+        return _insert_ignoring(table)
 
     def upsert(self, table: sa.Table, key: Sequence[str], values: Mapping[str, Any], replaced: Sequence[str]) -> sa.Insert:
         statement = sqlite.insert(table).values(**values)

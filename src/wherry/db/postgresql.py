@@ -7,6 +7,7 @@ Transactions that write run at READ COMMITTED and lock the rows that they decide
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +28,11 @@ _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _UNAVAILABLE = ("57", "53", "58", "08", "28", "3D")
 
 
+@functools.cache
+def _insert_ignoring(table: sa.Table) -> sa.Insert:
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
 class _Dialect:
     name = "postgresql"
 
@@ -35,7 +41,7 @@ class _Dialect:
         return sa.type_coerce(sa.func.clock_timestamp() + sa.literal(plus, sa.Interval()), types.UtcDateTime())
 
     def insert_ignoring(self, table: sa.Table) -> sa.Insert:
-        return postgresql.insert(table).on_conflict_do_nothing()
+        return _insert_ignoring(table)
 
     def upsert(self, table: sa.Table, key: Sequence[str], values: Mapping[str, Any], replaced: Sequence[str]) -> sa.Insert:
         statement = postgresql.insert(table).values(**values)

@@ -70,6 +70,21 @@ class Waiting:
     waits_for: tuple[str, ...]
 
 
+def _count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+
+
+_LOCK_CLUSTER = sa.select(_L.c.name).where(_L.c.name == schema.CLUSTER_LOCK).with_for_update(key_share=True)
+_LOCK_HOSTS = (
+    sa.select(_H.c.name).where(_H.c.name.in_(sa.bindparam("names", expanding=True))).order_by(_H.c.name).with_for_update(key_share=True)
+)
+_COUNT = sa.select(
+    _count_if(_M.c.source_compute == sa.bindparam("source")).label("outgoing"),
+    _count_if(_M.c.dest_compute == sa.bindparam("destination")).label("incoming"),
+    sa.func.count().label("cluster"),
+).where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING), _M.c.uuid != sa.bindparam("excluded"))
+
+
 class Slots:
     """Counts of slots and claims."""
 
@@ -81,21 +96,14 @@ class Slots:
 
         Locks the cluster first, then the hosts by name, so that no two admissions wait for each other.
         """
-        await self._session.rows(sa.select(_L.c.name).where(_L.c.name == schema.CLUSTER_LOCK).with_for_update(key_share=True))
-        hosts = sa.select(_H.c.name).where(_H.c.name.in_(sorted({source, destination}))).order_by(_H.c.name)
-        await self._session.rows(hosts.with_for_update(key_share=True))
+        await self._session.rows(_LOCK_CLUSTER)
+        await self._session.rows(_LOCK_HOSTS, {"names": [source, destination]})
         return await self.count(source, destination, exclude_operation)
 
     async def count(self, source: str, destination: str, exclude_operation: str | None = None) -> SlotCounts:
         """Count without a lock: to show, never to decide by."""
-        statement = sa.select(
-            _count_if(_M.c.source_compute == source).label("outgoing"),
-            _count_if(_M.c.dest_compute == destination).label("incoming"),
-            sa.func.count().label("cluster"),
-        ).where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING))
-        if exclude_operation is not None:
-            statement = statement.where(_M.c.uuid != exclude_operation)
-        row = (await self._session.connection.execute(statement)).one()
+        parameters = {"source": source, "destination": destination, "excluded": exclude_operation or ""}
+        row = (await self._session.connection.execute(_COUNT, parameters)).one()
         return SlotCounts(outgoing=int(row.outgoing), incoming=int(row.incoming), cluster=int(row.cluster))
 
     async def claims_on(self, host: str, exclude_operation: str | None = None) -> Claims:
@@ -161,7 +169,3 @@ class Slots:
             for name in (f"outgoing:{row.source_compute}", f"incoming:{row.dest_compute or ''}", "cluster"):
                 taken[name] = taken.get(name, 0) + int(row.migrations)
         return taken
-
-
-def _count_if(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)

@@ -6,6 +6,7 @@ Called inside the transaction that does what the event tells of. Decides no outc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,35 +40,46 @@ async def write(
     values: dict[str, Any] = {"updated_at": session.now, "changed_at": session.now}
     if any(outcome.result is model.Result.ERROR for outcome in outcomes):
         values["message"] = model.Result.ERROR.value
-    touch = sa.update(_A).where(_A.c.instance_uuid == instance_uuid, _A.c.request_id == request_id).values(**values).returning(_A.c.id)
-    row = await session.row(touch)
+    row = await session.row(_TOUCH, {"of_instance": instance_uuid, "of_request": request_id} | values)
     if row is None:
         raise errors.ActionNotFound(request_id=request_id)
     if finished or closing:
-        await session.change(_finish(session, row.id, finished, closing))
+        await session.change(_finishing(len(finished), is_closing=closing is not None), _outcomes(session, row.id, finished, closing))
     if started:
         opened = [{"action_id": row.id, "name": start.name.value, "host": start.host, "started_at": session.now} for start in started]
-        await session.change(session.dialect.insert_ignoring(_E).values(opened))
+        await session.connection.execute(session.dialect.insert_ignoring(_E), opened)
 
 
-def _finish(
+_TOUCH = (
+    sa.update(_A).where(_A.c.instance_uuid == sa.bindparam("of_instance"), _A.c.request_id == sa.bindparam("of_request")).returning(_A.c.id)
+)
+#: Columns of an event that its outcome fills.
+_TOLD = ("result", "details", "traceback")
+
+
+@functools.cache
+def _finishing(named: int, *, is_closing: bool) -> sa.Update:
+    """Build the one statement that closes so many named events, and all others of the action where `is_closing`."""
+    conditions = [sa.and_(_E.c.name == sa.bindparam(f"name_{n}"), _E.c.host == sa.bindparam(f"host_{n}")) for n in range(named)]
+    statement = sa.update(_E).where(_E.c.action_id == sa.bindparam("of_action"), _E.c.finished_at.is_(None))
+    if not is_closing:
+        statement = statement.where(sa.or_(*conditions))
+
+    def chosen(column: sa.Column[Any]) -> Any:
+        told = [(condition, sa.bindparam(f"{column.name}_{n}", type_=column.type)) for n, condition in enumerate(conditions)]
+        otherwise = sa.bindparam(f"{column.name}_closing", type_=column.type) if is_closing else None
+        return sa.case(*told, else_=otherwise) if told else otherwise
+
+    return statement.values({name: chosen(_E.c[name]) for name in _TOLD})
+
+
+def _outcomes(
     session: sessions.Session, action_id: int, finished: Sequence[model.EventFinish], closing: model.EventOutcome | None
-) -> sa.Update:
-    """One statement for all of them: the outcome is chosen by name and host."""
-    named = [(sa.and_(_E.c.name == finish.name.value, _E.c.host == finish.host), finish.outcome) for finish in finished]
-    statement = sa.update(_E).where(_E.c.action_id == action_id, _E.c.finished_at.is_(None))
-    if closing is None:
-        statement = statement.where(sa.or_(*(condition for condition, _ in named)))
-
-    def chosen(column: sa.Column[Any], field: str) -> Any:
-        otherwise = sa.literal(getattr(closing, field) if closing else None, column.type)
-        if not named:
-            return otherwise
-        return sa.case(*((condition, sa.literal(getattr(outcome, field), column.type)) for condition, outcome in named), else_=otherwise)
-
-    return statement.values(
-        finished_at=session.now,
-        result=chosen(_E.c.result, "result"),
-        details=chosen(_E.c.details, "details"),
-        traceback=chosen(_E.c.traceback, "traceback"),
-    )
+) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"of_action": action_id, "finished_at": session.now}
+    for n, finish in enumerate(finished):
+        parameters |= {f"name_{n}": finish.name.value, f"host_{n}": finish.host}
+        parameters |= {f"{name}_{n}": getattr(finish.outcome, name) for name in _TOLD}
+    if closing is not None:
+        parameters |= {f"{name}_closing": getattr(closing, name) for name in _TOLD}
+    return parameters

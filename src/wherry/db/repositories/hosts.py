@@ -23,6 +23,12 @@ from wherry.model import host as model
 _T = schema.hosts
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
+_BEAT = (
+    sa.update(_T)
+    .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
+    .values(last_seen_at=sa.bindparam("beat_at"))
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HostQuery:
@@ -137,21 +143,16 @@ class Hosts:
 
     async def heartbeat(self, name: str, incarnation: str) -> bool:
         """Record that an agent lives. False: it is not the current one, and should register or end."""
-        statement = sa.update(_T).where(_T.c.name == name, _T.c.incarnation == incarnation).values(last_seen_at=self._session.now)
-        return await self._session.change(statement) == 1
+        beat = {"beat_name": name, "beat_incarnation": incarnation, "beat_at": self._session.now}
+        return await self._session.change(_BEAT, beat) == 1
 
     async def heartbeats(self, beats: Sequence[tuple[str, str]]) -> None:
         """Record that many agents live, pairs of name and incarnation, in one statement; those that are not current are ignored."""
         if not beats:
             return
-        statement = (
-            sa.update(_T)
-            .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
-            .values(last_seen_at=sa.bindparam("beat_at"))
-        )
         # By name, so that two conductors lock them in one order.
         parameters = [{"beat_name": name, "beat_incarnation": own, "beat_at": self._session.now} for name, own in sorted(beats)]
-        await self._session.connection.execute(statement, parameters)
+        await self._session.connection.execute(_BEAT, parameters)
 
     async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> bool:
         """Record that an inventory is taken in. False: it is late (a newer one was taken, or the agent has a successor); drop it."""

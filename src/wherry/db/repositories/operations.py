@@ -26,6 +26,19 @@ _C = schema.conductors
 _COLUMNS = sessions.columns_of(_T, model.Operation)
 _INTENT_COLUMNS = sessions.columns_of(_I, model.Intent)
 _BY_ID = sa.select(*_COLUMNS).where(_T.c.id == sa.bindparam("id"))
+_NAMES = tuple(column.name for column in _COLUMNS)
+# What is written most is put together once; building a statement costs more than running it.
+_INSERT = sa.insert(_T)
+_INSERT_ACTION = sa.insert(schema.actions)
+_INSERT_MIGRATION = sa.insert(_M).returning(*migrations.COLUMNS)
+_S = schema.servers
+_MARK_SERVER = sa.update(_S).where(
+    _S.c.uuid == sa.bindparam("of_uuid"),
+    _S.c.generation == sa.bindparam("of_generation"),
+    _S.c.task_state.is_(None),
+    _S.c.deleted_at.is_(None),
+    _S.c.host.is_not(None),
+)
 _OPEN = _T.c.finished_at.is_(None)
 # A newer release may know more kinds and steps; its rows are left to it.
 _KNOWN = sa.and_(
@@ -57,62 +70,41 @@ class Operations:
         """
         now = self._session.now
         await self._mark_migrating(server)
-        asked = {"instance_uuid": server.uuid, "user_id": user_id, "project_id": project_id}
-        await self._session.change(
-            sa.insert(schema.actions).values(**asked, request_id=request_id, action=action.value, started_at=now, changed_at=now)
-        )
         source = server.host or ""
         operation = model.Operation(
             id=self._session.new_uuid(),
             kind=model.OperationKind.LIVE_MIGRATION,
             instance_uuid=server.uuid,
+            request_id=request_id,
             user_id=user_id,
             project_id=project_id,
-            request_id=request_id,
             request=request,
             step=model.StepName.SELECT_DESTINATION,
             plan=migration.Plan(source=source),
             created_at=now,
         )
-        statement = sa.insert(_T).values(
-            **asked,
-            id=operation.id,
-            kind=operation.kind,
-            request_id=request_id,
-            request=request,
-            step=operation.step,
-            plan=operation.plan,
-            created_at=now,
-        )
+        asked = {"instance_uuid": server.uuid, "user_id": user_id, "project_id": project_id}
+        told = {"request_id": request_id, "action": action.value, "started_at": now, "changed_at": now}
+        await self._session.change(_INSERT_ACTION, asked | told)
         try:
-            await self._session.change(statement)
+            await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
-        created = {"migration_type": migration.MigrationType.LIVE_MIGRATION, "status": states.Status.ACCEPTED, "source_compute": source}
-        insert = sa.insert(_M).values(**asked, **created, uuid=operation.id, created_at=now, changed_at=now).returning(*migrations.COLUMNS)
-        row = (await self._session.connection.execute(insert)).one()
+        created = {
+            "uuid": operation.id,
+            "migration_type": migration.MigrationType.LIVE_MIGRATION,
+            "status": states.Status.ACCEPTED,
+            "source_compute": source,
+            "created_at": now,
+            "changed_at": now,
+        }
+        row = (await self._session.connection.execute(_INSERT_MIGRATION, asked | created)).one()
         return operation, sessions.record_of(migration.Migration, row)
 
     async def _mark_migrating(self, server: server_model.Server) -> None:
-        table, now = schema.servers, self._session.now
-        statement = (
-            sa.update(table)
-            .where(
-                table.c.uuid == server.uuid,
-                table.c.generation == server.generation,
-                table.c.task_state.is_(None),
-                table.c.deleted_at.is_(None),
-                table.c.host.is_not(None),
-            )
-            .values(
-                task_state=server_model.TaskState.MIGRATING,
-                progress=0,
-                generation=server.generation + 1,
-                updated_at=now,
-                changed_at=now,
-            )
-        )
-        if await self._session.change(statement) != 1:
+        stamps = {"generation": server.generation + 1, "updated_at": self._session.now, "changed_at": self._session.now}
+        marked = {"task_state": server_model.TaskState.MIGRATING, "progress": 0}
+        if await self._session.change(_MARK_SERVER, {"of_uuid": server.uuid, "of_generation": server.generation} | marked | stamps) != 1:
             raise errors.StaleWrite(what="Server", name=server.uuid)
 
     async def get(self, operation_id: str) -> model.Operation:

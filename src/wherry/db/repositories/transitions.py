@@ -23,6 +23,17 @@ from wherry.model import server as server_model
 _T = schema.operations
 _M = schema.migrations
 _S = schema.servers
+# Put together once: building a statement costs more than running it. What is written is named by the parameters.
+_ADVANCE = sa.update(_T).where(
+    _T.c.id == sa.bindparam("of_id"),
+    _T.c.generation == sa.bindparam("of_generation"),
+    _T.c.epoch == sa.bindparam("of_epoch"),
+    _T.c.owner.is_not_distinct_from(sa.bindparam("of_owner")),
+    _T.c.finished_at.is_(None),
+)
+_LOOK = sa.select(*migrations.COLUMNS).where(_M.c.uuid == sa.bindparam("of_uuid"))
+# No look at the server's generation: the operation holds the server, and a lock set meanwhile by its owner must not stop it.
+_FOLLOW = sa.update(_S).where(_S.c.uuid == sa.bindparam("of_uuid")).values(generation=_S.c.generation + 1)
 
 
 async def store(
@@ -66,14 +77,8 @@ async def _store_operation(
         changes["step"] = transition.step
     if transition.plan is not None:
         changes["plan"] = transition.plan
-    statement = sa.update(_T).where(
-        _T.c.id == operation.id,
-        _T.c.generation == operation.generation,
-        _T.c.epoch == operation.epoch,
-        _T.c.owner.is_(None) if operation.owner is None else _T.c.owner == operation.owner,
-        _T.c.finished_at.is_(None),
-    )
-    if await session.change(statement.values(**changes)) != 1:
+    guards = {"of_id": operation.id, "of_generation": operation.generation, "of_epoch": operation.epoch, "of_owner": operation.owner}
+    if await session.change(_ADVANCE, guards | changes) != 1:
         raise errors.StaleWrite(what="Operation", name=operation.id)
     return dataclasses.replace(operation, **changes)
 
@@ -88,20 +93,29 @@ async def _store_migration(
     if is_last:
         changes["finished_at"] = session.now
     if transition.event is states.Event.TRANSFER_STARTED:
-        changes["started_at"] = sa.func.coalesce(_M.c.started_at, sa.literal(session.now, _M.c.started_at.type))
-    condition = _M.c.uuid == operation.id
-    if transition.event is not None:
-        changes["status"] = _following(transition.event)
-        condition = sa.and_(condition, _M.c.status.in_(moves(transition.event)))
-    if not changes:
-        row = await session.row(sa.select(*migrations.COLUMNS).where(condition))
+        changes["transfer_started_at"] = session.now
+    if changes or transition.event is not None:
+        stamps = {"updated_at": session.now, "changed_at": session.now}
+        row = await session.row(_moving(transition.event), {"of_uuid": operation.id} | changes | stamps)
     else:
-        statement = sa.update(_M).where(condition).values(**changes, updated_at=session.now, changed_at=session.now)
-        row = await session.row(statement.returning(*migrations.COLUMNS))
+        row = await session.row(_LOOK, {"of_uuid": operation.id})
     if row is None:
         await _refuse(session, operation, transition)
         raise errors.StaleWrite(what="Migration", name=operation.id)
     return sessions.record_of(migration.Migration, row)
+
+
+@functools.cache
+def _moving(event: states.Event | None) -> sa.UpdateBase:
+    """Build the update that takes the event. Other columns to write are named by its parameters."""
+    statement = sa.update(_M).where(_M.c.uuid == sa.bindparam("of_uuid"))
+    if event is not None:
+        statement = statement.where(_M.c.status.in_(moves(event))).values(status=_following(event))
+    if event is states.Event.TRANSFER_STARTED:
+        # Only the first start counts.
+        started_at = sa.bindparam("transfer_started_at", type_=_M.c.started_at.type)
+        statement = statement.values(started_at=sa.func.coalesce(_M.c.started_at, started_at))
+    return statement.returning(*migrations.COLUMNS)
 
 
 def _following(event: states.Event) -> Any:
@@ -127,10 +141,8 @@ async def _store_server(session: sessions.Session, instance_uuid: str, change: s
     }
     if change.clear_task:
         changes["task_state"] = None
-    # No look at the server's generation: the operation holds the server, and a lock set meanwhile by its owner must not stop it.
-    statement = sa.update(_S).where(_S.c.uuid == instance_uuid)
-    stamps = {"generation": _S.c.generation + 1, "updated_at": session.now, "changed_at": session.now}
-    if await session.change(statement.values(**changes, **stamps)) != 1:
+    stamps = {"updated_at": session.now, "changed_at": session.now}
+    if await session.change(_FOLLOW, {"of_uuid": instance_uuid} | changes | stamps) != 1:
         raise errors.ServerNotFound(uuid=instance_uuid)
 
 
