@@ -59,13 +59,19 @@ class SimulatedDriver:
 
     def subscribe(self, receiver: Callable[[base.Signal], None]) -> Callable[[], None]:
         receivers = self._world.host(self._name).receivers
-        receivers.append(receiver)
-        self._receivers.append(receiver)
+
+        def deliver(signal: base.Signal) -> None:
+            # Signals that are on their way when the connection goes, or its process dies, reach nobody.
+            if self._is_open and deliver in self._receivers:
+                receiver(signal)
+
+        receivers.append(deliver)
+        self._receivers.append(deliver)
 
         def unsubscribe() -> None:
-            if receiver in self._receivers:
-                self._receivers.remove(receiver)
-                receivers.remove(receiver)
+            if deliver in self._receivers:
+                self._receivers.remove(deliver)
+                receivers.remove(deliver)
 
         return unsubscribe
 

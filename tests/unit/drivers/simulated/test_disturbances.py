@@ -237,8 +237,9 @@ def test_a_closed_driver_refuses_and_gives_no_more_signals() -> None:
         await hosts.open()
         signals: list[base.Signal] = []
         hosts.drivers["a"].subscribe(signals.append)
-        await hosts.drivers["a"].close()
         hosts.hand.pause_guest("a", uuid)
+        await hosts.drivers["a"].close()
+        hosts.hand.resume_guest("a", uuid)
         await hosts.clock.sleep(1)
         assert signals == []
         with pytest.raises(errors.HypervisorUnavailable, match=r"open\(\)"):

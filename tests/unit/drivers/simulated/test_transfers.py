@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.unit.drivers.simulated import two_hosts
 from tests.unit.drivers.simulated.two_hosts import MIB, TwoHosts
+from wherry import clock as wherry_clock
 from wherry import errors
 from wherry.drivers import base
 from wherry.drivers.simulated.transfer import DEVICE_STATE_BYTES
@@ -285,3 +288,22 @@ def test_nothing_is_scheduled_while_nothing_moves() -> None:
         assert len(await hosts.drivers["a"].describe_guests()) == 10_000
 
     two_hosts.run(body)
+
+
+def test_it_runs_in_real_time_too() -> None:
+    """The product's loop: ten simulated seconds in a hundredth of one."""
+
+    async def body() -> None:
+        hosts = TwoHosts(time_factor=1000)
+        hosts.clock = wherry_clock.LoopClock()
+        uuid = hosts.world.add_guest("a", "g", memory_mib=1000).uuid
+        await hosts.open()
+        arrived = asyncio.Event()
+        hosts.drivers["a"].subscribe(lambda signal: arrived.set() if signal.kind is base.SignalKind.TRANSFER_ENDED else None)
+        await hosts.start(uuid)
+        assert (await hosts.read(uuid)).is_active
+        await asyncio.wait_for(arrived.wait(), 10)
+        assert await hosts.states(uuid) == (_S.ABSENT, _S.RUNNING)
+        assert (await hosts.counters(uuid)).elapsed_ms == pytest.approx(10_000, abs=50)
+
+    asyncio.run(body())
