@@ -65,9 +65,9 @@ FAULT_NAMES: dict[int, str] = {
 class HttpFault(Exception):
     """An answer that is an error, raised where only HTTP itself is concerned or where the status is already known."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.code = code
         self.message = message
         self.headers = dict(headers or {})
 
@@ -106,16 +106,16 @@ def unexpected(error: BaseException, request_id: str) -> HttpFault:
 
 def with_request_id(fault: HttpFault, request_id: str) -> HttpFault:
     """Make sure that a 500 names the request, so that the log can be searched for it."""
-    if fault.status < 500 or request_id in fault.message:
+    if fault.code < 500 or request_id in fault.message:
         return fault
-    return HttpFault(fault.status, f"{fault.message} (request {request_id})", fault.headers)
+    return HttpFault(fault.code, f"{fault.message} (request {request_id})", fault.headers)
 
 
 def body(fault: HttpFault) -> dict[str, dict[str, object]]:
     """Give the body of an error: one key that names it, with code and message."""
-    name = FAULT_NAMES.get(fault.status, "computeFault")
-    content: dict[str, object] = {"code": fault.status, "message": fault.message}
-    if fault.status in (413, 429) and "Retry-After" in fault.headers:
+    name = FAULT_NAMES.get(fault.code, "computeFault")
+    content: dict[str, object] = {"code": fault.code, "message": fault.message}
+    if fault.code in (413, 429) and "Retry-After" in fault.headers:
         content["retryAfter"] = fault.headers["Retry-After"]
     return {name: content}
 

@@ -45,13 +45,16 @@ class Waiting:
         self._interval_seconds = interval_seconds
         self._waiters: dict[str, list[asyncio.Future[Checked]]] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @contextlib.contextmanager
     def watching(self, operation_id: str) -> Iterator[asyncio.Future[Checked]]:
         """Give a future that ends when the record has left `accepted`; it raises Stopping when the process ends first."""
         future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(operation_id, []).append(future)
-        if self._poller is None or self._poller.done():
+        if self._is_closed:
+            future.set_exception(Stopping())
+        elif self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="api-waiting")
         try:
             yield future
@@ -66,7 +69,8 @@ class Waiting:
         return sum(len(futures) for futures in self._waiters.values())
 
     async def close(self) -> None:
-        """Send everybody home."""
+        """Send everybody home, and whoever still comes."""
+        self._is_closed = True
         for futures in list(self._waiters.values()):
             for future in list(futures):
                 if not future.done():

@@ -6,6 +6,7 @@ Checks no secret. Refuses to be made for an address that other machines reach, u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from wherry import config, errors
@@ -13,6 +14,8 @@ from wherry.auth import context
 from wherry.config import api as api_section
 
 _ADMIN_USER = "admin"
+#: What ids and role names are made of: they are stored and compared, never shown as markup.
+_NAME = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class NoAuth:
@@ -38,6 +41,8 @@ class NoAuth:
         project_id, _, named = rest.partition(":")
         if not user_id or not project_id:
             user_id, project_id, named = _ADMIN_USER, self._project_id, ""
+        if not _NAME.fullmatch(user_id) or not _NAME.fullmatch(project_id):
+            raise errors.Unauthenticated()
         roles = {role.strip() for role in named.split(",") if role.strip()}
         if not roles:
             roles = {"admin"} if user_id == _ADMIN_USER else {"member"}

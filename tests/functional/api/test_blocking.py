@@ -191,6 +191,9 @@ async def test_stopping_sends_waiting_clients_home_and_keeps_their_migrations(qu
     assert answer.status_code == 503
     assert answer.headers["x-openstack-request-id"] in answer.json()["serviceUnavailable"]["message"]
     assert (await quick.open_operation(server.uuid))[1].status is states.Status.ACCEPTED
+    late = await quick.add_server(2)
+    assert (await quick.migrate(late.uuid, VERSION)).status_code == 503
+    assert quick.api.parts.waiting.count() == 0
 
 
 @pytest.mark.parametrize(

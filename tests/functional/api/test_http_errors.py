@@ -11,7 +11,9 @@ import pytest
 from tests.functional.api import conftest
 from wherry import errors
 from wherry.api import app as api_app
-from wherry.auth import context
+from wherry.api import call, dispatcher, routing
+from wherry.api.middleware import authentication, envelope, faults
+from wherry.auth import context, noauth
 
 
 @pytest.fixture
@@ -110,3 +112,26 @@ async def test_rules_are_named_when_they_say_no(cloud: conftest.Cloud) -> None:
     assert answer.status_code == 403
     text = errors.Forbidden(rule="os_compute_api:os-services:list").message
     assert answer.json() == {"forbidden": {"code": 403, "message": text}}
+
+
+async def test_a_handler_that_forgets_to_ask_its_rule_answers_nobody(cloud: conftest.Cloud) -> None:
+    async def forgetful(_call: call.Call) -> str:
+        return "secret"
+
+    route = routing.Route(
+        method="GET",
+        path="/servers/{server_id}/forgetful",
+        handler=forgetful,
+        policy="os_compute_api:servers:show",
+        concern=routing.Concern.SERVER,
+        view=lambda result, _call: {"result": result},
+        summary="Forgets.",
+    )
+    inner = dispatcher.Dispatcher(routing.Table([route]), cloud.api.parts)
+    layered = envelope.Envelope(
+        faults.Faults(authentication.Authentication(inner, noauth.NoAuth(cloud.api.parts.config.api))), lambda: "req-1"
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=layered), base_url="http://api.example") as client:
+        answer = await client.get("/v2.1/servers/x/forgetful")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text

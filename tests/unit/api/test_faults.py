@@ -19,11 +19,11 @@ def test_every_category_has_a_status() -> None:
 @pytest.mark.parametrize(("slug", "error"), ALL)
 def test_every_error_has_an_answer(slug: str, error: type[errors.Error]) -> None:
     fault = faults.of_error(error())
-    assert 400 <= fault.status <= 599
+    assert 400 <= fault.code <= 599
     ((name, content),) = faults.body(fault).items()
-    assert content["code"] == fault.status
-    assert name == faults.FAULT_NAMES.get(fault.status, "computeFault")
-    assert faults.of_check(slug, "m", "").status in range(400, 600)
+    assert content["code"] == fault.code
+    assert name == faults.FAULT_NAMES.get(fault.code, "computeFault")
+    assert faults.of_check(slug, "m", "").code in range(400, 600)
 
 
 @pytest.mark.parametrize("slug", [*faults.STATUS_OF_SLUG, *faults.STATUS_OF_CHECK])
@@ -35,7 +35,7 @@ def test_trouble_between_our_own_processes_is_never_the_clients_fault() -> None:
     own = [error for error in errors.known_slugs().values() if error.__module__ == running.__name__]
     assert own
     # A lost race is told as one.
-    blamed = {error.slug for error in own if faults.of_error(error()).status < 500} - {"stale_write"}
+    blamed = {error.slug for error in own if faults.of_error(error()).code < 500} - {"stale_write"}
     assert blamed == set()
 
 
@@ -54,16 +54,16 @@ def test_trouble_between_our_own_processes_is_never_the_clients_fault() -> None:
 )
 def test_statuses_as_the_contract_has_them(error: errors.Error, status: int, name: str) -> None:
     fault = faults.of_error(error)
-    assert (fault.status, next(iter(faults.body(fault)))) == (status, name)
+    assert (fault.code, next(iter(faults.body(fault)))) == (status, name)
 
 
 def test_failed_checks_are_400_to_a_client_that_waited_but_a_stopped_guest_is_409() -> None:
     for error in errors.known_slugs().values():
         if issubclass(error, checks.CheckFailed):
-            assert faults.of_check(error.slug, "m", "").status == 400, error.slug
-    assert faults.of_check(errors.GuestNotRunning.slug, "m", "").status == 409
-    assert faults.of_check(errors.HypervisorUnavailable.slug, "m", "").status == 400
-    assert faults.of_check("word_of_a_newer_conductor", "m", "").status == 500
+            assert faults.of_check(error.slug, "m", "").code == 400, error.slug
+    assert faults.of_check(errors.GuestNotRunning.slug, "m", "").code == 409
+    assert faults.of_check(errors.HypervisorUnavailable.slug, "m", "").code == 400
+    assert faults.of_check("word_of_a_newer_conductor", "m", "").code == 500
 
 
 def test_the_remedy_follows_the_message() -> None:

@@ -97,17 +97,17 @@ def test_unknown_paths(path: str) -> None:
 def test_a_method_that_a_version_lacks_is_a_404_and_one_that_none_has_a_405() -> None:
     with pytest.raises(faults.HttpFault) as raised:
         _choose("DELETE", "/servers/S/migrations/7", "2.23")
-    assert raised.value.status == 404
+    assert raised.value.code == 404
     with pytest.raises(faults.HttpFault) as raised:
         _choose("PATCH", "/servers/S/migrations/7")
-    assert raised.value.status == 405
+    assert raised.value.code == 405
     assert raised.value.headers == {"Allow": "DELETE, GET"}
 
 
 def test_an_unknown_action_is_a_400_in_novas_words() -> None:
     with pytest.raises(faults.HttpFault) as raised:
         _choose("POST", "/servers/S/action", action="explode")
-    assert (raised.value.status, raised.value.message) == (400, "There is no such action: explode")
+    assert (raised.value.code, raised.value.message) == (400, "There is no such action: explode")
 
 
 def test_services_are_updated_in_two_ways_by_version() -> None:

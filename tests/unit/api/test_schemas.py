@@ -21,7 +21,7 @@ def migrate(version: str, body: dict[str, Any]) -> str:
     try:
         server_actions.MIGRATE_LIVE.check_body({"os-migrateLive": body}, microversions.parse(version))
     except faults.HttpFault as fault:
-        assert fault.status == 400
+        assert fault.code == 400
         return fault.message
     return ""
 
@@ -160,7 +160,7 @@ def test_queries_keep_what_they_know(
 def test_queries_refuse_in_novas_words(schema: validation.Schema, version: str, query: dict[str, list[str]], text: str) -> None:
     with pytest.raises(faults.HttpFault) as raised:
         schema.check_query(query, microversions.parse(version))
-    assert raised.value.status == 400
+    assert raised.value.code == 400
     assert text in raised.value.message
 
 

@@ -29,6 +29,12 @@ async def test_identity_of_a_token(token: str | None, user: str, project: str, r
     assert caller.request_id == "req-1"
 
 
+@pytest.mark.parametrize("token", ["a b:p1", "u:p 1", "u:" + "p" * 256, "ü:p1"])
+async def test_a_name_that_cannot_be_stored_is_nobodys(token: str) -> None:
+    with pytest.raises(errors.Unauthenticated):
+        await noauth.NoAuth(config.ApiSection()).authenticate({"x-auth-token": token}, "req-1")
+
+
 def test_other_machines_are_not_believed_unless_the_operator_insists() -> None:
     with pytest.raises(errors.ConfigInvalid, match="lets everybody who reaches that address move servers"):
         noauth.NoAuth(config.ApiSection(bind_host="0.0.0.0"))

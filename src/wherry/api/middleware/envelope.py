@@ -34,7 +34,7 @@ class Envelope:
 
         async def send_with_headers(message: types.Message) -> None:
             if message["type"] == "http.response.start":
-                this.status = message["status"]
+                this.code = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_headers(this)]
             await send(message)
 

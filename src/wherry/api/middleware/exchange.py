@@ -27,8 +27,8 @@ class Exchange:
     caller: context.RequestContext | None = None
     #: Template of the path that was matched, for logs and metrics.
     route: str = ""
-    #: Status that was sent; 0 before.
-    status: int = 0
+    #: HTTP status that was sent; 0 before.
+    code: int = 0
 
 
 def begin(scope: types.Scope, request_id: str) -> Exchange:

@@ -29,7 +29,7 @@ class Faults:
             await self._answer(fault, scope, receive, send)
         except errors.Error as error:
             answer = api_faults.of_error(error)
-            if answer.status >= 500:
+            if answer.code >= 500:
                 _log.error("A request failed", action="api.failed", slug=error.slug, error=error.message)
             await self._answer(answer, scope, receive, send)
         except asyncio.CancelledError:
@@ -42,8 +42,8 @@ class Faults:
 
     async def _answer(self, fault: api_faults.HttpFault, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         this = exchange.of(scope)
-        if this.status:
+        if this.code:
             # The answer is already on its way; its connection is closed for want of the rest.
             return
         named = api_faults.with_request_id(fault, this.request_id)
-        await answers.json_answer(api_faults.body(named), named.status, named.headers)(scope, receive, send)
+        await answers.json_answer(api_faults.body(named), named.code, named.headers)(scope, receive, send)

@@ -33,15 +33,15 @@ class RequestLog:
             seconds = self._clock.monotonic() - started
             if self._metrics is not None:
                 route = this.route or "none"
-                self._metrics.api_request_seconds.labels(method=scope["method"], route=route, status=str(this.status)).observe(seconds)
+                self._metrics.api_request_seconds.labels(method=scope["method"], route=route, status=str(this.code)).observe(seconds)
             # Reads are asked for by every poll; what changes something is what an operator looks for.
-            write = _log.debug if scope["method"] in ("GET", "HEAD") and this.status < 500 else _log.info
+            write = _log.debug if scope["method"] in ("GET", "HEAD") and this.code < 500 else _log.info
             write(
                 "Answered a request",
                 action="api.answered",
                 method=scope["method"],
                 path=scope["path"],
-                status=this.status,
+                status=this.code,
                 version=str(this.version) if this.version else None,
                 user_id=this.caller.user_id if this.caller else None,
                 project_id=this.caller.project_id if this.caller else None,
