@@ -27,7 +27,7 @@ know is a 405; one that the path does not have in the requested microversion a 4
 _POLICIES_HEAD = """\
 ## Rules
 
-Names and defaults are Nova's; `[policy] policy_file` overrides them.
+Names and defaults are Nova's; `[oslo_policy] policy_file` overrides them.
 
 """
 
