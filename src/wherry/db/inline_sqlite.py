@@ -4,6 +4,9 @@
 Starts no thread and never gives way inside a transaction, so that what happens is the same at each run, and one writer
 never waits for another of the same process. Not for a file on a network.
 
+A plain engine, not SQLAlchemy's asynchronous one with an in-line connection behind `async_creator`: nothing here waits, so nothing
+needs a greenlet. Measured with SQLAlchemy 2.1 on one core: 0.10 ms against 0.66 ms for a transaction of eight statements.
+
 What a commit is worth ([database] sqlite_synchronous), the file being in WAL mode:
 - full: it is on the disk before it is answered; neither a dead process nor a power failure takes it back.
 - normal: nothing is lost when a process dies, `kill -9` included, and the file never breaks; a power failure or a crash

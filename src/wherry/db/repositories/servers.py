@@ -150,7 +150,7 @@ class Servers:
         return sessions.record_of(model.Server, row)
 
     async def insert_all(self, new: Sequence[NewServer]) -> None:
-        """Record many servers in one statement, as the first inventory of a host brings them.
+        """Record many servers at once, as the first inventory of a host brings them: in one statement, up to a thousand or so.
 
         :raises StaleWrite: there is one of these uuids, deleted or not.
         """
@@ -159,8 +159,12 @@ class Servers:
         now = self._session.now
         names = [field.name for field in dataclasses.fields(NewServer)]
         rows = [{name: getattr(one, name) for name in names} | {"created_at": now, "changed_at": now} for one in new]
-        if await self._session.change(self._session.dialect.insert_ignoring(_T), rows) != len(rows):
-            raise errors.StaleWrite(what="Server", name=new[0].uuid)
+        # Counted by what comes back: asyncpg gives no count for many rows at once.
+        insert = self._session.dialect.insert_ignoring(_T).returning(_T.c.uuid)
+        stored = {row.uuid for row in await self._session.rows(insert, rows)}
+        known = [one.uuid for one in new if one.uuid not in stored]
+        if known:
+            raise errors.StaleWrite(what="Server", name=known[0])
 
     async def update(self, server: model.Server, *, in_operation: bool = False, **changes: Any) -> model.Server:
         """Change fields of the server as it was read; None empties a field.

@@ -59,6 +59,18 @@ class ServerContract:
             await harness.make_server(uuid=made.uuid, name="another")
         assert (await harness.server(made.uuid)).name == made.name
 
+    async def test_many_servers_are_recorded_at_once_or_not_at_all(self, harness: harnesses.Harness) -> None:
+        many = [harness.new_server(disks=(_DISK,)) for _ in range(2000)]
+        _, statements = await harness.statements_of(lambda uow: uow.servers.insert_all(many))
+        assert statements == 1
+        known = await harness.store.read(lambda uow: uow.servers.list(records.ServerQuery()))
+        assert {one.uuid for one in known} == {one.uuid for one in many}
+        assert {one.disks for one in known} == {(_DISK,)}
+        with pytest.raises(errors.StaleWrite, match=many[7].uuid):
+            await harness.store.run(lambda uow: uow.servers.insert_all([harness.new_server(), many[7]]))
+        assert len(await harness.store.read(lambda uow: uow.servers.list(records.ServerQuery()))) == 2000
+        await harness.store.run(lambda uow: uow.servers.insert_all([]))
+
     async def test_a_change_of_what_somebody_else_changed_first_is_refused_and_stores_nothing(self, harness: harnesses.Harness) -> None:
         read = await harness.make_server()
         harness.clock.advance(1)
@@ -120,13 +132,16 @@ class ServerListContract:
             ({"deleted": True}, "gone"),
             ({"deleted": None}, "alpha b p%rcent gone"),
             ({"is_locked": True}, "p%rcent"),
+            ({"memory_mib": 1024}, "alpha"),
+            ({"vcpus": 2, "root_gib": 3}, "b"),
+            ({"root_gib": 0}, "p%rcent"),
             ({"uuids": []}, ""),
             ({"host": "host-b", "name": "alpha"}, ""),
         ],
     )
     async def test_a_filter_shows_what_fits(self, harness: harnesses.Harness, query: dict[str, Any], names: str) -> None:
-        await harness.make_server(name="alpha", project_id="other")
-        in_motion = await harness.make_server(name="b", host="host-b", user_id="someone")
+        await harness.make_server(name="alpha", project_id="other", memory_mib=1024, root_gib=9)
+        in_motion = await harness.make_server(name="b", host="host-b", user_id="someone", root_gib=3)
         await harness.accept(in_motion)
         locked = await harness.make_server(name="p%rcent", vm_state=server.VmState.PAUSED)
         gone = await harness.make_server(name="gone")
