@@ -7,21 +7,24 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api.handlers import hypervisors, instance_actions, server_actions, server_migrations, servers, services
+from wherry.api.handlers import hypervisors, instance_actions, migrations, server_actions, server_migrations, servers, services
 from wherry.api.routing import Concern, Route
 from wherry.api.schemas import hypervisors as hypervisor_schemas
 from wherry.api.schemas import instance_actions as instance_action_schemas
+from wherry.api.schemas import migrations as migration_schemas
 from wherry.api.schemas import server_actions as server_action_schemas
 from wherry.api.schemas import server_migrations as server_migration_schemas
 from wherry.api.schemas import servers as server_schemas
 from wherry.api.schemas import services as service_schemas
 from wherry.api.views import hypervisors as hypervisor_views
 from wherry.api.views import instance_actions as instance_action_views
+from wherry.api.views import migrations as migration_views
 from wherry.api.views import server_migrations as server_migration_views
 from wherry.api.views import servers as server_views
 from wherry.api.views import services as service_views
 from wherry.policies import hypervisors as hypervisor_policies
 from wherry.policies import instance_actions as instance_action_policies
+from wherry.policies import migrations as migration_policies
 from wherry.policies import server_actions as server_action_policies
 from wherry.policies import server_migrations as server_migration_policies
 from wherry.policies import servers as server_policies
@@ -103,6 +106,16 @@ ROUTES: tuple[Route, ...] = (
         status=202,
         errors=(409,),
         summary="Abort a server's live migration.",
+    ),
+    # --------------------------------------------------------------- migrations
+    Route(
+        method="GET",
+        path="/os-migrations",
+        handler=migrations.list_migrations,
+        policy=migration_policies.INDEX,
+        query=migration_schemas.LIST,
+        view=migration_views.index,
+        summary="List migrations, those that have ended too.",
     ),
     # --------------------------------------------------------- instance actions
     Route(

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migrations across servers, in the fields of each microversion. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api import call as api_call
+from wherry.api.views import parts
+from wherry.model import migration as model
+from wherry.model import states
+from wherry.policies import migrations as policies
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationPage:
+    """What the list handler gives."""
+
+    migrations: Sequence[model.Migration]
+    limit: int
+
+
+def index(page: MigrationPage, call: api_call.Call) -> dict[str, Any]:
+    """Give the list; hosts are null for those who may not see them."""
+    shows_hosts = call.allows(policies.INDEX_HOST)
+    content: dict[str, Any] = {"migrations": [_row(record, call, shows_hosts=shows_hosts) for record in page.migrations]}
+    if call.version >= (2, 59) and page.migrations:
+        following = parts.next_link(call, page.migrations, page.limit, page.migrations[-1].uuid)
+        if following:
+            content["migrations_links"] = following
+    return content
+
+
+def _row(record: model.Migration, call: api_call.Call, *, shows_hosts: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": record.id,
+        "created_at": parts.stamp(record.created_at),
+        "updated_at": parts.stamp_or_none(record.updated_at),
+        "instance_uuid": record.instance_uuid,
+        "status": record.status.value,
+        "source_compute": record.source_compute if shows_hosts else None,
+        "source_node": record.source_node if shows_hosts else None,
+        "dest_compute": record.dest_compute if shows_hosts else None,
+        "dest_node": record.dest_node if shows_hosts else None,
+        # An address in cold migrations; live ones have none, as in Nova.
+        "dest_host": None,
+        # Flavors have no numbers here.
+        "old_instance_type_id": None,
+        "new_instance_type_id": None,
+    }
+    if call.version >= (2, 23):
+        row["migration_type"] = record.migration_type.value
+        if record.status in states.SHOWN_IN_PROGRESS:
+            row["links"] = parts.links(call, f"/servers/{record.instance_uuid}/migrations/{record.id}")
+    if call.version >= (2, 59):
+        row["uuid"] = record.uuid
+    if call.version >= (2, 80):
+        row["user_id"] = record.user_id
+        row["project_id"] = record.project_id
+    return row
