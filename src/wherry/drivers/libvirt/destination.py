@@ -70,23 +70,26 @@ def finish(handle: libvirt.virConnect, host: str, instance_uuid: str, *, is_pers
     return found[0]
 
 
-def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> None:
-    """Remove a domain that is shut off, or that waits for a copy which no longer comes."""
+def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> bool:
+    """Remove a domain that is shut off, or that waits for a copy which no longer comes; give whether libvirt is still at it."""
     domain = observe.find(handle, instance_uuid)
     if domain is None:
-        return
+        return False
     state, current, detail = observe.read(domain)
-    if state is guest.GuestState.PAUSED_FOR_SWITCH_OVER and current.name != job.MIGRATION_IN:
+    if state is guest.GuestState.PAUSED_FOR_SWITCH_OVER:
+        if current.name == job.MIGRATION_IN:
+            return True
         # Its memory is not complete: libvirt runs a guest, or leaves it paused/user, the moment that it is.
         domain.destroy()
         domain = observe.find(handle, instance_uuid)
         if domain is None:
-            return
+            return False
         state = guest.GuestState.SHUT_OFF
     if state is not guest.GuestState.SHUT_OFF:
         _log.warning("the undo leaves an active domain alone", instance_uuid=instance_uuid, state=state.value, detail=detail)
-        return
+        return False
     domain.undefineFlags(UNDEFINE_FLAGS)
+    return False
 
 
 def delete_created(handle: libvirt.virConnect, files: storage.Storage, created: frozenset[str]) -> None:

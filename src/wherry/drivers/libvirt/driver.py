@@ -42,6 +42,7 @@ class LibvirtDriver:
     def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:
         self._settings = settings
         self._section = section
+        self._clock = clock
         self._link = connection.Link(settings, section, clock)
         self._files = storage.Storage(settings.name, section.call_timeout_seconds)
         self._transfers = transfer.Transfers(self._link, section, clock)
@@ -137,7 +138,11 @@ class LibvirtDriver:
 
     async def roll_back_destination(self, task: base.Task, plan: migration.Plan) -> None:
         """Remove what this migration made here."""
-        await self._link.call("remove a leftover", destination.remove_leftover, task.instance_uuid)
+        given_up_at = self._clock.monotonic() + self._section.call_timeout_seconds
+        while await self._link.call("remove a leftover", destination.remove_leftover, task.instance_uuid):
+            if self._clock.monotonic() >= given_up_at:
+                raise errors.HypervisorFailure(host=self._settings.name, what="undo the migration", detail="it is still coming in")
+            await self._clock.sleep(self._section.start_poll_interval_seconds)
         if task.created:
             await self._link.call("delete what was created", destination.delete_created, self._files, task.created)
 

@@ -2,12 +2,14 @@
 """Whether the source's libvirtd reaches the destination's. Never starts a transfer.
 
 Only the source's libvirtd can tell, and libvirt has no call that asks it. But a peer-to-peer migration connects to the destination
-before it compares the definition it was given with the guest's own: so one is asked for with a definition of twice the memory. Seen on
-libvirt 9.0: refused in 5 ms as "does not match" when the destination was reached, with the connection's own error when not; no event,
-no change of state, nothing at the destination but the connection. Meanwhile the guest is locked against other jobs, also while a
-connection attempt hangs (the kernel gives up after some two minutes), hence the plain connection attempt first, where this process
-runs on the source's own machine and so has its view of the network. That one also tries the address for memory, which no listener
-answers before a migration: a refusal proves the way, silence does not.
+before it compares the definition it was given with the guest's own: so one is asked for with another guest's uuid, and, should any
+libvirt ever skip that comparison, with an address for memory that every destination refuses before it starts a QEMU. (Not with another
+size: libvirt corrects a size that its NUMA cells contradict, and would migrate.) Seen on libvirt 9.0: refused in 5 ms as "does not
+match" when the destination was reached, with the connection's own error when not; no event, no change of state, nothing at the
+destination but the connection. Meanwhile the guest is locked against other jobs, also while a connection attempt hangs (the kernel
+gives up after some two minutes), hence the plain connection attempt first, where this process runs on the source's own machine and so
+has its view of the network. That one also tries the address for memory, which no listener answers before a migration: a refusal proves
+the way, silence does not.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import urllib.parse
+import uuid
 
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import domain_xml, transfer_call
+from wherry.drivers.libvirt import domain_xml, job, transfer_call
 from wherry.drivers.libvirt import errors as libvirt_errors
 
 _PORTS = {"tcp": 16509, "tls": 16514, "ssh": 22, "libssh": 22, "libssh2": 22}
 #: First port of QEMU's range for incoming migrations.
 _MEMORY_PORT = 49152
+#: No destination takes memory at such an address.
+_NO_SUCH_SCHEME = "wherry-rehearsal://nowhere"
 
 
 def is_local(uri: str) -> bool:
@@ -71,13 +76,16 @@ def rehearse(connection: libvirt.virConnect, call: transfer_call.Call, source: s
     :raises CheckFailed: when libvirt has another reason to refuse this migration.
     """
     domain = connection.lookupByUUIDString(call.instance_uuid)
-    other, marker = domain_xml.with_other_memory(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE))
-    parameters = {**call.parameters, libvirt.VIR_MIGRATE_PARAM_DEST_XML: other}
+    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
+    marker = str(uuid.uuid4())
+    parameters = {**call.parameters, libvirt.VIR_MIGRATE_PARAM_DEST_XML: domain_xml.with_identity(text, marker)}
+    if not call.flags & libvirt.VIR_MIGRATE_TUNNELLED:
+        parameters[libvirt.VIR_MIGRATE_PARAM_URI] = _NO_SUCH_SCHEME
     try:
         domain.migrateToURI3(call.connection_uri, parameters, call.flags)
     except libvirt.libvirtError as problem:
         detail = libvirt_errors.text(problem)
-        # The number, not the words: those may be translated.
+        # The uuid, not the words: those may be translated.
         if libvirt_errors.code(problem) == libvirt.VIR_ERR_CONFIG_UNSUPPORTED and marker in detail:
             return
         if _is_about_connection(problem) and connection.isAlive():
@@ -86,6 +94,10 @@ def rehearse(connection: libvirt.virConnect, call: transfer_call.Call, source: s
             ) from problem
         if libvirt_errors.code(problem) in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_TIMEOUT) or not connection.isAlive():
             raise
+        current = job.read(domain)
+        if current.name:
+            # It began after the check had looked for one.
+            raise errors.JobActive(job=current.name, host=source) from problem
         raise errors.CheckFailed(detail=f"libvirt of {source} refuses to migrate the guest: {detail}") from problem
 
 

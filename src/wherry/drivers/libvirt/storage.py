@@ -170,21 +170,7 @@ def _activate(connection: libvirt.virConnect, directory: str) -> tuple[libvirt.v
     """Give an active pool that was read just now, and whether it must be stopped again."""
     pool = _lookup(connection, directory)
     if pool is None:
-        name = POOL_PREFIX + hashlib.sha256(directory.encode()).hexdigest()[:16]
-        try:
-            return connection.storagePoolCreateXML(_pool_xml(name, directory), 0), True
-        except libvirt.libvirtError as problem:
-            if libvirt_errors.is_missing_file(problem):
-                raise DirectoryMissing(directory) from None
-            raise
-    if not pool.isActive():
-        try:
-            pool.create(0)
-        except libvirt.libvirtError as problem:
-            if libvirt_errors.is_missing_file(problem):
-                raise DirectoryMissing(directory) from None
-            raise
-        return pool, True
+        return _start(connection, directory), True
     try:
         # A pool does not see files that came since it was read last.
         pool.refresh(0)
@@ -193,6 +179,30 @@ def _activate(connection: libvirt.virConnect, directory: str) -> tuple[libvirt.v
         if libvirt_errors.code(problem) != libvirt.VIR_ERR_INTERNAL_ERROR:
             raise
     return pool, False
+
+
+def _start(connection: libvirt.virConnect, directory: str) -> libvirt.virStoragePool:
+    name = POOL_PREFIX + hashlib.sha256(directory.encode()).hexdigest()[:16]
+    try:
+        return connection.storagePoolCreateXML(_pool_xml(name, directory), 0)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.is_missing_file(problem):
+            raise DirectoryMissing(directory) from None
+        # An inactive pool has the directory: the look-up by path finds only active ones (libvirt 9.0).
+        for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE):
+            if f"<path>{escape(directory)}</path>" in pool.XMLDesc(0):
+                return _start_defined(pool, directory)
+        raise
+
+
+def _start_defined(pool: libvirt.virStoragePool, directory: str) -> libvirt.virStoragePool:
+    try:
+        pool.create(0)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.is_missing_file(problem):
+            raise DirectoryMissing(directory) from None
+        raise
+    return pool
 
 
 def _lookup(connection: libvirt.virConnect, directory: str) -> libvirt.virStoragePool | None:
