@@ -132,7 +132,11 @@ class Journal:
 
         :raises JournalLocked: when another agent has it.
         """
-        predecessor = await self._storage.lock(incarnation)
+        try:
+            predecessor = await self._storage.lock(incarnation)
+        except errors.JournalLocked:
+            await self._storage.unlock()
+            raise
         for name, data in (await self._storage.read_all()).items():
             try:
                 entry = Entry.model_validate_json(data)

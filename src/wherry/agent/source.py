@@ -198,7 +198,8 @@ class Source:
             if beginning is not None and not beginning.done():
                 beginning.set_exception(error)
         note.is_started = True
-        await self._parts.journal.save(entry)
+        # The answer to the command rests on it: whoever was told that it is under way does not tell us again.
+        await self._parts.journal.save(entry, is_synced=True)
         return downtime_ms
 
     async def _abort_before_beginning(

@@ -57,11 +57,14 @@ class FileStorage:
     def __init__(self, directory: pathlib.Path, *, is_synced: bool = True, is_threaded: bool = True) -> None:
         self._directory = directory
         self._is_synced = is_synced
-        # One thread: writes of one note keep their order.
-        self._thread = futures.ThreadPoolExecutor(1, "wherry-journal") if is_threaded else None
+        self._is_threaded = is_threaded
+        self._thread: futures.ThreadPoolExecutor | None = None
         self._lock_file: int | None = None
 
     async def lock(self, holder: str) -> str:
+        if self._is_threaded and self._thread is None:
+            # One thread: writes of one note keep their order.
+            self._thread = futures.ThreadPoolExecutor(1, "wherry-journal")
         return await self._run(lambda: self._lock(holder))
 
     async def unlock(self) -> None:
@@ -70,6 +73,7 @@ class FileStorage:
             self._lock_file = None
         if self._thread is not None:
             self._thread.shutdown(wait=False)
+            self._thread = None
 
     async def read_all(self) -> dict[str, bytes]:
         return await self._run(lambda: {path.stem: path.read_bytes() for path in sorted(self._directory.glob(f"*{_SUFFIX}"))})

@@ -36,9 +36,10 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self.notes: dict[str, bytes] = {}
+        #: What would be left after a power failure.
+        self.on_disk: dict[str, bytes] = {}
         self.holder = ""
         self.is_locked = False
-        self.synced_writes = 0
 
     async def lock(self, holder: str) -> str:
         if self.is_locked:
@@ -53,8 +54,9 @@ class MemoryStorage:
         return dict(self.notes)
 
     async def write(self, name: str, data: bytes, *, is_synced: bool) -> None:
-        self.synced_writes += is_synced
         self.notes[name] = data
+        if is_synced:
+            self.on_disk[name] = data
 
     async def remove(self, name: str) -> None:
         self.notes.pop(name, None)
@@ -71,6 +73,8 @@ class Life:
         self.touches = 0
         self.dies_at: int | None = None
         self.dies_after_effect = False
+        #: Whether its machine's power fails with it, so that notes that were not synced are lost.
+        self.loses_unsynced = False
         self.has_died = asyncio.Event()
         self.on_death: Callable[[], None] = lambda: None
 
@@ -253,6 +257,8 @@ class Rig:
             transport.sever()
             # What the kernel does for a dead process: its locks and its connections go.
             place.is_locked = False
+            if life.loses_unsynced:
+                place.notes = dict(place.on_disk)
             asyncio.get_running_loop().create_task(driver.close())
 
         life.on_death = buried

@@ -65,14 +65,24 @@ async def abort_with_a_death(life: rigs.Life) -> None:
     await rig.stop()
 
 
-async def at_every_touch(run: Callable[[rigs.Life], Awaitable[None]], *, is_after_effect: bool, at_least: int) -> None:
+#: When the process dies of a touch, and whether its machine loses power with it.
+DEATHS = pytest.mark.parametrize(
+    ("is_after_effect", "loses_unsynced"),
+    [(False, False), (True, False), (False, True), (True, True)],
+    ids=["before", "after", "before-power", "after-power"],
+)
+
+
+async def at_every_touch(
+    run: Callable[[rigs.Life], Awaitable[None]], *, is_after_effect: bool, loses_unsynced: bool, at_least: int
+) -> None:
     """Run it again and again, with a death at the first touch of the world, at the second, and so on, until nobody died of it."""
     for touch in itertools.count(1):
         life = rigs.Life()
-        life.dies_at, life.dies_after_effect = touch, is_after_effect
+        life.dies_at, life.dies_after_effect, life.loses_unsynced = touch, is_after_effect, loses_unsynced
         try:
             await run(life)
-        except (AssertionError, errors.Error) as error:
+        except (AssertionError, errors.Error, TimeoutError) as error:
             raise AssertionError(f"with a death {'after' if is_after_effect else 'before'} touch {touch}: {error!r}") from error
         if not life.is_dead:
             assert touch > at_least
@@ -80,14 +90,17 @@ async def at_every_touch(run: Callable[[rigs.Life], Awaitable[None]], *, is_afte
 
 
 @pytest.mark.parametrize(("host_name", "at_least"), [("h1", 25), ("h2", 12)])
-@pytest.mark.parametrize("is_after_effect", [False, True], ids=["before", "after"])
-async def test_killed_at_any_touch_of_the_world_the_migration_completes(host_name: str, at_least: int, is_after_effect: bool) -> None:
-    await at_every_touch(functools.partial(complete_with_a_death, host_name), is_after_effect=is_after_effect, at_least=at_least)
+@DEATHS
+async def test_killed_at_any_touch_of_the_world_the_migration_completes(
+    host_name: str, at_least: int, is_after_effect: bool, loses_unsynced: bool
+) -> None:
+    run = functools.partial(complete_with_a_death, host_name)
+    await at_every_touch(run, is_after_effect=is_after_effect, loses_unsynced=loses_unsynced, at_least=at_least)
 
 
-@pytest.mark.parametrize("is_after_effect", [False, True], ids=["before", "after"])
-async def test_killed_at_any_touch_an_abort_deadline_still_ends_cancelled(is_after_effect: bool) -> None:
-    await at_every_touch(abort_with_a_death, is_after_effect=is_after_effect, at_least=20)
+@DEATHS
+async def test_killed_at_any_touch_an_abort_deadline_still_ends_cancelled(is_after_effect: bool, loses_unsynced: bool) -> None:
+    await at_every_touch(abort_with_a_death, is_after_effect=is_after_effect, loses_unsynced=loses_unsynced, at_least=20)
 
 
 async def endless(rig: rigs.Rig) -> simulated.GuestSpec:
