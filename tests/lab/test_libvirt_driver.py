@@ -12,13 +12,14 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from tests.lab import libvirt_harness
 from wherry import errors
 from wherry.drivers import base, registry
-from wherry.model import guest, truth
+from wherry.model import guest, migration, truth
 from wherry.testing import driver_contract
 from wherry.testing import lab as labs
 
@@ -221,6 +222,55 @@ async def test_a_transient_guest_stays_transient_and_a_persistent_one_is_moved_w
     arrived = await _complete(_move(harness, persistent))
     assert arrived.is_persistent and arrived.interfaces[0].name == "lab0"
     assert lab.host("h1").domains() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"live_migration_tunnelled": True}, {"live_migration_parallel_connections": 2}, {"live_migration_permit_auto_converge": True}],
+    ids=lambda options: next(iter(options)).removeprefix("live_migration_"),
+)
+async def test_ways_of_sending(harness: libvirt_harness.LibvirtHarness, make_guest: labs.MakeGuest, options: dict[str, Any]) -> None:
+    move = _move(harness, make_guest("sent", payload="dirty", rate_mib_per_s=10))
+    section = dataclasses.replace(libvirt_harness.SECTION, **options)
+    driver = registry.load("libvirt")(harness.source, section, harness.clock)
+    await driver.open()
+    await move.check()
+    await driver.check_source(move.source_task, await move.leaving(), move.request, _facts(move))
+    await driver.start_transfer(move.source_task, move.plan, base.TransferOptions(downtime_ms=500))
+    await move.wait_ended()
+    assert await move.verdict() is truth.Verdict.COMPLETED
+    await driver.close()
+
+
+def _facts(move: driver_contract.Move) -> migration.DestinationFacts:
+    assert move.plan.facts is not None
+    return move.plan.facts
+
+
+async def test_post_copy_and_parallel_connections_are_refused_together_before_anything_is_served(
+    harness: libvirt_harness.LibvirtHarness,
+) -> None:
+    section = dataclasses.replace(libvirt_harness.SECTION, live_migration_parallel_connections=2, live_migration_permit_post_copy=True)
+    driver = registry.load("libvirt")(harness.source, section, harness.clock)
+    with pytest.raises(errors.ConfigInvalid) as refusal:
+        await driver.open()
+    assert "live_migration_permit_post_copy = false" in refusal.value.remedy
+    with pytest.raises(errors.HypervisorUnavailable):
+        await driver.describe_guests()
+
+
+async def test_an_abort_before_the_copy_begins_is_no_refusal(harness: libvirt_harness.LibvirtHarness, make_guest: labs.MakeGuest) -> None:
+    made = make_guest("early", payload="dirty", rate_mib_per_s=30)
+    move = _move(harness, made)
+    await move.check()
+    starting = asyncio.create_task(move.start(move.slowly()))
+    await harness.wait_for(lambda: harness.source_driver.observe_guest(made.uuid), lambda seen: seen.has_job, "there is a job")
+    await harness.source_driver.abort_transfer(made.uuid)
+    await starting
+    await move.wait_ended()
+    assert await move.verdict(truth.LastIntent.ABORT) is truth.Verdict.CANCELLED
+    await move.roll_back()
+    assert (await move.sides()).destination is guest.GuestState.ABSENT
 
 
 async def test_more_transfers_than_threads_are_refused_and_the_guest_runs_on(

@@ -53,6 +53,7 @@ class Link:
         self.host = settings.name
         self.uri = settings.connection_uri
         self._section = section
+        self._clock = clock
         control = section.max_control_connections
         self._control: workers.Lanes[Connection] = workers.Lanes(f"libvirt-{self.host}", control, dispose)
         self._transfers: workers.Lanes[Connection] = workers.Lanes(
@@ -97,11 +98,12 @@ class Link:
         )
 
     async def call_within(self, seconds: float, what: str, function: Callable[[Connection], T]) -> T:
-        """Run a function on a control connection with a bound of its own."""
+        """Run a function on a control connection with a bound of its own, waits for the connection included."""
+        ends_at = self._clock.monotonic() + seconds
         await self._require_connected(min(seconds, self._section.open_timeout_seconds))
         try:
-            async with self._control.lent(seconds) as lane:
-                return await self._on_lane(lane, seconds, what, function)
+            async with self._control.lent(ends_at - self._clock.monotonic()) as lane:
+                return await self._on_lane(lane, ends_at, what, function)
         except workers.LateAnswer:
             raise libvirt_errors.unavailable(self.host, f"no answer within {seconds:g} s to: {what}") from None
 
@@ -136,7 +138,7 @@ class Link:
         if not await self.watch.wait_until_connected(seconds):
             raise libvirt_errors.unavailable(self.host, self.watch.why_lost)
 
-    async def _on_lane(self, lane: TransferLane, seconds: float | None, what: str, function: Callable[[Connection], T]) -> T:
+    async def _on_lane(self, lane: TransferLane, ends_at: float | None, what: str, function: Callable[[Connection], T]) -> T:
         def work(lane: TransferLane) -> T:
             connection = lane.resource
             if connection is None or not is_alive(connection):
@@ -146,11 +148,15 @@ class Link:
             except libvirt.libvirtError as problem:
                 raise libvirt_errors.translate(problem, self.host, what, is_connected=is_alive(connection)) from problem
 
+        def remaining() -> float | None:
+            return None if ends_at is None else max(0.0, ends_at - self._clock.monotonic())
+
         try:
-            return await lane.run(work, seconds)
+            return await lane.run(work, remaining())
         except _NotOpen:
-            await lane.run(self._open_lane, self._section.open_timeout_seconds)
-            return await lane.run(work, seconds)
+            left, limit = remaining(), self._section.open_timeout_seconds
+            await lane.run(self._open_lane, limit if left is None else min(limit, left))
+            return await lane.run(work, remaining())
 
     def _open_lane(self, lane: TransferLane) -> None:
         lane.discard()

@@ -59,6 +59,7 @@ class LibvirtDriver:
             and self._section.live_migration_permit_post_copy
             and description.hypervisor_version < capabilities.PARALLEL_POST_COPY_QEMU
         ):
+            await self.close()
             raise errors.ConfigInvalid(
                 where="[libvirt] live_migration_parallel_connections",
                 problem=f"the QEMU of {self._settings.name} cannot switch to post-copy with parallel connections before version 10.1",

@@ -37,8 +37,10 @@ class _Watched:
 
 
 def _dispose(watched: _Watched) -> None:
-    watched.registration.remove()
     with contextlib.suppress(libvirt.libvirtError):
+        # A dead connection has nothing registered any more, and is not touched while its keep-alive may still be at it.
+        if watched.connection.isAlive():
+            watched.registration.remove()
         watched.connection.close()
 
 
