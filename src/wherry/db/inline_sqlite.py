@@ -81,6 +81,8 @@ class InlineSqlite:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._config.sqlite_synchronous.upper()}")
         connection.execute("PRAGMA foreign_keys = ON")
+        # As on PostgreSQL.
+        connection.execute("PRAGMA case_sensitive_like = ON")
         # 64 MiB, in KiB: the pages of ten thousand servers and their history.
         connection.execute("PRAGMA cache_size = -65536")
 

@@ -28,6 +28,9 @@ SORT_KEYS = frozenset(
 #: What only an operation may change while there is one.
 _OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+_MOST_REPETITIONS = 2
+# PostgreSQL's own limit.
+_LONGEST_REPETITION = 255
 #: Characters that make a name a pattern.
 _PATTERN = re.compile(r"[\\^$.|?*+()\[\]{}]")
 
@@ -108,7 +111,7 @@ class Servers:
 
         :raises MarkerNotFound: no such server.
         :raises SortKeyInvalid: no such column, or not one to sort by.
-        :raises NamePatternInvalid: the name is no regular expression.
+        :raises NamePatternInvalid: the name is no regular expression, or one that may take too long.
         """
         unknown = [key.name for key in query.sort if key.name not in SORT_KEYS]
         if unknown:
@@ -222,8 +225,23 @@ def _has_states(vm_state: model.VmState, task_state: model.TaskState | None) -> 
 def _matches(name: str) -> sa.ColumnElement[bool]:
     if not _PATTERN.search(name):
         return _T.c.name.contains(name, autoescape=True)
-    try:
-        re.compile(name)
-    except re.error as error:
-        raise errors.NamePatternInvalid(pattern=name, problem=str(error)) from error
+    problem = _problem_of(name)
+    if problem:
+        raise errors.NamePatternInvalid(pattern=name, problem=problem)
     return _T.c.name.regexp_match(name)
+
+
+def _problem_of(pattern: str) -> str:
+    """Say what is wrong with a pattern, or too dear: on SQLite it is matched in Python, where a crafted one would hold everything up."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    plain = re.sub(r"\\.", "", pattern)
+    if re.search(r"\)[*+{]", plain) or len(re.findall(r"[*+{]", plain)) > _MOST_REPETITIONS:
+        return f"groups cannot be repeated, and there may be {_MOST_REPETITIONS} repetitions at most"
+    if any(int(number) > _LONGEST_REPETITION for number in re.findall(r"[{,]([0-9]+)", plain)):
+        return f"a repetition may ask for {_LONGEST_REPETITION} at most"
+    if "(?" in plain or re.search(r"\\[0-9A-Zbghk]", pattern):
+        return "only characters, sets, groups, alternatives, anchors and repetitions are known"
+    return ""

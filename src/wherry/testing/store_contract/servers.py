@@ -208,9 +208,28 @@ class ServerListContract:
             await harness.store.read(_listing(records.ServerQuery(sort=[paging.SortKey(name="generation")])))
         assert "created_at" in refused.value.remedy
 
-    async def test_a_name_that_is_no_pattern_is_refused(self, harness: harnesses.Harness) -> None:
+    @pytest.mark.parametrize("pattern", ["a(", "(a+)+$", "(?i)a", ".*.*.*a", "(a)\\1", "[z-a]", "*", "a{256}"])
+    async def test_a_name_that_is_no_pattern_or_a_dear_one_is_refused(self, harness: harnesses.Harness, pattern: str) -> None:
         with pytest.raises(errors.NamePatternInvalid):
-            await harness.store.read(_listing(records.ServerQuery(name="a(")))
+            await harness.store.read(_listing(records.ServerQuery(name=pattern)))
+
+    @pytest.mark.parametrize(
+        ("pattern", "names"),
+        [
+            ("web", "web-1 web-22"),
+            ("Web", "Web.3"),
+            ("^web-[0-9]+$", "web-1 web-22"),
+            (r"Web\.", "Web.3"),
+            (".*2.*", "web-22"),
+            ("(3|22)$", "Web.3 web-22"),
+            ("_", ""),
+        ],
+    )
+    async def test_a_name_is_matched_the_same_everywhere(self, harness: harnesses.Harness, pattern: str, names: str) -> None:
+        for name in ("web-1", "web-22", "Web.3"):
+            await harness.make_server(name=name)
+        found = await harness.store.read(_listing(records.ServerQuery(name=pattern)))
+        assert sorted(one.name for one in found) == names.split()
 
 
 def _listing(query: records.ServerQuery) -> Any:

@@ -18,11 +18,29 @@ _WHEN = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    _locks()
+    _servers()
+    _hosts()
+    _operations()
+    _migrations()
+    _instance_actions()
+    _instance_events()
+    _intents()
+    _reports()
+    _chores()
+    _conductors()
+    op.execute("INSERT INTO locks (name) VALUES ('cluster')")
+
+
+def _locks() -> None:
     op.create_table(
         "locks",
         sa.Column("name", _NAME, nullable=False),
         sa.PrimaryKeyConstraint("name", name="locks_key"),
     )
+
+
+def _servers() -> None:
     op.create_table(
         "servers",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -57,6 +75,9 @@ def upgrade() -> None:
     op.create_index("servers_by_order", "servers", ["created_at", "id"])
     op.create_index("servers_by_project", "servers", ["project_id", "created_at", "id"])
     op.create_index("servers_unique_uuid", "servers", ["uuid"], unique=True)
+
+
+def _hosts() -> None:
     op.create_table(
         "hosts",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -81,6 +102,9 @@ def upgrade() -> None:
     op.create_index("hosts_unique_hypervisor_uuid", "hosts", ["hypervisor_uuid"], unique=True)
     op.create_index("hosts_unique_name", "hosts", ["name"], unique=True)
     op.create_index("hosts_unique_uuid", "hosts", ["uuid"], unique=True)
+
+
+def _operations() -> None:
     op.create_table(
         "operations",
         sa.Column("id", _UUID, nullable=False),
@@ -116,6 +140,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("finished_at IS NULL"),
         postgresql_where=sa.text("finished_at IS NULL"),
     )
+
+
+def _migrations() -> None:
     op.create_table(
         "migrations",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -155,6 +182,9 @@ def upgrade() -> None:
     op.create_index("migrations_by_project", "migrations", ["project_id", "created_at"])
     op.create_index("migrations_by_source", "migrations", ["source_compute", "created_at"])
     op.create_index("migrations_unique_uuid", "migrations", ["uuid"], unique=True)
+
+
+def _instance_actions() -> None:
     op.create_table(
         "instance_actions",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -172,6 +202,9 @@ def upgrade() -> None:
     )
     op.create_index("instance_actions_by_order", "instance_actions", ["instance_uuid", "started_at", "id"])
     op.create_index("instance_actions_unique_request", "instance_actions", ["instance_uuid", "request_id"], unique=True)
+
+
+def _instance_events() -> None:
     op.create_table(
         "instance_events",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -195,6 +228,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("finished_at IS NULL"),
         postgresql_where=sa.text("finished_at IS NULL"),
     )
+
+
+def _intents() -> None:
     op.create_table(
         "intents",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -213,6 +249,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("acknowledged_at IS NULL"),
         postgresql_where=sa.text("acknowledged_at IS NULL"),
     )
+
+
+def _reports() -> None:
     op.create_table(
         "reports",
         sa.Column("operation_id", _UUID, nullable=False),
@@ -225,6 +264,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operation_id", "epoch", "sequence", name="reports_key"),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name="reports_operation_id_is_operations"),
     )
+
+
+def _chores() -> None:
     op.create_table(
         "chores",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -238,6 +280,9 @@ def upgrade() -> None:
     )
     op.create_index("chores_by_host", "chores", ["host", "id"])
     op.create_index("chores_unique_command", "chores", ["operation_id", "host", "command"], unique=True)
+
+
+def _conductors() -> None:
     op.create_table(
         "conductors",
         sa.Column("id", _NAME, nullable=False),
@@ -247,4 +292,3 @@ def upgrade() -> None:
         sa.Column("expires_at", _WHEN, nullable=False),
         sa.PrimaryKeyConstraint("id", name="conductors_key"),
     )
-    op.execute("INSERT INTO locks (name) VALUES ('cluster')")
