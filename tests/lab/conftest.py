@@ -7,11 +7,16 @@ Must not hide why tests do not run: a missing lab is a skip with its reason, and
 from __future__ import annotations
 
 import collections.abc
+import contextlib
+import itertools
 import os
+import pathlib
 import typing
+from concurrent import futures
 
 import pytest
 
+from tests.lab import flow
 from wherry.testing import lab as labs
 
 #: Labs of tests begin so; what a killed session left is taken down by the next one.
@@ -45,28 +50,55 @@ def _session_lab(lab_is_possible: None) -> collections.abc.Iterator[labs.Lab]:
 
 @pytest.fixture
 def lab(_session_lab: labs.Lab) -> collections.abc.Iterator[labs.Lab]:
-    """Three hosts, shared by the session, without faults before and after."""
+    """Three hosts, shared by the session, without faults before and after, and without the guests that the test made."""
     yield _session_lab
-    for host in _session_lab.hosts:
-        if not host.is_up:
-            host.up()
-        host.heal()
+    with futures.ThreadPoolExecutor(len(_session_lab.hosts)) as pool:
+        list(pool.map(_heal, _session_lab.hosts))
+    for guest in _session_lab.guests:
+        guest.destroy()
+
+
+def _heal(host: labs.Host) -> None:
+    if not host.is_up:
+        host.up()
+    host.heal()
 
 
 @pytest.fixture
-def make_guest(lab: labs.Lab) -> collections.abc.Iterator[labs.MakeGuest]:
+def make_guest(lab: labs.Lab) -> labs.MakeGuest:
     """A factory of guests that are gone, with their disks, after the test."""
-    made: list[labs.Guest] = []
+    numbers = itertools.count(1)
 
     def make(name: str = "", host: labs.Host | str = "h1", **options: typing.Any) -> labs.Guest:
-        guest = lab.create_guest(name or f"guest{len(made) + 1}", host, **options)
-        made.append(guest)
-        return guest
+        return lab.create_guest(name or f"guest{next(numbers)}", host, **options)
 
-    yield make
-    # This ends before the lab's own clean-up begins, so a fault of the test may still be there.
-    for host in lab.hosts:
-        if host.is_up:
-            host.heal()
-    for guest in made:
-        guest.destroy()
+    return make
+
+
+@pytest.fixture(scope="module")
+def _shared_wherry(_session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[flow.Flow]:
+    directory = tmp_path_factory.mktemp("wherry")
+    with flow.Flow(_session_lab, flow.Embedded(flow.options_of(_session_lab, directory, {})), directory) as running:
+        yield running
+
+
+@pytest.fixture
+def wherry(_shared_wherry: flow.Flow, make_guest: labs.MakeGuest) -> flow.Flow:
+    """A Wherry over the lab's hosts, shared by the tests of a module."""
+    _shared_wherry.make_guest = make_guest
+    return _shared_wherry
+
+
+@pytest.fixture
+def start_wherry(lab: labs.Lab, make_guest: labs.MakeGuest, tmp_path: pathlib.Path) -> collections.abc.Iterator[flow.StartWherry]:
+    """Start a Wherry of the test's own; keywords are options by section."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*, is_separate: bool = False, **options: dict[str, typing.Any]) -> flow.Flow:
+            settings = flow.options_of(lab, tmp_path, options)
+            process = flow.Separate(settings, tmp_path) if is_separate else flow.Embedded(settings)
+            running = stack.enter_context(flow.Flow(lab, process, tmp_path))
+            running.make_guest = make_guest
+            return running
+
+        yield start

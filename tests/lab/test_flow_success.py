@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live migrations that arrive, as a client of the API and both hypervisors tell it."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import random
+import typing
+
+import pytest
+
+from tests.lab import flow
+from wherry.testing import lab as labs
+
+pytestmark = pytest.mark.lab
+
+
+def arrived(first: str, source: str, destination: str) -> list[tuple[str, str, str]]:
+    """Give the events of a success: name, host, result."""
+    return [
+        (first, "control", "Success"),
+        ("compute_check_can_live_migrate_destination", destination, "Success"),
+        ("compute_check_can_live_migrate_source", source, "Success"),
+        ("compute_pre_live_migration", destination, "Success"),
+        ("compute_live_migration", source, "Success"),
+        ("compute_post_live_migration_at_destination", destination, "Success"),
+    ]
+
+
+def test_an_idle_guest_moves_and_its_story_is_found_under_the_202(wherry: flow.Flow) -> None:
+    """Asynchronous: recorded and answered at once; then each stage with start, finish, host and result."""
+    guest = wherry.guest(memory_mib=128, vcpus=2)
+    before = wherry.hypervisor(wherry.h1), wherry.hypervisor(wherry.h2)
+    move = wherry.live_migrate(guest, version="2.34")
+    assert move.answer.content == b""
+    record = move.until_ended()
+    assert guest.where(active_only=False) == ["h2"]
+    assert guest.state().startswith("running")
+    assert (record["status"], record["source_compute"], record["dest_compute"], record["reason"]) == ("completed", "h1", "h2", None)
+    assert move.told == arrived("conductor_live_migrate_server", "h1", "h2")
+    assert all(event["start_time"] <= event["finish_time"] for event in move.events)
+    starts = [event["start_time"] for event in move.events]
+    assert starts == sorted(starts)
+    server = wherry.server(guest)
+    assert server is not None
+    assert (server["status"], server["OS-EXT-SRV-ATTR:host"], server["OS-EXT-STS:power_state"]) == ("ACTIVE", "h2", 1)
+    after = wherry.hypervisor(wherry.h1), wherry.hypervisor(wherry.h2)
+    names = ("running_vms", "vcpus_used", "memory_mb_used")
+    moved = [{name: now[name] - then[name] for name in names} for then, now in zip(before, after, strict=True)]
+    assert moved == [
+        {"running_vms": -1, "vcpus_used": -2, "memory_mb_used": -128},
+        {"running_vms": 1, "vcpus_used": 2, "memory_mb_used": 128},
+    ]
+    assert after[0]["current_workload"] == after[1]["current_workload"] == 0
+    assert wherry.services() == {"h1": "up", "h2": "up", "h3": "up"}
+
+
+def test_a_blocking_request_is_answered_after_the_checks(wherry: flow.Flow) -> None:
+    guest = wherry.guest()
+    move = wherry.live_migrate(guest, version=flow.BLOCKING)
+    checks = [event for event in move.events if "check_can" in event["event"]]
+    assert [event["result"] for event in checks] == ["Success", "Success"]
+    move.until_ended()
+    assert move.told == arrived("conductor_migrate_server", "h1", "h2")
+    assert guest.where(active_only=False) == ["h2"]
+
+
+def test_a_paused_guest_arrives_paused(wherry: flow.Flow) -> None:
+    guest = wherry.guest(paused=True)
+    assert flow.until(lambda: (wherry.server(guest) or {}).get("status") == "PAUSED", "the server to be PAUSED")
+    assert wherry.live_migrate(guest).until_ended()["status"] == "completed"
+    assert guest.where(active_only=False) == ["h2"]
+    assert guest.state() == "paused (user)"
+    assert not guest.beacon().is_lit, "it has not run an instruction meanwhile"
+    server = wherry.server(guest)
+    assert server is not None
+    assert (server["status"], server["OS-EXT-STS:power_state"]) == ("PAUSED", 3)
+
+
+def test_a_guest_that_writes_slower_than_the_link_converges_as_its_pause_may_grow(wherry: flow.Flow) -> None:
+    """The allowed downtime grows in steps; the guest's own count finds no page lost."""
+    guest = wherry.guest(payload="counter", memory_mib=96, range_mib=32, rate_mib_per_s=16)
+    flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
+    wherry.h1.migration_link.shape(mib_per_s=24)
+    # The ramp reaches its maximum at half of a requested timeout: a step each 0.4 s.
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=8)
+    allowed: list[int] = []
+    move.until_copying(wherry.h1)
+    while move.record["status"] not in ("completed", "failed", "cancelled", "error"):
+        try:
+            allowed.append(int(wherry.h1.virsh("migrate-getmaxdowntime", guest.name)))
+        except labs.CommandFailed:
+            # The job is over.
+            continue
+    record = move.until_ended()
+    assert record["status"] == "completed", record
+    assert allowed == sorted(allowed)
+    assert len(set(allowed)) >= 3, allowed
+    assert min(allowed) == 50, "a tenth of live_migration_downtime to begin with"
+    assert record["memory_processed_bytes"] > 48 << 20, "more than its range was sent"
+    assert guest.where(active_only=False) == ["h2"]
+    passes = guest.beacon().passes
+    flow.until(lambda: guest.beacon().passes >= passes + 2, "two passes at the destination")
+    guest.check_memory()
+
+
+# -------------------------------------------------------------------- disks
+
+
+def fill(path: pathlib.Path, *, mib: int) -> str:
+    """Write what no other file holds; gives its digest. QEMU, which reads past the page cache, sees it."""
+    content = random.Random(path.name).randbytes(mib << 20)
+    path.write_bytes(content)
+    return digest(path)
+
+
+def digest(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def images(host: labs.Host) -> set[str]:
+    return {path.name for path in host.private_images.iterdir()}
+
+
+@pytest.mark.parametrize("wish", [True, "auto"])
+def test_a_private_disk_is_copied_whole_and_the_sources_is_kept(wherry: flow.Flow, wish: typing.Any) -> None:
+    guest = wherry.guest(disk="private", disk_mib=16)
+    source, arrival = (host.private_images / f"{guest.name}.raw" for host in (wherry.h1, wherry.h2))
+    content = fill(source, mib=16)
+    record = wherry.live_migrate(guest, block_migration=wish).until_ended()
+    assert record["status"] == "completed", record
+    assert guest.where(active_only=False) == ["h2"]
+    assert digest(arrival) == content
+    assert digest(source) == content
+    assert images(wherry.h2) == {arrival.name}, "no probe is left"
+    assert record["disk_total_bytes"] >= 16 << 20
+    assert record["disk_remaining_bytes"] == 0
+
+
+def test_a_qcow2_disk_is_copied_as_the_guest_sees_it(wherry: flow.Flow) -> None:
+    guest = wherry.guest(disk="private", disk_mib=16, disk_format="qcow2")
+
+    def qemu_io(host: labs.Host, asked: str) -> str:
+        return host.virsh(
+            "qemu-monitor-command", guest.name, "--hmp", f'qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "{asked}"'
+        )
+
+    assert "wrote 2097152" in qemu_io(wherry.h1, "write -P 0x5a 3M 2M")
+    assert wherry.live_migrate(guest).until_ended()["status"] == "completed"
+    assert "verification failed" not in qemu_io(wherry.h2, "read -P 0x5a 3M 2M")
+    assert "verification failed" in qemu_io(wherry.h2, "read -P 0x5b 3M 2M"), "this look can fail"
+    assert images(wherry.h2) == {f"{guest.name}.qcow2"}
+
+
+def test_a_shared_disk_is_detected_and_stays(wherry: flow.Flow) -> None:
+    guest = wherry.guest(disk="shared", disk_mib=8)
+    disk = pathlib.Path(guest.spec.disk_path(wherry.lab.record))
+    content = fill(disk, mib=8)
+    record = wherry.live_migrate(guest).until_ended()
+    assert record["status"] == "completed", record
+    assert not record["disk_total_bytes"]
+    assert guest.where(active_only=False) == ["h2"]
+    assert digest(disk) == content
+    assert [path.name for path in wherry.lab.shared_directory.iterdir()] == [disk.name], "no probe is left"
+
+
+def test_an_aborted_copy_of_a_disk_leaves_no_file_of_ours_and_touches_no_other(wherry: flow.Flow) -> None:
+    other = wherry.h2.private_images / "somebody-elses.raw"
+    other.write_bytes(b"theirs")
+    guest = wherry.guest(disk="private", disk_mib=64)
+    source = wherry.h1.private_images / f"{guest.name}.raw"
+    content = fill(source, mib=64)
+    wherry.h1.migration_link.shape(mib_per_s=16)
+    move = wherry.live_migrate(guest)
+    move.until_status("running")
+    flow.until(lambda: flow.job(wherry.h1, guest).get("disk_processed", 0) > 4 << 20, "some of the disk to be sent")
+    assert images(wherry.h2) == {other.name, source.name}
+    move.abort()
+    record = move.until_ended()
+    assert (record["status"], record["reason"]) == ("cancelled", "requested")
+    assert images(wherry.h2) == {other.name}
+    assert other.read_bytes() == b"theirs"
+    other.unlink()
+    assert digest(source) == content
+    assert guest.where(active_only=False) == ["h1"]
+    assert guest.state().startswith("running")
