@@ -78,11 +78,9 @@ class RealSite:
 
     def _look(self, guest: str, host: labs.Host) -> site.Sighting:
         names, state = host.domains(), host.domain_state(guest)
-        listed = f"{guest} is among its domains" if guest in names else f"{guest} is not among its domains"
         return site.Sighting(
             host=host.name,
-            command=f"virsh -c {host.uri} domstate {guest} --reason; virsh -c {host.uri} list --all --name",
-            said=f"{state}; {listed}",
+            answers=((f"virsh domstate {guest} --reason", state), ("virsh list --all --name", " ".join(names) or "(none)")),
             is_running=state.startswith("running") and guest in names,
             is_absent=state == "absent" and guest not in names,
         )

@@ -92,9 +92,13 @@ class Show:
 
     def sightings(self, sightings: Sequence[site.Sighting]) -> None:
         """Print what the hypervisors say, with what they were asked."""
-        for one in sightings:
-            self.line(f"{one.host}  $ {one.command}")
-            self.line(f"{'':<{len(one.host)}}  {one.said}")
+        rows = [
+            (one.host if number == 0 else "", f"$ {command}", said)
+            for one in sightings
+            for number, (command, said) in enumerate(one.answers)
+        ]
+        for text in columns(("", "", ""), rows)[1:]:
+            self.line(text)
 
     @contextlib.contextmanager
     def progress(self, what: str) -> collections.abc.Iterator[Update]:

@@ -16,10 +16,8 @@ class Sighting:
     """What one hypervisor says of one guest."""
 
     host: str
-    #: What was asked, as a person could type it.
-    command: str
-    #: What it answered.
-    said: str
+    #: What was asked, as a person could type it on the host, and what came back.
+    answers: tuple[tuple[str, str], ...]
     is_running: bool
     is_absent: bool
 
