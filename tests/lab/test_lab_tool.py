@@ -409,6 +409,13 @@ def test_a_killed_libvirtd_comes_back_and_finds_its_guest(lab: labs.Lab, make_gu
     assert guest.dirty_rate > 0
 
 
+def test_a_killed_libvirtd_can_be_started_in_the_same_moment(lab: labs.Lab) -> None:
+    """Its last thread may still be there when its process counts as dead."""
+    host = lab.host("h1")
+    for _ in range(10):
+        host.restart_libvirtd()
+
+
 def test_a_stopped_libvirtd_answers_when_it_is_continued(lab: labs.Lab) -> None:
     host = lab.host("h1")
     host.stop_libvirtd()

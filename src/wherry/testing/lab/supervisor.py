@@ -69,6 +69,15 @@ def enter_host(spec: Spec) -> None:
         mount(source, where, "", MS_BIND)
 
 
+def is_dead(pid: int) -> bool:
+    """Whether a child has ended, reaped or not."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
 class Init:
     """The first process of the host."""
 
@@ -101,6 +110,10 @@ class Init:
                     self.daemon_pid = 0
 
     def start_daemon(self) -> None:
+        if self.daemon_pid and is_dead(self.daemon_pid):
+            # A killed process shows as a zombie before its last thread is gone, and cannot be reaped until then.
+            os.waitpid(self.daemon_pid, 0)
+            self.daemon_pid = 0
         if self.daemon_pid or not self.spec["daemon"]:
             return
         log = self.spec["daemon_log"]
