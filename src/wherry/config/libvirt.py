@@ -191,6 +191,13 @@ class LibvirtSection:
         constraint=opt.at_least(0.01),
         unit="seconds",
     )
+    disk_size_max_age_seconds: float = opt.option(
+        300.0,
+        "How old the sizes of disks in an inventory may be: asking QEMU for them takes longer than all else about a guest. "
+        "A migration asks anew.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
     close_timeout_seconds: float = opt.option(
         1.0,
         "Longest wait for connections to close when an agent stops.",

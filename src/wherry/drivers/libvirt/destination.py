@@ -10,7 +10,7 @@ import libvirt
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.libvirt import connection, describe, job, observe, storage
+from wherry.drivers.libvirt import connection, job, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest, migration
 from wherry.telemetry import logs
@@ -56,18 +56,12 @@ async def _prepare_disk(link: connection.Link, files: storage.Storage, task: bas
     await link.call("create a disk", files.create, disk)
 
 
-def finish(handle: libvirt.virConnect, host: str, instance_uuid: str, *, is_persistent: bool) -> guest.Guest:
-    """Make the arrived guest this host's own and describe it."""
+def finish(handle: libvirt.virConnect, instance_uuid: str, *, is_persistent: bool) -> None:
+    """Make the arrived guest this host's own."""
     domain = observe.find(handle, instance_uuid)
-    if domain is None:
-        raise errors.GuestNotFound(host=host, uuid=instance_uuid)
-    if is_persistent and not domain.isPersistent():
+    if domain is not None and is_persistent and not domain.isPersistent():
         # libvirt persists it as the last act of the migration; where that act was lost, it is made up for.
         handle.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_INACTIVE))
-    found = describe.describe(handle, [instance_uuid])
-    if not found:
-        raise errors.GuestNotFound(host=host, uuid=instance_uuid)
-    return found[0]
 
 
 def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> bool:

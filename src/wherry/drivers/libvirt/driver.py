@@ -46,6 +46,7 @@ class LibvirtDriver:
         self._link = connection.Link(settings, section, clock)
         self._files = storage.Storage(settings.name, section.call_timeout_seconds)
         self._transfers = transfer.Transfers(self._link, section, clock)
+        self._sizes = describe.SizeCache(section.disk_size_max_age_seconds)
         self._description: host.HostDescription | None = None
 
     # ---------------------------------------------------------------- the hypervisor
@@ -79,9 +80,13 @@ class LibvirtDriver:
     async def describe_guests(self, uuids: Collection[str] | None = None) -> list[guest.Guest]:
         """Describe these guests, or all."""
         wanted = list(uuids) if uuids is not None else await self._link.call("list the guests", describe.list_uuids)
+        if uuids is None:
+            self._sizes.keep_only(wanted)
+        now = self._clock.monotonic()
         found: list[guest.Guest] = []
         for start in range(0, len(wanted), _GUESTS_AT_A_TIME):
-            found += await self._link.call("describe guests", describe.describe, wanted[start : start + _GUESTS_AT_A_TIME])
+            some = wanted[start : start + _GUESTS_AT_A_TIME]
+            found += await self._link.call("describe guests", describe.describe, some, self._sizes, now, may_be_cached=uuids is None)
         return found
 
     async def observe_guest(self, instance_uuid: str) -> guest.Observation:
@@ -132,10 +137,11 @@ class LibvirtDriver:
         """Make the arrived guest this host's own."""
         is_persistent = plan.guest is not None and plan.guest.is_persistent
 
-        def finish(handle: connection.Connection) -> guest.Guest:
-            return destination.finish(handle, self._settings.name, task.instance_uuid, is_persistent=is_persistent)
-
-        return await self._link.call("take the guest in", finish)
+        await self._link.call("take the guest in", destination.finish, task.instance_uuid, is_persistent=is_persistent)
+        found = await self.describe_guests([task.instance_uuid])
+        if not found:
+            raise errors.GuestNotFound(host=self._settings.name, uuid=task.instance_uuid)
+        return found[0]
 
     async def roll_back_destination(self, task: base.Task, plan: migration.Plan) -> None:
         """Remove what this migration made here."""

@@ -88,7 +88,8 @@ def rehearse(connection: libvirt.virConnect, call: transfer_call.Call, source: s
         # The uuid, not the words: those may be translated.
         if libvirt_errors.code(problem) == libvirt.VIR_ERR_CONFIG_UNSUPPORTED and marker in detail:
             return
-        if _is_about_connection(problem) and connection.isAlive():
+        is_about_connection = _is_about_connection(problem) or call.connection_uri in detail
+        if is_about_connection and connection.isAlive():
             raise errors.MigrationAddressUnreachable(
                 source=source, host=destination, address=call.connection_uri, detail=detail
             ) from problem
@@ -116,5 +117,4 @@ def _is_about_connection(problem: libvirt.libvirtError) -> bool:
         libvirt.VIR_ERR_AUTH_CANCELLED,
         libvirt.VIR_ERR_AUTH_UNAVAILABLE,
         libvirt.VIR_ERR_GNUTLS_ERROR,
-        libvirt.VIR_ERR_OPERATION_FAILED,
     )

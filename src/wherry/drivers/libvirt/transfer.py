@@ -193,16 +193,18 @@ class Transfers:
                 finally:
                     if late is not None:
                         late.cancel()
+        except asyncio.CancelledError:
+            # The driver is closed; the transfer goes on, so nothing has ended.
+            raise
         except errors.Error as problem:
             record.call_error = str(problem.fields.get("detail") or problem)
             _log.info("the migrate call ended with an error", host=self._link.host, instance_uuid=uuid, error=record.call_error)
         except Exception as problem:
             record.call_error = str(problem) or type(problem).__name__
             _log.exception("the migrate call failed unexpectedly", host=self._link.host, instance_uuid=uuid)
-        finally:
-            # After this task is done, so that a reader who comes at once finds the call ended.
-            signal = base.Signal(kind=base.SignalKind.TRANSFER_ENDED, instance_uuid=uuid, detail=record.call_error)
-            asyncio.get_running_loop().call_soon(self._link.watch.emit, signal)
+        # After this task is done, so that a reader who comes at once finds the call ended.
+        signal = base.Signal(kind=base.SignalKind.TRANSFER_ENDED, instance_uuid=uuid, detail=record.call_error)
+        asyncio.get_running_loop().call_soon(self._link.watch.emit, signal)
 
     async def _set_downtime_late(self, call: transfer_call.Call) -> None:
         while not await self._link.call("set the downtime", transfer_call.set_downtime, call):
