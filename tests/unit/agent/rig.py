@@ -357,11 +357,11 @@ class Rig:
                 return verdict
             await asyncio.sleep(0.2)
 
-    async def drive(self, spec: simulated.GuestSpec) -> truth.Verdict:
+    async def drive(self, spec: simulated.GuestSpec, **requested: Any) -> truth.Verdict:
         """Run a whole migration as a conductor would, insisting on each answer."""
         ids, ask = self.ids(spec), self.conductor.insist
         described = (await ask("h1", messages.DescribeGuest(**ids))).guest
-        request = migration.LiveMigrationRequest(microversion="2.34")
+        request = migration.LiveMigrationRequest(microversion="2.1000", **requested)
         source = await self.describe("h1")
         facts = (await ask("h2", messages.CheckDestination(**ids, guest=described, request=request, source=source))).facts
         stored = (await ask("h1", messages.CheckSource(**ids, guest=described, request=request, facts=facts))).storage

@@ -108,6 +108,8 @@ async def test_after_the_end_only_the_same_end_is_answered(rig: rigs.Rig, is_res
     await rig.conductor.wait_for(messages.TransferEnded)
     answer = await rig.conductor.ask("h2", messages.FinishDestination(**planned))
     assert answer.guest.uuid == spec.uuid
+    await rig.conductor.ask("h1", messages.FinishSource(**planned))
+    assert rig.agents["h1"].parts.journal.get(rigs.OPERATION).transfer is None, "what is over needs no room"
     if is_restarted:
         rig.kill("h2")
         await (await rig.start_agent("h2")).agent.ready()

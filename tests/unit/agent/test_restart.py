@@ -13,6 +13,7 @@ import pytest
 from tests.unit.agent import rig as rigs
 from wherry import errors
 from wherry.drivers import simulated
+from wherry.drivers.simulated import fleet
 from wherry.model import deadline, guest, migration, operation, truth
 from wherry.rpc import messages
 
@@ -65,6 +66,30 @@ async def abort_with_a_death(life: rigs.Life) -> None:
     await rig.stop()
 
 
+DISK = f"{fleet.DEFAULT_DIRECTORY}/g.qcow2"
+
+
+async def undo_with_a_death(host_name: str, life: rigs.Life) -> None:
+    """Let a block migration be aborted by its deadline while one agent dies as its life says: nothing of it must be left."""
+    rig = rigs.Rig()
+    rig.configure("default", report_interval_seconds=50.0)
+    rig.add_hosts(link_mib_per_s=rigs.SLOW)
+    disk = guest.Disk(name="vda", kind=guest.DiskKind.FILE, source=DISK, capacity_bytes=1 << 30)
+    spec = rig.world.add_guest("h1", "g", memory_mib=2048, dirty_mib_per_s=500.0, disks=(disk,))
+    before = {name: dict(rig.world.host(name).stores[fleet.DEFAULT_DIRECTORY].files) for name in ("h1", "h2")}
+    await rig.conductor.start()
+    await rig.start_agent("h2" if host_name == "h1" else "h1")
+    successor = asyncio.create_task(restart_when_dead(rig, await rig.start_agent(host_name, life)))
+    verdict = await rig.drive(spec, timeout_seconds=5, on_timeout=deadline.TimeoutAction.ABORT)
+    successor.cancel()
+    assert verdict is truth.Verdict.CANCELLED
+    after = {name: dict(rig.world.host(name).stores[fleet.DEFAULT_DIRECTORY].files) for name in ("h1", "h2")}
+    assert after == before
+    assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
+    assert rig.state_at("h2", spec) is guest.GuestState.ABSENT
+    await rig.stop()
+
+
 #: When the process dies of a touch, and whether its machine loses power with it.
 DEATHS = pytest.mark.parametrize(
     ("is_after_effect", "loses_unsynced"),
@@ -101,6 +126,15 @@ async def test_killed_at_any_touch_of_the_world_the_migration_completes(
 @DEATHS
 async def test_killed_at_any_touch_an_abort_deadline_still_ends_cancelled(is_after_effect: bool, loses_unsynced: bool) -> None:
     await at_every_touch(abort_with_a_death, is_after_effect=is_after_effect, loses_unsynced=loses_unsynced, at_least=20)
+
+
+@pytest.mark.parametrize(("host_name", "at_least"), [("h1", 25), ("h2", 12)])
+@DEATHS
+async def test_killed_at_any_touch_an_undo_leaves_nothing_behind(
+    host_name: str, at_least: int, is_after_effect: bool, loses_unsynced: bool
+) -> None:
+    run = functools.partial(undo_with_a_death, host_name)
+    await at_every_touch(run, is_after_effect=is_after_effect, loses_unsynced=loses_unsynced, at_least=at_least)
 
 
 async def endless(rig: rigs.Rig) -> simulated.GuestSpec:
@@ -155,6 +189,48 @@ async def test_with_nobody_to_command_it_the_adopted_transfer_keeps_its_deadline
     await rig.conductor.start()
     ended = await rig.conductor.wait_for(messages.TransferEnded)
     assert ended.intent is truth.LastIntent.ABORT
+
+
+async def test_a_transfer_that_was_just_being_started_keeps_its_deadline_with_nobody_to_command_it(rig: rigs.Rig) -> None:
+    spec = await endless(rig)
+    began = rig.clock.monotonic()
+    rig.world.faults.add(
+        simulated.CallFault(kind=simulated.FaultKind.DELAY, method="start_transfer", when=simulated.When.AFTER, seconds=100)
+    )
+    starting = asyncio.create_task(rig.start_transfer(spec, timeout_seconds=15, on_timeout=deadline.TimeoutAction.ABORT))
+    await asyncio.sleep(1)
+    rig.agents["h1"].life.loses_unsynced = True
+    rig.kill("h1")
+    starting.cancel()
+    await rig.start_agent("h1")
+    await rig.conductor.wait_for(messages.TransferEnded)
+    assert 15 <= rig.clock.monotonic() - began < 16
+    assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
+
+
+async def test_a_guest_that_the_undo_resumed_is_not_suspended_by_the_successor(rig: rigs.Rig) -> None:
+    rig.add_hosts()
+    spec = rig.world.add_guest("h1", "g")
+    await rig.start()
+    # The source is left paused for switch-over, and the destination's copy is lost.
+    rig.disturb.on_step("g", "started", lambda: rig.disturb.lose_closing_reply(spec.uuid))
+    planned = await rig.start_transfer(spec)
+    await asyncio.sleep(15)
+    rig.disturb.destroy_guest("h2", spec.uuid)
+    await rig.conductor.wait_for(messages.TransferEnded)
+    assert rig.state_at("h1", spec) is guest.GuestState.PAUSED
+    rig.world.faults.add(simulated.CallFault(kind=simulated.FaultKind.DELAY, method="resume_guest", when=simulated.When.AFTER, seconds=100))
+    undoing = asyncio.create_task(rig.conductor.ask("h1", messages.RollBackSource(**planned), 5))
+    await asyncio.sleep(1)
+    rig.kill("h1")
+    await (await rig.start_agent("h1")).agent.ready()
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
+    with pytest.raises(errors.RpcTimeout):
+        await undoing
+    await rig.conductor.ask("h1", messages.RollBackSource(**planned))
+    assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
 
 
 async def test_a_transfer_that_ended_meanwhile_is_reported_as_ended(rig: rigs.Rig) -> None:

@@ -311,6 +311,25 @@ async def test_a_refused_start_is_the_answer_and_may_be_tried_again(rig: rigs.Ri
     await rig.conductor.wait_for(messages.TransferEnded)
 
 
+async def test_a_repeated_start_neither_starts_nor_watches_twice(rig: rigs.Rig) -> None:
+    spec = dirtying(rig)
+    await rig.start()
+    asked = simulated.CallFault(kind=simulated.FaultKind.DELAY, method="start_transfer", nth=0)
+    looks = simulated.CallFault(kind=simulated.FaultKind.DELAY, method="read_transfer", nth=0)
+    rig.world.faults.add(asked)
+    planned = await rig.start_transfer(spec, timeout_seconds=0)
+    await asyncio.sleep(1)
+    rig.world.faults.add(looks)
+    await asyncio.sleep(10)
+    looks_of_one = looks.seen
+    for _ in range(3):
+        await rig.conductor.ask("h1", messages.StartTransfer(**planned))
+    await asyncio.sleep(10)
+    assert asked.seen == 1
+    assert looks.seen <= looks_of_one * 2 + 2
+    assert len(rig.conductor.of(messages.TransferStarted)) == 1
+
+
 async def test_a_start_without_answer_is_watched_and_found_out(rig: rigs.Rig) -> None:
     spec = dirtying(rig)
     await rig.start()
