@@ -7,7 +7,16 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api.handlers import hypervisors, instance_actions, migrations, server_actions, server_migrations, servers, services
+from wherry.api.handlers import (
+    hypervisors,
+    instance_actions,
+    migrations,
+    server_actions,
+    server_migrations,
+    server_states,
+    servers,
+    services,
+)
 from wherry.api.routing import Concern, Route
 from wherry.api.schemas import hypervisors as hypervisor_schemas
 from wherry.api.schemas import instance_actions as instance_action_schemas
@@ -73,6 +82,42 @@ ROUTES: tuple[Route, ...] = (
         errors=(409, 413, 415, 503),
         summary="Live-migrate a server: from 2.34 on a 202 means recorded, not checked.",
     ),
+    Route(
+        method="POST",
+        path="/servers/{server_id}/action",
+        action="os-resetState",
+        handler=server_states.reset_state,
+        policy=server_action_policies.RESET_STATE,
+        concern=Concern.SERVER,
+        body=server_action_schemas.RESET_STATE,
+        status=202,
+        errors=(409, 413, 415),
+        summary="Set the state of a server, and abort its migration.",
+    ),
+    Route(
+        method="POST",
+        path="/servers/{server_id}/action",
+        action="lock",
+        handler=server_states.lock,
+        policy=server_action_policies.LOCK,
+        concern=Concern.SERVER,
+        body=server_action_schemas.LOCK,
+        status=202,
+        errors=(409, 413, 415),
+        summary="Lock a server against all but administrators.",
+    ),
+    Route(
+        method="POST",
+        path="/servers/{server_id}/action",
+        action="unlock",
+        handler=server_states.unlock,
+        policy=server_action_policies.UNLOCK,
+        concern=Concern.SERVER,
+        body=server_action_schemas.UNLOCK,
+        status=202,
+        errors=(409, 413, 415),
+        summary="Unlock a server.",
+    ),
     # -------------------------------------------------------- server migrations
     Route(
         method="GET",
@@ -106,6 +151,19 @@ ROUTES: tuple[Route, ...] = (
         status=202,
         errors=(409,),
         summary="Abort a server's live migration.",
+    ),
+    Route(
+        method="POST",
+        path="/servers/{server_id}/migrations/{migration_id}/action",
+        first="2.22",
+        action="force_complete",
+        handler=server_migrations.force_complete,
+        policy=server_migration_policies.FORCE_COMPLETE,
+        concern=Concern.SERVER,
+        body=server_migration_schemas.FORCE_COMPLETE,
+        status=202,
+        errors=(409, 413, 415),
+        summary="Force a server's live migration to complete.",
     ),
     # --------------------------------------------------------------- migrations
     Route(
@@ -169,6 +227,15 @@ ROUTES: tuple[Route, ...] = (
         view=service_views.updated,
         errors=(413, 415),
         summary="Enable or disable a service, or declare its host dead.",
+    ),
+    Route(
+        method="DELETE",
+        path="/os-services/{service_id}",
+        handler=services.delete_service,
+        policy=service_policies.DELETE,
+        status=204,
+        errors=(409,),
+        summary="Remove a service, and with it its host.",
     ),
     # -------------------------------------------------------------- hypervisors
     Route(

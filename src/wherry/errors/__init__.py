@@ -45,6 +45,7 @@ from wherry.errors.checks import (
 )
 from wherry.errors.requests import (
     ActionNotFound,
+    HostInUse,
     HostNotFound,
     InstanceBusy,
     InstanceInvalidState,
@@ -129,6 +130,7 @@ __all__ = [
     "Forbidden",
     "GuestNotFound",
     "GuestNotRunning",
+    "HostInUse",
     "HostNotFound",
     "HostRefused",
     "HostUnreachable",

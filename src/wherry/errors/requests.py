@@ -66,6 +66,12 @@ class InstanceLocked(Conflict):
     template = "Instance {uuid} is locked"
 
 
+class HostInUse(Conflict):
+    slug = "host_in_use"
+    template = "Unable to delete compute service that {what}: {host}."
+    remedy_template = "{instead}"
+
+
 class MarkerNotFound(Invalid):
     slug = "marker_not_found"
     template = "Marker {marker} could not be found."

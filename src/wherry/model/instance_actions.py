@@ -32,6 +32,8 @@ class EventName(enum.StrEnum):
     ROLL_BACK = "compute_rollback_live_migration_at_destination"
     ABORT = "compute_live_migration_abort"
     FORCE_COMPLETE = "compute_live_migration_force_complete"
+    LOCK = "api_lock"
+    UNLOCK = "api_unlock"
 
 
 class Result(enum.StrEnum):

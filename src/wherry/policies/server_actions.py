@@ -8,9 +8,29 @@ from wherry.policies import base
 MIGRATE_LIVE = "os_compute_api:os-migrate-server:migrate_live"
 MIGRATE_LIVE_HOST = "os_compute_api:os-migrate-server:migrate_live:host"
 
+LOCK = "os_compute_api:os-lock-server:lock"
+UNLOCK = "os_compute_api:os-lock-server:unlock"
+UNLOCK_OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
+RESET_STATE = "os_compute_api:os-admin-actions:reset_state"
+
 _ACTION = ("POST /servers/{server_id}/action (os-migrateLive)",)
+_UNLOCK = ("POST /servers/{server_id}/action (unlock)",)
 
 RULES = (
     base.Rule(name=MIGRATE_LIVE, check=base.PROJECT_MANAGER_OR_ADMIN, description="Live-migrate a server.", operations=_ACTION),
     base.Rule(name=MIGRATE_LIVE_HOST, check=base.ADMIN, description="Name the host to live-migrate to.", operations=_ACTION),
+    base.Rule(
+        name=LOCK,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Lock a server.",
+        operations=("POST /servers/{server_id}/action (lock)",),
+    ),
+    base.Rule(name=UNLOCK, check=base.PROJECT_MEMBER_OR_ADMIN, description="Unlock a server.", operations=_UNLOCK),
+    base.Rule(name=UNLOCK_OVERRIDE, check=base.ADMIN, description="Unlock a server that somebody else locked.", operations=_UNLOCK),
+    base.Rule(
+        name=RESET_STATE,
+        check=base.ADMIN,
+        description="Reset the state of a server, which aborts its migration.",
+        operations=("POST /servers/{server_id}/action (os-resetState)",),
+    ),
 )

@@ -9,6 +9,7 @@ INDEX = "os_compute_api:servers:migrations:index"
 INDEX_HOST = "os_compute_api:servers:migrations:index:host"
 SHOW = "os_compute_api:servers:migrations:show"
 DELETE = "os_compute_api:servers:migrations:delete"
+FORCE_COMPLETE = "os_compute_api:servers:migrations:force_complete"
 
 _LIST = ("GET /servers/{server_id}/migrations",)
 
@@ -26,5 +27,11 @@ RULES = (
         check=base.PROJECT_MANAGER_OR_ADMIN,
         description="Abort a live migration.",
         operations=("DELETE /servers/{server_id}/migrations/{migration_id}",),
+    ),
+    base.Rule(
+        name=FORCE_COMPLETE,
+        check=base.PROJECT_MANAGER_OR_ADMIN,
+        description="Force a live migration to complete.",
+        operations=("POST /servers/{server_id}/migrations/{migration_id}/action (force_complete)",),
     ),
 )

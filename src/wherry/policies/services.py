@@ -7,6 +7,7 @@ from wherry.policies import base
 
 LIST = "os_compute_api:os-services:list"
 UPDATE = "os_compute_api:os-services:update"
+DELETE = "os_compute_api:os-services:delete"
 
 RULES = (
     base.Rule(name=LIST, check=base.ADMIN, description="List the services.", operations=("GET /os-services",)),
@@ -15,5 +16,11 @@ RULES = (
         check=base.ADMIN,
         description="Enable or disable a service, or declare its host dead.",
         operations=("PUT /os-services/{service_id}",),
+    ),
+    base.Rule(
+        name=DELETE,
+        check=base.ADMIN,
+        description="Remove a service, and with it its host.",
+        operations=("DELETE /os-services/{service_id}",),
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 from tests.functional.api import conftest
 from wherry.db import uow as wherry_uow
 from wherry.model import host as host_model
+from wherry.model import states
 
 BASE = {"id", "binary", "host", "zone", "status", "state", "updated_at", "disabled_reason"}
 
@@ -139,3 +140,44 @@ async def test_services_are_the_administrators(cloud: conftest.Cloud) -> None:
     answer = await cloud.request("PUT", f"/v2.1/os-services/{host.uuid}", token=conftest.MANAGER, json={"status": "disabled"})
     assert answer.status_code == 403
     assert not (await _host(cloud)).is_disabled
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [("2.1", 204), ("2.52", 204), ("2.53", 204), ("2.104", 204)],
+)
+async def test_a_service_without_servers_is_removed(cloud: conftest.Cloud, version: str, code: int) -> None:
+    host = await _host(cloud, "h2")
+    named = host.uuid if int(version.split(".")[1]) >= 53 else host.id
+    answer = await cloud.request("DELETE", f"/v2.1/os-services/{named}", version)
+    assert (answer.status_code, answer.content) == (code, b"")
+    assert [one["host"] for one in (await cloud.get("/v2.1/os-services")).json()["services"]] == ["h1", "h3"]
+    assert (await cloud.request("DELETE", f"/v2.1/os-services/{named}", version)).status_code == 404
+
+
+async def test_a_service_with_servers_or_migrations_is_kept(cloud: conftest.Cloud) -> None:
+    server = await cloud.add_server(1, "h1")
+    source, destination = await _host(cloud, "h1"), await _host(cloud, "h2")
+    refused = await cloud.request("DELETE", f"/v2.1/os-services/{source.uuid}")
+    assert refused.status_code == 409
+    assert "Unable to delete compute service that is hosting instances" in refused.text
+    await cloud.migrate(server.uuid)
+    found, _ = await cloud.open_operation(server.uuid)
+    await cloud.advance(found.id, dest_compute="h2")
+    refused = await cloud.request("DELETE", f"/v2.1/os-services/{destination.uuid}")
+    assert refused.status_code == 409
+    assert "Unable to delete compute service that has in-progress migrations" in refused.text
+    await cloud.advance(found.id, event=states.Event.CHECK_FAILED)
+    assert (await cloud.request("DELETE", f"/v2.1/os-services/{destination.uuid}")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("version", "named", "code"), [("2.52", "x", 400), ("2.52", "999", 404), ("2.53", "7", 400), ("2.53", conftest.UUID.format(9), 404)]
+)
+async def test_removals_that_are_refused(cloud: conftest.Cloud, version: str, named: str, code: int) -> None:
+    assert (await cloud.request("DELETE", f"/v2.1/os-services/{named}", version)).status_code == code
+
+
+async def test_removals_are_the_administrators(cloud: conftest.Cloud) -> None:
+    host = await _host(cloud, "h2")
+    assert (await cloud.request("DELETE", f"/v2.1/os-services/{host.uuid}", token=conftest.MANAGER)).status_code == 403

@@ -9,7 +9,7 @@ from typing import Any, cast
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults, waiting
-from wherry.api.handlers import finding
+from wherry.api.handlers import finding, recording
 from wherry.api.schemas import parameter_types
 from wherry.db import uow as wherry_uow
 from wherry.model import deadline, migration, operation, states
@@ -22,8 +22,6 @@ _log = logs.get_logger(__name__)
 
 _METHOD = "os-migrateLive"
 _MIGRATABLE = (server_model.VmState.ACTIVE, server_model.VmState.PAUSED)
-#: How often a request is recorded again after somebody changed the server in the same moment.
-_ACCEPT_ATTEMPTS = 3
 #: First version that is answered before the checks.
 _ASYNCHRONOUS_FROM = (2, 34)
 
@@ -40,11 +38,7 @@ async def live_migrate(call: api_call.Call) -> None:
     if asked.is_blocking:
         await _wait_for_checks(call, accepted)
         return
-    try:
-        await call.parts.rpc.cast(addresses.conductor(), messages.LiveMigrateServer(operation_id=accepted.id))
-    except errors.Error as error:
-        # The row says everything: a conductor's sweep finds it within a second or two.
-        _log.warning("A conductor could not be nudged", action="api.nudge", migration_id=accepted.id, slug=error.slug, error=error.message)
+    await recording.nudge(call, messages.LiveMigrateServer(operation_id=accepted.id))
 
 
 def _request_of(call: api_call.Call) -> migration.LiveMigrationRequest:
@@ -84,14 +78,8 @@ async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) ->
             server, asked, request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
         )
 
-    for attempt in range(1, _ACCEPT_ATTEMPTS + 1):
-        try:
-            return await call.parts.store.run(unit)
-        except errors.StaleWrite:
-            # Somebody changed the server since it was read; looking again tells whether that is in the way.
-            if attempt == _ACCEPT_ATTEMPTS:
-                raise
-    raise AssertionError("not reached")
+    # Somebody may change the server after it was read; looking again tells whether that is in the way.
+    return await recording.record(call, unit)
 
 
 async def _check_state(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server) -> None:
@@ -100,16 +88,17 @@ async def _check_state(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: 
         raise errors.InstanceLocked(uuid=server.uuid)
     if server.vm_state not in _MIGRATABLE:
         raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
-    if server.task_state is not None:
-        raise await _busy(uow, server)
+    # After os-resetState the task is over while its operation still ends.
+    holder = await uow.operations.open_of_instance(server.uuid)
+    if server.task_state is not None or holder is not None:
+        raise await _busy(uow, server, holder)
     if server.host is None:
         raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="host", state="None")
 
 
-async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server) -> errors.Error:
+async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, holder: operation.Operation | None) -> errors.Error:
     """Name what holds the server, so that a client whose answer was lost finds its migration."""
     state = server.task_state.value if server.task_state else "None"
-    holder = await uow.operations.open_of_instance(server.uuid)
     if holder is None:
         return errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="task_state", state=state)
     record = await uow.migrations.get_by_uuid(holder.id)

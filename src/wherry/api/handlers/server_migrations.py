@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's live migrations: list, show, abort. An abort is recorded with its answer and delivered by the conductor."""
+"""A server's live migrations: list, show, abort, force to complete. What is asked for is recorded; the conductor delivers it."""
 
 from __future__ import annotations
 
 from wherry import errors
 from wherry.api import call as api_call
-from wherry.api.handlers import finding
+from wherry.api import faults
+from wherry.api.handlers import finding, recording
 from wherry.api.views import server_migrations as view
 from wherry.db import uow as wherry_uow
+from wherry.model import host as host_model
 from wherry.model import instance_actions, operation, states
 from wherry.model import migration as model
 from wherry.model import server as server_model
-from wherry.rpc import addresses, messages
-from wherry.telemetry import logs
-
-_log = logs.get_logger(__name__)
+from wherry.rpc import messages
 
 #: What may be aborted, by the first version that allows it.
 _ABORTABLE = frozenset({states.Status.RUNNING})
 _ABORTABLE_FROM_2_65 = _ABORTABLE | {states.Status.QUEUED, states.Status.PREPARING}
 _METHOD = "abort live migration"
+_FORCIBLE = frozenset({states.Status.RUNNING})
 
 
 async def list_server_migrations(call: api_call.Call) -> list[view.ShownMigration]:
@@ -61,24 +61,47 @@ async def abort_live_migration(call: api_call.Call) -> None:
         record = await _find(uow, server, call.arguments["migration_id"])
         if record.status is states.Status.RUNNING:
             await _check_ability(uow, record)
-        caller = call.caller
-        await uow.operations.record_intent(record.uuid, operation.IntentKind.ABORT, request_id=caller.request_id, allowed=allowed)
+        await uow.operations.record_intent(record.uuid, operation.IntentKind.ABORT, request_id=call.caller.request_id, allowed=allowed)
         if server.task_state is not server_model.TaskState.MIGRATING:
             raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="task_state", state=str(server.task_state))
-        await uow.actions.record(
-            instance_uuid=server.uuid,
-            request_id=caller.request_id,
-            action=instance_actions.ActionName.LIVE_MIGRATION_CANCEL,
-            user_id=caller.user_id,
-            project_id=caller.project_id,
-        )
+        await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.LIVE_MIGRATION_CANCEL)
         return record.uuid
 
-    operation_id = await call.parts.store.run(unit)
-    try:
-        await call.parts.rpc.cast(addresses.conductor(), messages.IntentRecorded(operation_id=operation_id))
-    except errors.Error as error:
-        _log.warning("A conductor could not be nudged", action="api.nudge", migration_id=operation_id, slug=error.slug, error=error.message)
+    await recording.nudge(call, messages.IntentRecorded(operation_id=await call.parts.store.run(unit)))
+
+
+async def force_complete(call: api_call.Call) -> None:
+    """Record that a live migration shall complete at any price: by post-copy where the job allows it, otherwise with the guest paused."""
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> str:
+        server = await finding.server_of(uow, call)
+        _check_forcible(call, server)
+        try:
+            record = await _find(uow, server, call.arguments["migration_id"])
+        except errors.MigrationNotFound as error:
+            # Nova's code for it, although an abort of the same migration is a 404.
+            raise faults.bad_request(error.message) from error
+        await uow.operations.record_intent(
+            record.uuid, operation.IntentKind.FORCE_COMPLETE, request_id=call.caller.request_id, allowed=_FORCIBLE
+        )
+        source = await _source_of(uow, record)
+        if not (source.capabilities.force_complete_by_post_copy or source.capabilities.force_complete_by_pause):
+            raise errors.Unsupported(what="Forcing a live migration to complete", driver=source.driver)
+        await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.LIVE_MIGRATION_FORCE_COMPLETE)
+        return record.uuid
+
+    await recording.nudge(call, messages.IntentRecorded(operation_id=await call.parts.store.run(unit)))
+
+
+def _check_forcible(call: api_call.Call, server: server_model.Server) -> None:
+    """In Nova's order. A paused guest has nothing to be forced: it sends without writing."""
+    if server.locked_by is not None and not call.caller.is_admin:
+        raise errors.InstanceLocked(uuid=server.uuid)
+    method = "force_complete"
+    if server.vm_state is not server_model.VmState.ACTIVE:
+        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+    if server.task_state is not server_model.TaskState.MIGRATING:
+        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="task_state", state=str(server.task_state))
 
 
 async def _find(uow: wherry_uow.UnitOfWork, server: server_model.Server, named: str) -> model.Migration:
@@ -99,9 +122,13 @@ async def _find(uow: wherry_uow.UnitOfWork, server: server_model.Server, named: 
 
 async def _check_ability(uow: wherry_uow.UnitOfWork, record: model.Migration) -> None:
     """Refuse what the source's driver cannot do; before the transfer nothing of it is needed."""
-    host = await uow.hosts.get(record.source_compute)
-    if not host.description.capabilities.abort:
-        raise errors.Unsupported(what="Aborting a live migration under way", driver=host.description.driver)
+    source = await _source_of(uow, record)
+    if not source.capabilities.abort:
+        raise errors.Unsupported(what="Aborting a live migration under way", driver=source.driver)
+
+
+async def _source_of(uow: wherry_uow.UnitOfWork, record: model.Migration) -> host_model.HostDescription:
+    return (await uow.hosts.get(record.source_compute)).description
 
 
 async def _shown(uow: wherry_uow.UnitOfWork, call: api_call.Call, record: model.Migration) -> view.ShownMigration:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services, which are the agents of hosts: list, enable, disable, declare dead."""
+"""Services, which are the agents of hosts: list, enable, disable, declare dead, remove."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from wherry.db.repositories import hosts as host_rows
 from wherry.model import host as model
 
 _ACTIONS = ("enable", "disable", "disable-log-reason")
+_BY_UUID_FROM = (2, 53)
 #: Known from 2.11 on.
 _FORCE_DOWN = "force-down"
 
@@ -34,9 +35,7 @@ async def list_services(call: api_call.Call) -> list[view.ShownService]:
 
 async def update_service(call: api_call.Call) -> view.ShownService:
     """Change a service that is named by its uuid (2.53 and later)."""
-    named = call.arguments["service_id"]
-    if not finding.is_uuid(named):
-        raise faults.bad_request(f"Invalid uuid {named}. Send the id that GET /os-services shows at microversion 2.53 and later.")
+    named = _uuid(call.arguments["service_id"])
     body = cast("dict[str, Any]", call.body)
     status, reason = body.get("status"), body.get("disabled_reason")
     forced = body.get("forced_down")
@@ -47,7 +46,7 @@ async def update_service(call: api_call.Call) -> view.ShownService:
 
     async def unit(uow: wherry_uow.UnitOfWork) -> model.Host:
         try:
-            host = await uow.hosts.get_by_id(named.lower())
+            host = await uow.hosts.get_by_id(named)
         except errors.HostNotFound as error:
             raise errors.ServiceNotFound(service=named) from error
         return await uow.hosts.update_service(
@@ -88,6 +87,35 @@ async def update_service_by_name(call: api_call.Call) -> view.UpdatedService:
             raise errors.ServiceNotFound(service=f"{binary} on {host}") from error
 
     return view.UpdatedService(host=await call.parts.store.run(unit), action=action)
+
+
+async def delete_service(call: api_call.Call) -> None:
+    """Remove a service, named by its number up to 2.52 and by its uuid from then on. A living agent registers its host anew."""
+    named = call.arguments["service_id"]
+    identity = _identity(call, named)
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> None:
+        try:
+            host = await uow.hosts.get_by_id(identity)
+        except errors.HostNotFound as error:
+            raise errors.ServiceNotFound(service=named) from error
+        await uow.hosts.remove(host.name)
+
+    await call.parts.store.run(unit)
+
+
+def _identity(call: api_call.Call, named: str) -> int | str:
+    if call.version >= _BY_UUID_FROM:
+        return _uuid(named)
+    if not (named.isascii() and named.isdigit() and len(named) < 10):
+        raise faults.bad_request(f"id must be an integer, not {named}. Send the id that GET /os-services shows at this microversion.")
+    return int(named)
+
+
+def _uuid(named: str) -> str:
+    if not finding.is_uuid(named):
+        raise faults.bad_request(f"Invalid uuid {named}. Send the id that GET /os-services shows at microversion 2.53 and later.")
+    return named.lower()
 
 
 def _shown(call: api_call.Call, host: model.Host) -> view.ShownService:

@@ -34,3 +34,13 @@ MIGRATE_LIVE = validation.Schema(
     ("2.68", _migrate_live(_V25, "host", "block_migration")),
     ("2.1000", _migrate_live(_V1000, "host", "block_migration")),
 )
+
+#: Below 2.73 Nova looks at nothing behind these keys.
+LOCK = validation.Schema(
+    ("2.1", types.action("lock", {})),
+    ("2.73", types.action("lock", {**types.payload({"locked_reason": types.REASON}), "type": ["object", "null"]})),
+)
+UNLOCK = validation.Schema(("2.1", types.action("unlock", {})))
+RESET_STATE = validation.Schema(
+    ("2.1", types.action("os-resetState", types.payload({"state": {"type": "string", "enum": ["active", "error"]}}, required=("state",))))
+)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queries of a server's migrations."""
+"""Queries and bodies of a server's migrations."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ from wherry.api.schemas import parameter_types as types
 
 LIST = validation.Schema(("2.23", types.query({}, is_strict=False)), ("2.102", types.query({}, is_strict=True)))
 SHOW = LIST
+#: Strictly null: tempest holds Nova to refusing the string "null".
+FORCE_COMPLETE = validation.Schema(("2.22", types.action("force_complete", types.NULL)))

@@ -190,6 +190,22 @@ class Hosts:
         if await self._session.change(sa.update(_T).where(*conditions).values(**values)) != 1:
             raise errors.HostNotFound(host=name)
 
+    async def remove(self, name: str) -> None:
+        """Forget a host that has no servers and takes part in no migration; what it is owed is forgotten with it.
+
+        :raises HostNotFound: no agent ever registered it.
+        :raises HostInUse: it has servers, or is the source or destination of a migration that has not ended.
+        """
+        # A migration takes this lock before it names a destination.
+        await self._session.rows(sa.select(schema.locks).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update())
+        taken = (await self.get(name)).usage
+        if taken.servers:
+            raise errors.HostInUse(host=name, what="is hosting instances", instead="Move the servers away first.")
+        if taken.outgoing_migrations or taken.incoming_migrations:
+            raise errors.HostInUse(host=name, what="has in-progress migrations", instead="Wait for them, or abort them.")
+        await self._session.change(sa.delete(schema.chores).where(schema.chores.c.host == name))
+        await self._session.change(sa.delete(_T).where(_T.c.name == name))
+
     async def _one(self, condition: sa.ColumnElement[bool], name: str) -> model.Host:
         found = await self._records(sa.select(*_COLUMNS).where(condition))
         if not found:
