@@ -90,7 +90,7 @@ from wherry import clock, config, errors
 from wherry.drivers import base, registry
 
 async def main():
-    section = config.LibvirtSection(call_timeout_seconds=1.0, open_timeout_seconds=1.0)
+    section = config.LibvirtSection(call_timeout_seconds=3.0, open_timeout_seconds=3.0)
     make = registry.load("libvirt")
     driver = make(base.HostSettings(name="h1", connection_uri=sys.argv[1]), section, clock.LoopClock())
     await driver.open()
@@ -123,7 +123,7 @@ def test_a_daemon_that_hangs_keeps_neither_open_nor_close_nor_the_process(lab: l
     )
     host.continue_libvirtd()
     assert (done.stdout.split("\n")[:2], done.stderr, done.returncode) == (["unavailable", "not opened"], "", 0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 15, "twice 3 s, and the start of Python on a busy machine"
 
 
 async def test_a_guest_whose_qemu_hangs_keeps_no_other_guest_waiting(
@@ -167,6 +167,32 @@ async def test_a_connection_that_comes_back_brings_its_events_again(
         return any(signal.instance_uuid == made.uuid and signal.detail == "suspended" for signal in signals)
 
     await harness.wait_for(suspended, bool, "the new connection's events arrive")
+    stop()
+
+
+async def test_a_transfer_outlives_the_connection_that_began_it_and_is_led_to_its_end(
+    harness: libvirt_harness.LibvirtHarness, lab: labs.Lab, make_guest: labs.MakeGuest
+) -> None:
+    made = make_guest("outliving", payload="dirty", rate_mib_per_s=20, persistent=True)
+    move = _move(harness, made)
+    await move.check_prepare_start(move.slowly())
+    signals: list[base.Signal] = []
+    stop = harness.source_driver.subscribe(signals.append)
+    lab.host("h1").stop_libvirtd()
+
+    async def losses() -> int:
+        return sum(signal.kind is base.SignalKind.CONNECTION for signal in signals)
+
+    try:
+        await harness.wait_for(losses, lambda count: count > 0, "the keep-alive has noticed")
+    finally:
+        lab.host("h1").continue_libvirtd()
+    await harness.wait_for(losses, lambda count: count > 1, "the connection is back")
+    lost = await harness.source_driver.read_transfer(made.uuid)
+    assert lost.is_active and lost.call_error, "the call has ended, the transfer has not"
+    await harness.source_driver.tune_transfer(made.uuid, downtime_ms=2000, bandwidth_mib_per_s=0)
+    await move.wait_ended()
+    assert await move.verdict() is truth.Verdict.COMPLETED
     stop()
 
 
