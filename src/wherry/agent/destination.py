@@ -31,6 +31,9 @@ class Destination:
         """Remove what the check left."""
         entry = self._parts.journal.get(command.operation_id)
         await self._parts.driver.release_check(self._parts.task_of(entry), command.probes)
+        gone = {f"{probe.directory}/{probe.name}" for probe in command.probes}
+        entry.created = [name for name in entry.created if name not in gone]
+        await self._parts.journal.save(entry)
         return messages.Done()
 
     @instance_events.wrap_instance_event("compute")

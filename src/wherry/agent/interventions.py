@@ -68,6 +68,7 @@ class Interventions:
         note.is_suspended = True
         await self._parts.journal.save(self._entry, is_synced=True)
         await self._parts.driver.pause_guest(self._entry.instance_uuid)
+        note.is_suspension_done = True
         detail = "the source resumed the guest after it had been handed over; suspended until the destination is known not to run it"
         _log.warning("A guest was suspended", migration_id=self._entry.operation_id, instance_uuid=self._entry.instance_uuid, why=detail)
         await self._report(note.intent, detail)

@@ -64,8 +64,9 @@ class TransferNote(_Note):
     paused_boot_seconds: float | None = None
     #: Whether the guest was seen paused for switch-over: from then on the destination may be running it.
     was_handed_over: bool = False
-    #: Whether we suspended it because its hypervisor resumed it after the hand-over.
+    #: Whether we set about to suspend it because its hypervisor resumed it after the hand-over, and whether that was done.
     is_suspended: bool = False
+    is_suspension_done: bool = False
     #: Text of the error with which the start ended, when it is not known whether anything began.
     call_error: str = ""
     #: Whether its end was seen and noted as a report.

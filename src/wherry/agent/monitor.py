@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from wherry import errors
-from wherry.agent import background, backoff, interventions, reporting, timing
+from wherry.agent import background, backoff, hand_over, interventions, reporting, timing
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
 from wherry.drivers import base
@@ -23,8 +23,6 @@ _log = logs.get_logger(__name__)
 
 #: Looks at the transfer between two looks at the guest where no signal asks for one: signals may be lost.
 _LOOKS_PER_OBSERVATION = 2
-#: Pause for switch-over after which a guest counts as handed over, whatever the counters say.
-_HAND_OVER_SECONDS = 2.0
 _GONE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
 
@@ -38,6 +36,7 @@ class Monitor:
         #: Downtime allowed now, in milliseconds; None when another process started the transfer.
         self.downtime_ms: int | None = None
         self._interventions = interventions.Interventions(parts, entry, reporter)
+        self._hand_over = hand_over.HandOver(parts, entry, self._interventions)
         section = parts.config.agent
         self._pauses = backoff.Backoff(section.reconnect_initial_seconds, section.reconnect_max_seconds)
         self._wake = asyncio.Event()
@@ -46,7 +45,6 @@ class Monitor:
         self._is_stopped = False
         self._must_observe = True
         self._looks = 0
-        self._paused_since: float | None = None
         self._sent_progress_at: float | None = None
         self._progress: progress.Progress | None = None
 
@@ -158,17 +156,15 @@ class Monitor:
         if seen.has_job:
             # The job is on its last steps: not the end yet.
             return False
-        # Stopped here with its job gone: whatever the last counters said, it is on the other side that the answer lies.
-        is_by_us = seen.state is guest.GuestState.PAUSED and note.was_paused_by_us
-        note.was_handed_over |= is_by_us or seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER
-        if await self._check_hand_over(note, seen):
+        self._hand_over.note_end(note, seen)
+        if await self._hand_over.check(note, seen, self._progress):
             seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
         if not note.call_error:
             await self._report_start(note)
         await self._send_progress(is_last=True)
         note.is_ended = True
         body = {
-            "observation": wherry_journal.plain(shown(note, seen)),
+            "observation": wherry_journal.plain(hand_over.shown(note, seen)),
             "intent": note.intent.value,
             "intent_detail": note.intent_detail,
             "call_error": transfer.call_error or note.call_error,
@@ -204,46 +200,20 @@ class Monitor:
         self._looks += 1
         if self._must_observe or note.was_handed_over or self._looks % _LOOKS_PER_OBSERVATION == 0:
             self._must_observe = False
-            await self._check_hand_over(note, await self._parts.driver.observe_guest(self._entry.instance_uuid))
-
-    async def _check_hand_over(self, note: wherry_journal.TransferNote, seen: guest.Observation) -> bool:
-        """Suspend a guest that its hypervisor resumed after the hand-over; say whether that was done now."""
-        if not note.was_handed_over and self._may_run_elsewhere(note, seen):
-            note.was_handed_over = True
-            await self._parts.journal.save(self._entry)
-        if seen.state is not guest.GuestState.RUNNING or not note.was_handed_over or note.is_suspended:
-            return False
-        # Also after an abort: it may have come when the destination had the guest already. The roll-back resumes it.
-        await self._interventions.suspend_after_hand_over(note)
-        return True
-
-    def _may_run_elsewhere(self, note: wherry_journal.TransferNote, seen: guest.Observation) -> bool:
-        """Whether the guest is paused here and all of it has been sent, so that the destination may be running it."""
-        is_for_switch_over = seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER
-        # The hypervisor shows a guest that we have paused as just that, also when the copy has arrived.
-        is_by_us = seen.state is guest.GuestState.PAUSED and note.paused_boot_seconds is not None
-        if not is_for_switch_over:
-            self._paused_since = None
-            return is_by_us and _rest_bytes(self._progress) == 0
-        now = self._parts.clock.monotonic()
-        if self._paused_since is None:
-            self._paused_since = now
-        if _rest_bytes(self._progress) in (None, 0):
-            return True
-        # Counters may stand still in the last phase; no switch-over that goes well takes so long, unless our pause left it much to send.
-        return note.paused_boot_seconds is None and now - self._paused_since >= _HAND_OVER_SECONDS
+            seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
+            await self._hand_over.check(note, seen, self._progress)
 
     async def _guard(self) -> None:
         """Watch a source that has handed its guest over: its hypervisor may resume it long after the job has ended."""
         while not self._is_stopped:
             note = self._note
-            if note is None or not note.was_handed_over or note.is_suspended:
+            if note is None or not note.was_handed_over or note.is_suspension_done:
                 return
             try:
                 async with self._acting:
                     seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
                     if not self._is_stopped:
-                        await self._check_hand_over(note, seen)
+                        await self._hand_over.check(note, seen, self._progress)
             except Exception as error:
                 await self._wait_after(error)
                 continue
@@ -291,21 +261,3 @@ class Monitor:
     def _answered(self) -> None:
         if self._pauses.reset():
             _log.info("A transfer can be looked at again", migration_id=self._entry.operation_id)
-
-
-def shown(note: wherry_journal.TransferNote | None, seen: guest.Observation) -> guest.Observation:
-    """Give an observation as the truth table must read it.
-
-    A guest that we paused, and that has been handed over, is one that was handed over, not one that somebody paused.
-    """
-    if note is not None and note.was_handed_over and note.was_paused_by_us and seen.state is guest.GuestState.PAUSED:
-        detail = "paused by the agent, and handed over"
-        return guest.Observation(state=guest.GuestState.PAUSED_FOR_SWITCH_OVER, has_job=seen.has_job, detail=detail)
-    return seen
-
-
-def _rest_bytes(counters: progress.Progress | None) -> int | None:
-    """Give what is still to be sent; None where it is not known."""
-    if counters is None or counters.memory_total_bytes == 0:
-        return None
-    return counters.memory_remaining_bytes + counters.disk_remaining_bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from wherry import errors
-from wherry.agent import backoff, checking, monitor, reporting, stage_notes, timing
+from wherry.agent import backoff, checking, hand_over, monitor, reporting, stage_notes, timing
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
 from wherry.drivers import base
@@ -110,7 +110,7 @@ class Source:
         if command.operation_id in self._beginnings:
             # The hypervisor was asked to start and has not answered: what it shows is not the end.
             seen = guest.Observation(state=seen.state, has_job=True, detail="the transfer is being started")
-        return messages.Observed(observation=monitor.shown(note, seen), intent=note.intent, intent_detail=note.intent_detail)
+        return messages.Observed(observation=hand_over.shown(note, seen), intent=note.intent, intent_detail=note.intent_detail)
 
     async def deliver_intent(self, command: messages.DeliverIntent) -> messages.Done:
         """Leave word for the watch, which acts on it at once."""

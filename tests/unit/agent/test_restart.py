@@ -208,17 +208,21 @@ async def test_a_transfer_that_was_just_being_started_keeps_its_deadline_with_no
     assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
 
 
-async def test_a_guest_that_the_undo_resumed_is_not_suspended_by_the_successor(rig: rigs.Rig) -> None:
-    rig.add_hosts()
-    spec = rig.world.add_guest("h1", "g")
+@pytest.mark.parametrize("is_locked", [True, False])
+async def test_a_guest_that_the_undo_resumed_is_not_suspended_by_the_successor(rig: rigs.Rig, is_locked: bool) -> None:
+    # With a lock on its disk the source cannot resume its guest, and leaves it as it was at the hand-over.
+    store = rig.world.add_store(fleet.Store("shared", has_locks=True))
+    rig.add_hosts(stores={fleet.DEFAULT_DIRECTORY: store})
+    disk = guest.Disk(name="vda", kind=guest.DiskKind.FILE, source=DISK, capacity_bytes=1 << 30)
+    spec = rig.world.add_guest("h1", "g", disks=(disk,) if is_locked else ())
     await rig.start()
-    # The source is left paused for switch-over, and the destination's copy is lost.
     rig.disturb.on_step("g", "started", lambda: rig.disturb.lose_closing_reply(spec.uuid))
     planned = await rig.start_transfer(spec)
-    await asyncio.sleep(15)
-    rig.disturb.destroy_guest("h2", spec.uuid)
     await rig.conductor.wait_for(messages.TransferEnded)
-    assert rig.state_at("h1", spec) is guest.GuestState.PAUSED
+    left = guest.GuestState.PAUSED_FOR_SWITCH_OVER if is_locked else guest.GuestState.PAUSED
+    assert rig.state_at("h1", spec) is left
+    # The destination's is lost then: the source's is the last one.
+    rig.disturb.destroy_guest("h2", spec.uuid)
     rig.world.faults.add(simulated.CallFault(kind=simulated.FaultKind.DELAY, method="resume_guest", when=simulated.When.AFTER, seconds=100))
     undoing = asyncio.create_task(rig.conductor.ask("h1", messages.RollBackSource(**planned), 5))
     await asyncio.sleep(1)

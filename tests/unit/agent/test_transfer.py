@@ -297,6 +297,30 @@ async def test_a_source_that_wakes_up_after_its_hand_over_is_suspended_at_once(r
     assert rig.state_at("h2", spec) is guest.GuestState.RUNNING
 
 
+async def test_a_suspension_that_failed_is_tried_again(rig: rigs.Rig) -> None:
+    rig.add_hosts()
+    spec = rig.world.add_guest("h1", "g")
+    await rig.start()
+    rig.world.faults.add(simulated.CallFault(kind=simulated.FaultKind.RAISE, method="pause_guest", slug="hypervisor_unavailable"))
+    rig.disturb.on_step("g", "started", lambda: rig.disturb.lose_closing_reply(spec.uuid))
+    await rig.start_transfer(spec)
+    await rig.conductor.wait_for(messages.TransferEnded)
+    assert rig.state_at("h1", spec) is guest.GuestState.PAUSED
+    assert await rig.settle(spec) is truth.Verdict.COMPLETED
+
+
+async def test_a_person_who_resumes_a_suspended_guest_has_the_last_word(rig: rigs.Rig) -> None:
+    rig.add_hosts()
+    spec = rig.world.add_guest("h1", "g")
+    await rig.start()
+    rig.disturb.on_step("g", "started", lambda: rig.disturb.lose_closing_reply(spec.uuid))
+    await rig.start_transfer(spec)
+    await rig.conductor.wait_for(messages.TransferEnded)
+    rig.disturb.resume_guest("h1", spec.uuid)
+    await asyncio.sleep(10)
+    assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
+
+
 async def test_a_refused_start_is_the_answer_and_may_be_tried_again(rig: rigs.Rig) -> None:
     rig.add_hosts()
     spec = rig.world.add_guest("h1", "g")
