@@ -19,6 +19,7 @@ _log = logs.get_logger(__name__)
 
 #: Commands that may be owed, by the name under which they are stored.
 _COMMANDS: dict[str, type[messages.Request[Any]]] = {
+    "FinishDestination": messages.FinishDestination,
     "FinishSource": messages.FinishSource,
     "RollBackDestination": messages.RollBackDestination,
 }

@@ -79,6 +79,8 @@ class Drive:
     intents: tuple[operations.Intent, ...] = ()
     #: Whether this conductor has told the source to start, or to go on, since it took the operation on.
     has_commanded: bool = False
+    #: Whether this conductor has seen to it that the present destination's probes are gone.
+    has_released: bool = False
     #: When the source was last heard of, on the clock's monotonic time.
     heard_at: float = 0.0
     #: Repetitions of the present step for a passing reason.
@@ -137,6 +139,15 @@ class Drive:
         """
         self.lease.require()
         return await self.agents.call(addresses.agent(host), request)
+
+    async def require_own(self, refusal: errors.StaleEpoch) -> None:
+        """Make sure that an agent refused a command because the migration was ended there, and not because another conductor owns it.
+
+        :raises StaleEpoch: the refusal, when another one does.
+        """
+        current = await self.store.read(lambda uow: uow.operations.get(self.operation.id))
+        if (current.owner, current.epoch) != (self.operation.owner, self.operation.epoch):
+            raise refusal
 
     def _known(self, value: T | None, what: str) -> T:
         if value is None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 from wherry import errors
@@ -25,7 +24,7 @@ class Admit:
     async def check(self, on: drive.Drive) -> drive.Advance | None:
         """An abort ends it here; checks that are too old run again."""
         if on.wants(operation.IntentKind.ABORT):
-            await check_destination.release(on)
+            await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
         age = (on.clock.now() - on.plan.checked_at).total_seconds() if on.plan.checked_at else 0.0
         if age <= on.config.conductor.check_ttl_seconds:
@@ -33,8 +32,11 @@ class Admit:
         return await self._check_again(on)
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
-        """Take the slots, and let go of the storage probes meanwhile."""
-        released = asyncio.create_task(check_destination.release(on))
+        """Let go of the storage probes, then take the slots."""
+        if on.facts.probes and not on.has_released:
+            lost = await self._release(on)
+            if lost is not None:
+                return lost
         facts = dataclasses.replace(on.plan.facts, probes=()) if on.plan.facts else None
         transition = operation.Transition(
             step=operation.StepName.PREPARE,
@@ -42,11 +44,26 @@ class Admit:
             plan=dataclasses.replace(on.plan, facts=facts),
             started=(instance_actions.EventStart(name=instance_actions.EventName.PREPARE, host=on.destination),),
         )
-        await released
         return drive.Advance(transition=transition, guard=self._take_slots(on))
 
     async def undo(self, on: drive.Drive) -> None:
         """A slot is the row's status: it goes with it."""
+
+    async def _release(self, on: drive.Drive) -> drive.Advance | None:
+        """Have the destination remove its probes; one that has gone away since its check is given up."""
+        try:
+            await check_destination.CheckDestination().undo(on)
+        except errors.LeaseLost:
+            raise
+        except errors.Error as error:
+            if isinstance(error, errors.StaleEpoch):
+                await on.require_own(error)
+            elif on.attempts < on.config.conductor.step_retry_limit:
+                raise
+            await check_destination.let_go(on)
+            return check_destination.given_up(on, error)
+        on.has_released = True
+        return None
 
     def _take_slots(self, on: drive.Drive) -> drive.Guard:
         source, destination, options = on.plan.source, on.destination, on.config.default
@@ -78,6 +95,10 @@ class Admit:
         into = options.max_concurrent_incoming_live_migrations
         if into and counts.incoming >= into and (on.operation.request.host is not None or not await _has_alternative(on, into)):
             return None
+        if on.facts.probes and not on.has_released:
+            lost = await self._release(on)
+            if lost is not None:
+                return lost
         _log.info("The checks are too old and run again.", migration_id=on.operation.id, host=on.destination)
         return drive.Advance(
             transition=operation.Transition(

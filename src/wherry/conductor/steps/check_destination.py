@@ -6,12 +6,12 @@ from __future__ import annotations
 import dataclasses
 
 from wherry import errors
-from wherry.conductor import drive
+from wherry.conductor import chores, drive
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
-from wherry.telemetry import logs
 
-_log = logs.get_logger(__name__)
+#: What an agent says of a check that came to no answer.
+_UNCLEAR = (errors.CheckTimeout, errors.CheckCrashed)
 
 
 class CheckDestination:
@@ -20,8 +20,11 @@ class CheckDestination:
     name = operation.StepName.CHECK_DESTINATION
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """An abort ends it here: nothing was touched."""
-        return drive.Advance(transition=drive.aborted_untouched()) if on.wants(operation.IntentKind.ABORT) else None
+        """An abort ends it here; an earlier try may have left its probes."""
+        if not on.wants(operation.IntentKind.ABORT):
+            return None
+        await let_go(on)
+        return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
@@ -29,8 +32,18 @@ class CheckDestination:
         command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.operation.request, source=source.description)
         try:
             answer = await on.ask(on.destination, command)
-        except (errors.CheckFailed, errors.Unavailable, errors.Timeout) as error:
-            return refused(on, _as_refusal(on, error), instance_actions.EventName.CHECK_DESTINATION, on.destination)
+        except errors.LeaseLost:
+            raise
+        except errors.Error as error:
+            if isinstance(error, errors.StaleEpoch):
+                # An earlier owner let the destination go, and died before it stored why.
+                await on.require_own(error)
+            refusal = _as_refusal(on, error)
+            if refusal is not error or not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR):
+                # It was no answer of the check itself, which may have come as far as its probes.
+                await let_go(on)
+            return refused(on, refusal, instance_actions.EventName.CHECK_DESTINATION, on.destination)
+        on.has_released = False
         transition = operation.Transition(
             step=operation.StepName.CHECK_SOURCE,
             plan=dataclasses.replace(on.plan, facts=answer.facts),
@@ -46,12 +59,17 @@ class CheckDestination:
             await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes))
 
 
-async def release(on: drive.Drive) -> None:
-    """Remove the storage probes, if their host answers; an agent removes forgotten ones when it starts, so nothing is owed."""
+async def let_go(on: drive.Drive) -> None:
+    """Have a destination that this migration will not go to forget it, probes and all; a silent one is owed it."""
+    command = messages.RollBackDestination(**on.planned)
     try:
-        await CheckDestination().undo(on)
-    except (errors.Unavailable, errors.Timeout) as error:
-        _log.warning("The storage probes were not released.", migration_id=on.operation.id, host=on.destination, slug=error.slug)
+        await on.ask(on.destination, command)
+    except errors.LeaseLost:
+        raise
+    except errors.StaleEpoch as error:
+        await on.require_own(error)
+    except errors.Error as error:
+        await chores.owe(on, on.destination, command, error)
 
 
 def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventName, asked: str) -> drive.Advance:
@@ -61,22 +79,33 @@ def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventN
     """
     if isinstance(error, errors.SourceCheckFailed):
         raise error
+    return _skipped(on, error, (_finish(event, asked, instance_events.outcome_of(error)),))
+
+
+def given_up(on: drive.Drive, error: errors.Error) -> drive.Advance:
+    """Skip a destination that passed its checks and has gone away since, and choose another."""
+    return _skipped(on, _as_refusal(on, error), ())
+
+
+def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_actions.EventFinish, ...]) -> drive.Advance:
     said_no = migration.RefusedHost(host=on.destination, slug=error.slug, message=error.message, fields=error.fields)
     transition = operation.Transition(
         step=operation.StepName.SELECT_DESTINATION,
         plan=dataclasses.replace(on.plan, facts=None, storage=None, refused=(*on.plan.refused, said_no)),
-        finished=(_finish(event, asked, instance_events.outcome_of(error)),),
+        finished=finished,
     )
     return drive.Advance(transition=transition)
 
 
 def _as_refusal(on: drive.Drive, error: errors.Error) -> errors.Error:
-    """Say in the checks' words that the destination did not answer; nothing has been touched, so another may be tried."""
+    """Say in the checks' words that the destination gave no answer; nothing has been touched, so another may be tried."""
+    if isinstance(error, errors.CheckFailed | errors.HypervisorUnavailable):
+        return error
     if isinstance(error, errors.Timeout):
         return errors.CheckTimeout(host=on.destination)
     if isinstance(error, errors.HostUnreachable):
         return errors.DestinationDown(host=on.destination)
-    return error
+    return errors.CheckCrashed(host=on.destination, detail=error.message)
 
 
 def _finish(name: instance_actions.EventName, host: str, outcome: instance_actions.EventOutcome) -> instance_actions.EventFinish:

@@ -21,7 +21,7 @@ class CheckSource:
         """An abort ends it here, but for the probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        await check_destination.release(on)
+        await check_destination.let_go(on)
         return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
@@ -29,8 +29,16 @@ class CheckSource:
         command = messages.CheckSource(**on.ids, guest=on.guest, request=on.operation.request, facts=on.facts)
         try:
             answer = await on.ask(on.plan.source, command)
-        except errors.CheckFailed as error:
-            await check_destination.release(on)
+        except (errors.LeaseLost, errors.StaleEpoch):
+            # The source keeps no end of a migration that was only checked: this one is another conductor's.
+            raise
+        except errors.Error as error:
+            is_answer = isinstance(error, errors.CheckFailed)
+            if error.retryable and not is_answer and on.attempts < on.config.conductor.step_retry_limit:
+                raise
+            await check_destination.let_go(on)
+            if not is_answer:
+                raise
             return check_destination.refused(on, error, instance_actions.EventName.CHECK_SOURCE, on.plan.source)
         finished = instance_actions.EventFinish(name=instance_actions.EventName.CHECK_SOURCE, host=on.plan.source, outcome=answer.outcome)
         is_first = on.migration.status is states.Status.ACCEPTED

@@ -62,6 +62,7 @@ class Finish:
             _log.error(
                 "The destination could not finish.", migration_id=on.operation.id, host=on.destination, slug=error.slug, error=error.message
             )
+            await chores.owe(on, on.destination, messages.FinishDestination(**on.planned), error)
             return instance_events.outcome_of(error), None, drive.reason_of(error)
         return answer.outcome, answer.guest.state, None
 
