@@ -87,9 +87,12 @@ class Settle:
         )
 
     def _arrived(self, on: drive.Drive) -> drive.Advance:
+        # It may have arrived before its source could report that it began.
+        is_unreported = on.migration.status is states.Status.PREPARING
         return drive.Advance(
             transition=operation.Transition(
                 step=operation.StepName.FINISH,
+                event=states.Event.TRANSFER_STARTED if is_unreported else None,
                 clear_reason=True,
                 finished=(_transfer_finish(on, instance_actions.SUCCEEDED),),
                 started=(instance_actions.EventStart(name=instance_actions.EventName.FINISH, host=on.destination),),
