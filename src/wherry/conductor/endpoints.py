@@ -92,12 +92,16 @@ class Endpoints:
     async def _on_live_migrate(self, sender: str, message: messages.LiveMigrateServer) -> None:
         del sender
         try:
-            await self.live_migrate_server(message)
+            if await self.orchestrator.takes_checks(message.operation_id):
+                await self.live_migrate_server(message)
         except errors.Error as error:
             _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
 
     async def _on_migrate(self, sender: str, message: messages.MigrateServer) -> messages.ChecksAnswer:
         del sender
+        if not await self.orchestrator.takes_checks(message.operation_id):
+            # Another drives it, or its checks are over: the record says what became of them.
+            raise errors.LeaseLost(conductor=self.orchestrator.conductor_id)
         try:
             return await self.migrate_server(message)
         except errors.LeaseLost:

@@ -61,6 +61,11 @@ class Orchestrator:
         self._journeys: dict[str, _Journey] = {}
 
     @property
+    def conductor_id(self) -> str:
+        """Whose it is."""
+        return self._lease.conductor_id
+
+    @property
     def driven(self) -> frozenset[str]:
         """Ids of the operations that are on their way here."""
         return frozenset(self._journeys)
@@ -72,6 +77,12 @@ class Orchestrator:
             journey = self._begin(operation_id)
         journey.has_news = journey.has_news or has_news
         journey.alarm.set()
+
+    async def takes_checks(self, operation_id: str) -> bool:
+        """Say whether this conductor is the one to run the operation's checks; false also when they are over, or it is another's."""
+        self._lease.require()
+        claimed = await self._store.run(lambda uow: uow.operations.claim(operation_id, self._lease.conductor_id))
+        return claimed is not None and claimed.step in operation.CHECKING
 
     async def checked(self, operation_id: str) -> None:
         """Drive an operation, and return when its checks have passed.

@@ -47,7 +47,8 @@ Stage = Callable[[Self, Message], Coroutine[Any, Any, Reply]]
 def wrap_instance_event(prefix: str) -> Callable[[Stage[Self, Message, Reply]], Stage[Self, Message, Reply]]:
     """Make an async method `(self, message) -> reply` an event named `{prefix}_{method}`.
 
-    A name that is none of EventName is an error when the module is imported. A cancelled stage stays open: whoever takes it up closes it.
+    A name that is none of EventName is an error when the module is imported. A stage that is cancelled, or that another
+    conductor has taken over, stays open: whoever goes on with it closes it.
     """
 
     def decorate(method: Stage[Self, Message, Reply]) -> Stage[Self, Message, Reply]:
@@ -58,6 +59,9 @@ def wrap_instance_event(prefix: str) -> Callable[[Stage[Self, Message, Reply]], 
             await self.events.started(name, message)
             try:
                 reply = await method(self, message)
+            except errors.LeaseLost:
+                # As when it is cancelled: another process goes on with the stage.
+                raise
             except Exception as error:
                 await self.events.finished(name, message, outcome_of(error))
                 raise
