@@ -39,24 +39,25 @@ class Inventory:
             return
         settled = [one for one in report.guests if not one.is_incoming]
         known = await self._store.read(lambda uow: uow.servers.find([one.uuid for one in settled]))
-        await self._store_unsurprising(report.name, settled, known)
-        for one in settled:
+        # An operation under way says itself where its server is, and how it is.
+        free = [one for one in settled if one.uuid not in known or known[one.uuid].task_state is None]
+        await self._store_unsurprising(report.name, free, known)
+        for one in free:
             record = known.get(one.uuid)
             if record is not None and record.host is not None and record.host != report.name:
                 await self._elsewhere(report.name, one, record, record.host)
-        if report.is_complete:
-            await self._missing(report, {one.uuid for one in report.guests})
+        await self._missing(report)
 
     async def _store_unsurprising(self, name: str, guests: list[guest.Guest], known: dict[str, server.Server]) -> None:
         """Insert what is new and update what is where it was, all in one transaction."""
 
         async def unit(uow: uows.UnitOfWork) -> None:
             record = await uow.hosts.get(name)
-            unknown = [one for one in guests if one.uuid not in known]
-            await uow.servers.insert_all([_discovered(one, record, self._config, uow.now) for one in unknown])
             for one in guests:
                 before = known.get(one.uuid)
-                if before is not None and before.host in (None, name):
+                if before is None:
+                    await uow.servers.insert(_discovered(one, record, self._config, uow.now))
+                elif before.host in (None, name):
                     changes = _changes(one, before, record)
                     if changes:
                         await uow.servers.update(before, **changes)
@@ -70,19 +71,23 @@ class Inventory:
     async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
         """A server is reported by another host than the record's: ask both, now."""
         here = await self._look(name, seen.uuid)
-        there = await self._look(recorded, seen.uuid)
+        # A server that was found gone is nowhere; what its last host says no longer matters.
+        there = guest.GuestState.ABSENT if record.deleted_at is not None else await self._look(recorded, seen.uuid)
         if here is None or there is None:
             return
-        if here in _ACTIVE and there is guest.GuestState.ABSENT:
+        if here in _ACTIVE and there in _NOT_ACTIVE:
             await self._move(name, seen, record)
         elif here is guest.GuestState.RUNNING and there is guest.GuestState.RUNNING:
             await self._conflict(name, record)
 
-    async def _missing(self, report: messages.ReportInventory, listed: set[str]) -> None:
-        """Servers that the record puts on this host and that it did not list: ask again, then believe."""
-        recorded = await self._store.read(lambda uow: uow.servers.on_host(report.name))
+    async def _missing(self, report: messages.ReportInventory) -> None:
+        """Servers that the record puts on this host and that the report says or shows to be gone: ask again, then believe."""
+        listed = {one.uuid for one in report.guests} | set(report.described_before)
+        absent = set(report.absent)
+        recorded = await self._store.read(lambda uow: uow.servers.on_host(report.name)) if report.is_complete or absent else []
         for record in recorded:
-            if record.uuid in listed or record.task_state is not None:
+            is_suspect = record.uuid in absent or (report.is_complete and record.uuid not in listed)
+            if not is_suspect or record.task_state is not None:
                 continue
             if await self._look(report.name, record.uuid) is guest.GuestState.ABSENT:
                 _log.info("A server's guest is gone.", instance_uuid=record.uuid, host=report.name)
@@ -129,6 +134,7 @@ def _taken_in(report: messages.ReportInventory) -> stores.Unit[bool]:
 
 
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
+_NOT_ACTIVE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
 
 def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, now: datetime.datetime) -> server_records.NewServer:
