@@ -28,6 +28,7 @@ from wherry.cmd import wiring
 from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
 from wherry.drivers import base, simulated
+from wherry.rpc import addresses, messages
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
 from wherry.testing import mortal
@@ -160,6 +161,11 @@ class Cloud:
         headers = {"X-OpenStack-Nova-API-Version": version} | ({"X-Auth-Token": token} if token else {})
         return await self._http.request(method, path, headers=headers, **kwargs)
 
+    async def cast(self, address: addresses.Address, message: messages.Message) -> None:
+        """Send a message as an api would."""
+        sender = addresses.Sender(addresses.Role.API, self.config.default.host)
+        await self._around.client(await self._transport(), sender).cast(address, message)
+
     async def server(self, name: str) -> dict[str, Any]:
         """Give the server of that name as the API shows it."""
         found = (await self.request("GET", f"/v2.1/servers/{self.uuid(name)}")).json()
@@ -186,12 +192,15 @@ class Cloud:
         :raises TimeoutError: when it does not in time.
         """
         async with asyncio.timeout(seconds):
+            pause = 0.05
             while True:
                 value = condition()
                 value = await value if asyncio.iscoroutine(value) else value
                 if value:
                     return value
-                await self.clock.sleep(0.05)
+                await self.clock.sleep(pause)
+                # What takes long need not be seen at once; each look costs a transaction or a request.
+                pause = min(1.0, pause * 1.1)
 
     # ----------------------------------------------------------------- inside
 

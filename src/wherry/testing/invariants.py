@@ -108,8 +108,8 @@ async def _read(uow: uows.UnitOfWork) -> _Records:
         stories.append(_Story(operation=of, migration=record, action=await uow.actions.get(record.instance_uuid, of.request_id)))
     found = await uow.servers.list(servers.ServerQuery(deleted=None))
     for one in found:
-        for action in await uow.actions.list(instance_action_records.ActionQuery(instance_uuid=one.uuid)):
-            actions.append(await uow.actions.get(one.uuid, action.request_id))
+        listed = await uow.actions.list(instance_action_records.ActionQuery(instance_uuid=one.uuid))
+        actions += [await uow.actions.get(one.uuid, action.request_id) for action in listed]
     return _Records(
         stories=stories,
         servers={one.uuid: one for one in found},
@@ -123,18 +123,7 @@ async def _read(uow: uows.UnitOfWork) -> _Records:
 def _of_stories(records: _Records) -> Iterator[str]:
     """Each migration has ended, its server is free, and its request id tells all of it."""
     for one in records.stories:
-        record, name = one.migration, f"migration {one.migration.id}"
-        if record.status not in states.TERMINAL:
-            yield f"{name} is {record.status.value} still"
-            continue
-        if one.operation.step is not operation.StepName.DONE or one.operation.finished_at is None or record.finished_at is None:
-            yield f"{name} is {record.status.value}, but its operation stands at {one.operation.step.value}"
-        if record.status is not states.Status.COMPLETED and record.reason is None:
-            yield f"{name} is {record.status.value} without a reason"
-        if record.status is not states.Status.COMPLETED and one.action.message != "Error":
-            yield f"{name} is {record.status.value}, but its action does not say that anything failed"
-        if not any(event.name.startswith("conductor_") for event in one.action.events):
-            yield f"{name}'s action has no event of the conductor"
+        yield from _of_story(one)
     for server_record in records.servers.values():
         if server_record.task_state is not None:
             yield f"{server_record.name} is left in task_state {server_record.task_state.value}"
@@ -148,6 +137,21 @@ def _of_stories(records: _Records) -> Iterator[str]:
                 yield f"event {event.name} of action {action.action} is open"
     if records.intents:
         yield f"{len(records.intents)} operations have an intent that nobody answered"
+
+
+def _of_story(one: _Story) -> Iterator[str]:
+    record, name = one.migration, f"migration {one.migration.id}"
+    if record.status not in states.TERMINAL:
+        yield f"{name} is {record.status.value} still"
+        return
+    if one.operation.step is not operation.StepName.DONE or one.operation.finished_at is None or record.finished_at is None:
+        yield f"{name} is {record.status.value}, but its operation stands at {one.operation.step.value}"
+    if record.status is not states.Status.COMPLETED and record.reason is None:
+        yield f"{name} is {record.status.value} without a reason"
+    if record.status is not states.Status.COMPLETED and one.action.message != "Error":
+        yield f"{name} is {record.status.value}, but its action does not say that anything failed"
+    if not any(event.name.startswith("conductor_") for event in one.action.events):
+        yield f"{name}'s action has no event of the conductor"
 
 
 def _of_leftovers(records: _Records, world: simulated.World) -> Iterator[str]:
@@ -172,22 +176,23 @@ def _of_guests(records: _Records, before: Snapshot, after: Snapshot, others: Col
                 yield f"{name} has an incoming guest {uuid}"
     for uuid in sorted({*were, *are}):
         places = are.get(uuid, {})
-        record = records.servers.get(uuid)
         active = [name for name, state in places.items() if state is not _S.SHUT_OFF]
         if len(places) > 1 and (len(active) > 1 or uuid not in others):
             yield f"guest {uuid} is on {places}"
-        if uuid in others:
-            continue
-        if not places:
+        elif not places and uuid not in others:
             yield f"guest {uuid} is nowhere"
-            continue
-        (where, state), *_ = places.items()
-        if state is not were.get(uuid):
-            yield f"guest {uuid} is {state.value}, it was {were.get(uuid)}"
-        if record is None or record.host != where:
-            yield f"guest {uuid} is on {where}, the record says {record.host if record else 'nothing'}"
-        elif (record.vm_state, record.power_state) != server.STATES_OF_GUEST.get(state):
-            yield f"guest {uuid} is {state.value}, the record says {record.vm_state.value} and {record.power_state.name}"
+        elif uuid not in others:
+            yield from _of_place(uuid, next(iter(places.items())), were.get(uuid), records.servers.get(uuid))
+
+
+def _of_place(uuid: str, place: tuple[str, guest.GuestState], was: guest.GuestState | None, record: server.Server | None) -> Iterator[str]:
+    where, state = place
+    if state is not was:
+        yield f"guest {uuid} is {state.value}, it was {was}"
+    if record is None or record.host != where:
+        yield f"guest {uuid} is on {where}, the record says {record.host if record else 'nothing'}"
+    elif (record.vm_state, record.power_state) != server.STATES_OF_GUEST.get(state):
+        yield f"guest {uuid} is {state.value}, the record says {record.vm_state.value} and {record.power_state.name}"
 
 
 def _of_files(records: _Records, before: Snapshot, after: Snapshot) -> Iterator[str]:
