@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks import machine, results
 from wherry.model import states
 from wherry.testing import lab as labs
-from wherry.testing.demo import api, errors, process, real
+from wherry.testing.demo import api, errors, process, real, signals
 from wherry.testing.lab import command
 
 NAME = "wherry-bench"
@@ -133,12 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if reason := labs.why_unavailable():
         print(f"bench-lab: {reason}", file=sys.stderr)
         return 1
+    signals.raise_on_signals()
     try:
         with process.Workplace(NAME) as workplace, labs.Lab(NAME, host_count=2) as lab:
             return _measure(workplace, lab, options)
     except (errors.DemoFailed, labs.LabError) as problem:
         print(f"bench-lab: {problem}", file=sys.stderr)
         return 1
+    except signals.Interrupted as interrupted:
+        print(f"bench-lab: ended by {interrupted.name}; everything is cleaned up", file=sys.stderr)
+        return interrupted.exit_status
 
 
 def _measure(workplace: process.Workplace, lab: labs.Lab, options: argparse.Namespace) -> int:

@@ -17,7 +17,8 @@ class PretendedSite:
 
     calm, busy = "idle-1", "restless"
 
-    def __init__(self) -> None:
+    def __init__(self, time_factor: float = 1.0) -> None:
+        self._time_factor = time_factor
         self._scenario = scenario.load(None)
         self.host_count = sum(part.count for part in self._scenario.hosts)
 
@@ -28,6 +29,7 @@ class PretendedSite:
     def configuration(self) -> site.Configuration:
         return {
             "agent": {"driver": "simulated"},
+            "simulated": {"time_factor": str(self._time_factor)},
             "libvirt": {"live_migration_monitor_interval": "1"},
         }
 
