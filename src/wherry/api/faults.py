@@ -49,7 +49,8 @@ STATUS_OF_CHECK: dict[str, int] = {
 #: HTTP status -> key of the error body, as Nova names it; any other status is a computeFault.
 FAULT_NAMES: dict[int, str] = {
     400: "badRequest",
-    401: "unauthorized",
+    # Not Nova's "unauthorized": in front of Nova keystonemiddleware answers, and this is its form.
+    401: "error",
     403: "forbidden",
     404: "itemNotFound",
     405: "badMethod",
@@ -115,6 +116,8 @@ def body(fault: HttpFault) -> dict[str, dict[str, object]]:
     """Give the body of an error: one key that names it, with code and message."""
     name = FAULT_NAMES.get(fault.code, "computeFault")
     content: dict[str, object] = {"code": fault.code, "message": fault.message}
+    if fault.code == 401:
+        content["title"] = "Unauthorized"
     if fault.code in (413, 429) and "Retry-After" in fault.headers:
         content["retryAfter"] = fault.headers["Retry-After"]
     return {name: content}

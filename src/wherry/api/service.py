@@ -47,8 +47,8 @@ class Api:
         new_request_id: Callable[[], str] = api_app.random_request_id,
     ) -> None:
         self._settings = settings
-        self._strategy = auth_strategy.from_config(settings.api)
         clock = clock or wherry_clock.LoopClock()
+        self._strategy = auth_strategy.from_config(settings, clock)
         self.parts = api_call.Parts(
             config=settings,
             clock=clock,

@@ -9,34 +9,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from wherry import config, errors
-from wherry.auth import context, noauth
+from wherry import clock as clocks
+from wherry import config
+from wherry.auth import context, login, noauth
 
 
 class Strategy(Protocol):
     """One way to know callers."""
+
+    #: The identity routes that it answers itself; None where an identity service of its own does.
+    login: login.Login | None
 
     async def authenticate(self, headers: Mapping[str, str], request_id: str) -> context.RequestContext:
         """Establish who sent these headers (names in lower case).
 
         May wait for another service, so it is called once a request and never inside a unit of work.
         :raises Unauthenticated: when the headers name nobody this strategy believes
+        :raises ScopeRefused: when they name somebody who acts for no project
         :raises Unavailable: when the service that would know does not answer
+        """
+
+    def challenge(self, base: str) -> str:
+        """Say in a 401 where to get a token, as the value of WWW-Authenticate.
+
+        :param base: "http://host:port" as the client wrote it
         """
 
     async def close(self) -> None:
         """Let go of connections. Nothing is authenticated afterwards."""
 
 
-def from_config(section: config.ApiSection) -> Strategy:
+def from_config(settings: config.Config, clock: clocks.Clock) -> Strategy:
     """Make the strategy that [api] auth_strategy names.
 
-    :raises ConfigInvalid: when it must not be used on the configured address, or is not known
+    :raises ConfigInvalid: when it must not be used on the configured address, or lacks options that it needs
     """
-    if section.auth_strategy == "noauth":
-        return noauth.NoAuth(section)
-    raise errors.ConfigInvalid(
-        where="[api] auth_strategy",
-        problem=f"{section.auth_strategy} is not available in this release",
-        instead="Use auth_strategy = noauth on a loopback address.",
-    )
+    return noauth.NoAuth(settings.api, clock)

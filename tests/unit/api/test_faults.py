@@ -46,7 +46,7 @@ def test_trouble_between_our_own_processes_is_never_the_clients_fault() -> None:
         (errors.InstanceLocked(uuid="u"), 409, "conflictingRequest"),
         (errors.DestinationNotFound(host="h"), 400, "badRequest"),
         (errors.Forbidden(rule="r"), 403, "forbidden"),
-        (errors.Unauthenticated(), 401, "unauthorized"),
+        (errors.Unauthenticated(), 401, "error"),
         (errors.DatabaseUnavailable(detail="d"), 503, "serviceUnavailable"),
         (errors.RpcTimeout(what="w", host="h", seconds=1), 500, "computeFault"),
         (errors.IllegalTransition(status="s", event="e"), 500, "computeFault"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from starlette import types
 
+from wherry import errors
+from wherry.api import dispatcher, faults
 from wherry.api import paths as api_paths
 from wherry.api.middleware import exchange
 from wherry.auth import strategy as auth_strategy
@@ -21,5 +23,9 @@ class Authentication:
         if scope["type"] == "http" and not api_paths.is_public(scope["path"]):
             this = exchange.of(scope)
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            this.caller = await self._strategy.authenticate(headers, this.request_id)
+            try:
+                this.caller = await self._strategy.authenticate(headers, this.request_id)
+            except errors.Unauthenticated as error:
+                challenge = self._strategy.challenge(dispatcher.base_address(scope))
+                raise faults.HttpFault(401, error.message, {"WWW-Authenticate": challenge}) from None
         await self._app(scope, receive, send)
