@@ -18,7 +18,7 @@ import pydantic
 from wherry import clock as wherry_clock
 from wherry import config
 from wherry.drivers import base, registry
-from wherry.model import capabilities, migration
+from wherry.model import capabilities, guest, migration
 from wherry.testing import driver_contract
 from wherry.testing import lab as labs
 
@@ -180,6 +180,13 @@ class LibvirtHarness(driver_contract.Harness):
         await self._do(self.hosts["h1"].restore_migration_link)
 
     async def break_post_copy(self, instance_uuid: str) -> None:
+        # Broken in the first milliseconds, before the guest runs at the destination, QEMU there ends and the source still says that
+        # post-copy has failed: a matter for a person, and another case than the one that is wanted here.
+        await self.wait_for(
+            lambda: self.destination_driver.observe_guest(instance_uuid),
+            lambda seen: seen.state is guest.GuestState.POST_COPY,
+            "the guest runs at the destination",
+        )
         assert await self._do(self.hosts["h1"].break_migration_sockets) > 0
 
     async def lose_closing_reply(self, instance_uuid: str) -> None:

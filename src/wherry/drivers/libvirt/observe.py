@@ -11,6 +11,7 @@ Seen on libvirt 9.0 with QEMU 7.2, as state/reason:
   a guest that was paused); jobStats refuses as unsupported until the very end, about 5 ms after it runs.
 - destination in post-copy: running/post-copy, running/migrated at the end.
 - broken post-copy: source paused/post-copy failed, destination running/post-copy failed.
+- post-copy broken in its first milliseconds, before the guest runs there: source paused/post-copy failed, destination absent.
 - after an abort: source running/* as before, running/migration canceled if it had been suspended meanwhile; destination absent.
 """
 
