@@ -1,43 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """The single table of routes: path, versions, handler, schema, rule, view, success code. Everything else is made from it.
 
+What concerns servers stands here; what is around them (hosts, zones, flavors, limits) in `fleet_routes.py`, which this table ends with.
+
 To add an operation: a row here; a handler, schema, rule and view in the modules of the resource's name; a line in
 `microversions.py` when a version brings it. Tests hold each row against all of these. Discovery has no rows: see `handlers/versions.py`.
 """
 
 from __future__ import annotations
 
+from wherry.api import fleet_routes
 from wherry.api.handlers import (
-    hypervisors,
+    diagnostics,
     instance_actions,
     migrations,
     server_actions,
     server_migrations,
     server_states,
     servers,
-    services,
 )
 from wherry.api.routing import Concern, Route
-from wherry.api.schemas import hypervisors as hypervisor_schemas
+from wherry.api.schemas import diagnostics as diagnostics_schemas
 from wherry.api.schemas import instance_actions as instance_action_schemas
 from wherry.api.schemas import migrations as migration_schemas
 from wherry.api.schemas import server_actions as server_action_schemas
 from wherry.api.schemas import server_migrations as server_migration_schemas
 from wherry.api.schemas import servers as server_schemas
-from wherry.api.schemas import services as service_schemas
-from wherry.api.views import hypervisors as hypervisor_views
+from wherry.api.views import diagnostics as diagnostics_views
 from wherry.api.views import instance_actions as instance_action_views
 from wherry.api.views import migrations as migration_views
 from wherry.api.views import server_migrations as server_migration_views
 from wherry.api.views import servers as server_views
-from wherry.api.views import services as service_views
-from wherry.policies import hypervisors as hypervisor_policies
 from wherry.policies import instance_actions as instance_action_policies
 from wherry.policies import migrations as migration_policies
 from wherry.policies import server_actions as server_action_policies
 from wherry.policies import server_migrations as server_migration_policies
 from wherry.policies import servers as server_policies
-from wherry.policies import services as service_policies
 
 ROUTES: tuple[Route, ...] = (
     # ------------------------------------------------------------------ servers
@@ -68,6 +66,17 @@ ROUTES: tuple[Route, ...] = (
         query=server_schemas.SHOW,
         view=server_views.show,
         summary="Show a server.",
+    ),
+    Route(
+        method="GET",
+        path="/servers/{server_id}/diagnostics",
+        handler=diagnostics.show_diagnostics,
+        policy=server_policies.DIAGNOSTICS,
+        concern=Concern.SERVER,
+        query=diagnostics_schemas.SHOW,
+        view=diagnostics_views.show,
+        errors=(409,),
+        summary="Show what is known of a running server.",
     ),
     # ----------------------------------------------------------- server actions
     Route(
@@ -196,73 +205,5 @@ ROUTES: tuple[Route, ...] = (
         view=instance_action_views.show,
         summary="Show what became of one request about a server, stage by stage.",
     ),
-    # ----------------------------------------------------------------- services
-    Route(
-        method="GET",
-        path="/os-services",
-        handler=services.list_services,
-        policy=service_policies.LIST,
-        query=service_schemas.LIST,
-        view=service_views.index,
-        summary="List the services.",
-    ),
-    Route(
-        method="PUT",
-        path="/os-services/{service_id}",
-        last="2.52",
-        handler=services.update_service_by_name,
-        policy=service_policies.UPDATE,
-        body=service_schemas.UPDATE_BY_NAME,
-        view=service_views.updated_by_name,
-        errors=(413, 415),
-        summary="Enable or disable a service, or declare its host dead; the path names which.",
-    ),
-    Route(
-        method="PUT",
-        path="/os-services/{service_id}",
-        first="2.53",
-        handler=services.update_service,
-        policy=service_policies.UPDATE,
-        body=service_schemas.UPDATE,
-        view=service_views.updated,
-        errors=(413, 415),
-        summary="Enable or disable a service, or declare its host dead.",
-    ),
-    Route(
-        method="DELETE",
-        path="/os-services/{service_id}",
-        handler=services.delete_service,
-        policy=service_policies.DELETE,
-        status=204,
-        errors=(409,),
-        summary="Remove a service, and with it its host.",
-    ),
-    # -------------------------------------------------------------- hypervisors
-    Route(
-        method="GET",
-        path="/os-hypervisors",
-        handler=hypervisors.list_hypervisors,
-        policy=hypervisor_policies.LIST,
-        query=hypervisor_schemas.LIST,
-        view=hypervisor_views.index,
-        summary="List the hypervisors.",
-    ),
-    Route(
-        method="GET",
-        path="/os-hypervisors/detail",
-        handler=hypervisors.list_hypervisors,
-        policy=hypervisor_policies.LIST_DETAIL,
-        query=hypervisor_schemas.LIST,
-        view=hypervisor_views.detail,
-        summary="List the hypervisors with details.",
-    ),
-    Route(
-        method="GET",
-        path="/os-hypervisors/{hypervisor_id}",
-        handler=hypervisors.show_hypervisor,
-        policy=hypervisor_policies.SHOW,
-        query=hypervisor_schemas.SHOW,
-        view=hypervisor_views.show,
-        summary="Show a hypervisor.",
-    ),
+    *fleet_routes.ROUTES,
 )

@@ -6,7 +6,19 @@ Knows no HTTP and no database: it is given a rule, a caller and the project conc
 
 from __future__ import annotations
 
-from wherry.policies import base, hypervisors, instance_actions, migrations, server_actions, server_migrations, servers, services
+from wherry.policies import (
+    base,
+    flavors,
+    hypervisors,
+    instance_actions,
+    limits,
+    migrations,
+    server_actions,
+    server_migrations,
+    servers,
+    services,
+    zones,
+)
 from wherry.policies.enforcer import Enforcer
 
 __all__ = ["Enforcer", "list_rules"]
@@ -14,5 +26,8 @@ __all__ = ["Enforcer", "list_rules"]
 
 def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
-    modules = (base, servers, server_actions, server_migrations, migrations, instance_actions, services, hypervisors)
+    modules = (
+        *(base, servers, server_actions, server_migrations, migrations, instance_actions),
+        *(services, hypervisors, zones, flavors, limits),
+    )
     return [rule for module in modules for rule in module.RULES]

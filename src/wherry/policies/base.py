@@ -10,6 +10,8 @@ import dataclasses
 
 #: What a check may say, in oslo.policy's language.
 ADMIN = "rule:context_is_admin"
+#: Whoever has a token.
+ANYBODY = "@"
 PROJECT_READER_OR_ADMIN = "rule:project_reader_or_admin"
 PROJECT_MEMBER_OR_ADMIN = "rule:project_member_or_admin"
 PROJECT_MANAGER_OR_ADMIN = "rule:project_manager_or_admin"

@@ -14,6 +14,7 @@ ALL_FILTERS = "os_compute_api:servers:allow_all_filters"
 HOST_STATUS = "os_compute_api:servers:show:host_status"
 EXTENDED_ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
 FLAVOR_EXTRA_SPECS = "os_compute_api:os-flavor-extra-specs:index"
+DIAGNOSTICS = "os_compute_api:os-server-diagnostics"
 
 _LISTS = ("GET /servers", "GET /servers/detail")
 _DETAILED = ("GET /servers/detail", "GET /servers/{server_id}")
@@ -38,6 +39,12 @@ RULES = (
         name=FLAVOR_EXTRA_SPECS,
         check=base.PROJECT_READER_OR_ADMIN,
         description="See the extra specs of a server's flavor.",
-        operations=_DETAILED,
+        operations=(*_DETAILED, "GET /flavors/{flavor_id}/os-extra_specs", "GET /flavors/detail", "GET /flavors/{flavor_id}"),
+    ),
+    base.Rule(
+        name=DIAGNOSTICS,
+        check=base.ADMIN,
+        description="See the diagnostics of a server.",
+        operations=("GET /servers/{server_id}/diagnostics",),
     ),
 )

@@ -106,3 +106,39 @@ async def test_show_by_the_versions_kind_of_id(cloud: conftest.Cloud, named: str
 async def test_hypervisors_are_the_administrators(cloud: conftest.Cloud) -> None:
     for path in ("", "/detail", "/1"):
         assert (await cloud.get(f"/v2.1/os-hypervisors{path}", token=conftest.MANAGER)).status_code == 403
+
+
+async def test_search_finds_by_a_part_of_the_name_up_to_2_52(cloud: conftest.Cloud) -> None:
+    await cloud.add_server(1, "h2")
+    found = (await cloud.get("/v2.1/os-hypervisors/h2/search", "2.52")).json()["hypervisors"]
+    assert [(one["hypervisor_hostname"], set(one)) for one in found] == [("h2.example", {"id", "hypervisor_hostname", "state", "status"})]
+    assert len((await cloud.get("/v2.1/os-hypervisors/example/search", "2.1")).json()["hypervisors"]) == 3
+    assert (await cloud.get("/v2.1/os-hypervisors/nothing/search", "2.52")).status_code == 404
+    assert (await cloud.get("/v2.1/os-hypervisors/h2/search", "2.53")).status_code == 404
+
+
+async def test_servers_are_listed_by_hypervisor_up_to_2_52(cloud: conftest.Cloud) -> None:
+    server = await cloud.add_server(1, "h2")
+    found = (await cloud.get("/v2.1/os-hypervisors/example/servers", "2.52")).json()["hypervisors"]
+    assert [one.get("servers") for one in found] == [None, [{"uuid": server.uuid, "name": "server-1"}], None]
+    assert (await cloud.get("/v2.1/os-hypervisors/nothing/servers", "2.52")).status_code == 404
+    assert (await cloud.get("/v2.1/os-hypervisors/h2/servers", "2.53")).status_code == 404
+
+
+async def test_statistics_add_up_what_is_not_disabled_up_to_2_87(cloud: conftest.Cloud) -> None:
+    await cloud.add_server(1, "h2", memory_mib=1024, vcpus=2)
+    statistics = (await cloud.get("/v2.1/os-hypervisors/statistics", "2.87")).json()["hypervisor_statistics"]
+    assert (statistics["count"], statistics["memory_mb"], statistics["memory_mb_used"]) == (3, 3 * 16384, 1024)
+    assert (statistics["vcpus"], statistics["vcpus_used"], statistics["running_vms"]) == (24, 2, 1)
+    hypervisor = (await cloud.get("/v2.1/os-hypervisors/detail", "2.87")).json()["hypervisors"][0]
+    await cloud.request("PUT", f"/v2.1/os-services/{hypervisor['service']['id']}", json={"status": "disabled"})
+    assert (await cloud.get("/v2.1/os-hypervisors/statistics", "2.1")).json()["hypervisor_statistics"]["count"] == 2
+    assert (await cloud.get("/v2.1/os-hypervisors/statistics", "2.88")).status_code == 404
+
+
+async def test_nobody_knows_an_uptime_and_the_call_ends_with_2_87(cloud: conftest.Cloud) -> None:
+    answer = await cloud.get("/v2.1/os-hypervisors/1/uptime", "2.52")
+    assert answer.status_code == 400
+    assert "Asking a hypervisor for its uptime is not supported by the simulated driver" in answer.text
+    assert (await cloud.get("/v2.1/os-hypervisors/999/uptime", "2.52")).status_code == 404
+    assert (await cloud.get("/v2.1/os-hypervisors/1/uptime", "2.88")).status_code == 404

@@ -119,3 +119,18 @@ async def test_managers_see_their_projects_requests_without_hosts_if_they_ask_fo
     assert [one["id"] for one in shown] == [records[2].id, records[0].id]
     assert {one[key] for one in shown for key in one if key.startswith(("source_", "dest_"))} == {None}
     assert (await cloud.get("/v2.1/os-migrations?project_id=p1", token=conftest.MEMBER)).status_code == 403
+
+
+async def test_reasons_are_shown_at_2_1000_and_to_managers_without_hosts(cloud: conftest.Cloud) -> None:
+    server = await cloud.add_server(1)
+    await cloud.migrate(server.uuid)
+    found, _ = await cloud.open_operation(server.uuid)
+    reason = migration.Reason(slug="destination_down", message="Compute service of h2 is unavailable at this time.", remedy="Look at h2.")
+    await cloud.advance(found.id, event=states.Event.CHECK_FAILED, reason=reason)
+    (row,) = (await cloud.get("/v2.1/os-migrations", "2.1000")).json()["migrations"]
+    assert (row["reason"], row["reason_message"], row["remedy"]) == (reason.slug, reason.message, reason.remedy)
+    (row,) = (await cloud.get(f"/v2.1/os-migrations?project_id={conftest.PROJECT}", "2.1000", token=conftest.MANAGER)).json()["migrations"]
+    assert row["reason_message"] == "Compute service of the host is unavailable at this time."
+    assert "h2" not in str(row)
+    (row,) = (await cloud.get("/v2.1/os-migrations")).json()["migrations"]
+    assert "reason" not in row

@@ -117,4 +117,4 @@ def test_services_are_updated_in_two_ways_by_version() -> None:
 
 def test_paths_are_written_alike() -> None:
     for route in ROUTES:
-        assert re.fullmatch(r"(/[a-z][a-z-]*|/\{[a-z_]+\})+", route.path)
+        assert re.fullmatch(r"(/[a-z][a-z_-]*|/\{[a-z_]+\})+", route.path)

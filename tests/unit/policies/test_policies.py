@@ -19,6 +19,7 @@ def _caller(role: str, project_id: str = "p1") -> context.RequestContext:
 
 #: Default check -> whether reader, member, manager of the project, manager of another project, admin of another project pass.
 EXPECTED = {
+    base.ANYBODY: (True, True, True, True, True),
     base.ADMIN: (False, False, False, False, True),
     base.PROJECT_READER_OR_ADMIN: (True, True, True, False, True),
     base.PROJECT_MEMBER_OR_ADMIN: (False, True, True, False, True),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hypervisors: lists and show. Read only."""
+"""Hypervisors: lists, show, and what older microversions ask of them: search, servers, uptime, statistics. Read only."""
 
 from __future__ import annotations
+
+from typing import NoReturn
 
 from wherry import errors
 from wherry.api import call as api_call
@@ -52,6 +54,39 @@ async def show_hypervisor(call: api_call.Call) -> view.ShownHypervisor:
     return await call.parts.store.read(unit)
 
 
+async def search_hypervisors(call: api_call.Call) -> list[view.ShownHypervisor]:
+    """Give the hypervisors whose host name has the named part, with their servers where the path ends in that (up to 2.52)."""
+    part = call.arguments["hypervisor_id"]
+    is_with_servers = call.address.path.endswith("/servers")
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], dict[str, list[server_model.Server]]]:
+        hosts = await uow.hosts.list(host_rows.HostQuery(hypervisor_hostname_part=part))
+        return hosts, await uow.servers.on_hosts([host.name for host in hosts]) if is_with_servers else {}
+
+    hosts, servers = await call.parts.store.read(unit)
+    if not hosts:
+        raise errors.NotFound(what="Hypervisor matching", name=f"'{part}'")
+    return [
+        view.ShownHypervisor(host=host, is_up=_is_up(call, host), servers=servers.get(host.name, []) if is_with_servers else None)
+        for host in hosts
+    ]
+
+
+async def show_uptime(call: api_call.Call) -> NoReturn:
+    """Find the hypervisor, and say that nobody knows how long it has been up (up to 2.87)."""
+    shown = await show_hypervisor(call)
+    raise errors.Unsupported(what="Asking a hypervisor for its uptime", driver=shown.host.description.driver)
+
+
+async def add_up(call: api_call.Call) -> list[model.Host]:
+    """Give the hypervisors that statistics add up: those that are not disabled, as in Nova (up to 2.87)."""
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> list[model.Host]:
+        return await uow.hosts.list(host_rows.HostQuery(is_disabled=False))
+
+    return await call.parts.store.read(unit)
+
+
 def _query_of(call: api_call.Call) -> host_rows.HostQuery:
     query = call.query
     pattern, marker = query.one("hypervisor_hostname_pattern"), query.one("marker")
@@ -87,5 +122,8 @@ def _wants_servers(call: api_call.Call) -> bool:
 
 
 def _shown(call: api_call.Call, host: model.Host, servers: dict[str, list[server_model.Server]]) -> view.ShownHypervisor:
-    is_up = model.is_up(host, call.parts.clock.now(), call.parts.config.default.service_down_time_seconds)
-    return view.ShownHypervisor(host=host, is_up=is_up, servers=servers.get(host.name, []) if _wants_servers(call) else None)
+    return view.ShownHypervisor(host=host, is_up=_is_up(call, host), servers=servers.get(host.name, []) if _wants_servers(call) else None)
+
+
+def _is_up(call: api_call.Call, host: model.Host) -> bool:
+    return model.is_up(host, call.parts.clock.now(), call.parts.config.default.service_down_time_seconds)

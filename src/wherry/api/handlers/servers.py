@@ -79,9 +79,9 @@ def _query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
     flavor, statuses = query.one("flavor"), _statuses_of(call)
     if statuses == []:
         return None
-    if flavor is not None and flavors.parse_id(flavor) is None:
-        return None
     size = flavors.parse_id(flavor) if flavor is not None else None
+    if flavor is not None and size is None:
+        return None
     asked_for_deleted = parameter_types.as_bool(query.one("deleted")) and may_filter
     locked = query.one("locked")
     since, before = query.time("changes-since"), query.time("changes-before")
@@ -100,9 +100,9 @@ def _query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
         # As in Nova, a list of changes shows what was deleted, too.
         deleted=None if since is not None and query.one("deleted") is None else asked_for_deleted,
         is_locked=None if locked is None else parameter_types.as_bool(locked),
-        memory_mib=size[0] if size else None,
-        vcpus=size[1] if size else None,
-        root_gib=size[2] if size else None,
+        memory_mib=size.memory_mib if size else None,
+        vcpus=size.vcpus if size else None,
+        root_gib=size.root_gib if size else None,
         changes_since=since,
         changes_before=before,
         sort=_sort_of(call),

@@ -25,3 +25,5 @@ SHOW = validation.Schema(
     ("2.53", types.query({"with_servers": types.single(types.BOOLEAN)}, is_strict=False)),
     ("2.75", types.query({"with_servers": types.single(types.BOOLEAN)}, is_strict=True)),
 )
+#: Of search, servers, uptime and statistics.
+OLD = validation.Schema(("2.1", types.query({}, is_strict=False)), ("2.75", types.query({}, is_strict=True)))

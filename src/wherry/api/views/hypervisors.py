@@ -47,6 +47,17 @@ def show(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
     return {"hypervisor": _full(shown, call)}
 
 
+def found(shown: Sequence[ShownHypervisor], call: api_call.Call) -> dict[str, Any]:
+    """Give what a search found."""
+    return {"hypervisors": [_brief(one, call) for one in shown]}
+
+
+def statistics(hosts: Sequence[model.Host], _call: api_call.Call) -> dict[str, Any]:
+    """Give the sums over all hypervisors."""
+    rows = [_counters(host) for host in hosts]
+    return {"hypervisor_statistics": {"count": len(rows)} | {name: sum(row[name] for row in rows) for name in _COUNTERS}}
+
+
 def _page(page: HypervisorPage, call: api_call.Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {"hypervisors": rows}
     if call.version >= (2, 33) and rows and call.query.one("hypervisor_hostname_pattern") is None:
@@ -83,22 +94,26 @@ def _full(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
         # How long the machine has been up: no driver tells, and null is what Nova gives then.
         row["uptime"] = None
         return row
-    usage = host.usage
-    row |= {
-        "vcpus": description.vcpus,
-        "vcpus_used": usage.vcpus,
-        "memory_mb": description.memory_mib,
-        "memory_mb_used": usage.memory_mib,
-        "free_ram_mb": description.memory_mib - usage.memory_mib,
-        "local_gb": description.disk_gib,
-        "local_gb_used": description.disk_gib - description.free_disk_gib,
-        "free_disk_gb": description.free_disk_gib,
-        "disk_available_least": description.free_disk_gib,
-        "running_vms": usage.servers,
-        "current_workload": usage.incoming_migrations + usage.outgoing_migrations,
-        "cpu_info": _cpu_info(description.cpu_info) if call.version >= (2, 28) else description.cpu_info,
-    }
+    row |= _counters(host)
+    row["cpu_info"] = _cpu_info(description.cpu_info) if call.version >= (2, 28) else description.cpu_info
     return row
+
+
+_COUNTERS = (
+    *("vcpus", "vcpus_used", "memory_mb", "memory_mb_used", "free_ram_mb", "local_gb", "local_gb_used", "free_disk_gb"),
+    *("disk_available_least", "running_vms", "current_workload"),
+)
+
+
+def _counters(host: model.Host) -> dict[str, int]:
+    description, usage = host.description, host.usage
+    values = (
+        *(description.vcpus, usage.vcpus),
+        *(description.memory_mib, usage.memory_mib, description.memory_mib - usage.memory_mib),
+        *(description.disk_gib, description.disk_gib - description.free_disk_gib, description.free_disk_gib, description.free_disk_gib),
+        *(usage.servers, usage.incoming_migrations + usage.outgoing_migrations),
+    )
+    return dict(zip(_COUNTERS, values, strict=True))
 
 
 def _cpu_info(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import call as api_call
-from wherry.api.views import parts
+from wherry.api.views import parts, reasons
 from wherry.model import migration as model
 from wherry.model import states
 from wherry.policies import migrations as policies
@@ -59,4 +59,6 @@ def _row(record: model.Migration, call: api_call.Call, *, shows_hosts: bool) -> 
     if call.version >= (2, 80):
         row["user_id"] = record.user_id
         row["project_id"] = record.project_id
+    if call.version >= reasons.FROM:
+        row |= reasons.fields(record.reason, shows_hosts=shows_hosts)
     return row

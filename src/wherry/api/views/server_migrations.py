@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's live migrations, in the fields of each microversion. Pure.
-
-Callers who may not see hosts get nothing from which one could be told: no names, and reasons without them.
-"""
+"""A server's live migrations, in the fields of each microversion. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +7,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from wherry import errors
 from wherry.api import call as api_call
-from wherry.api.views import parts
+from wherry.api.views import parts, reasons
 from wherry.model import deadline
 from wherry.model import migration as model
 from wherry.policies import server_migrations as policies
 
 #: First version with the fields that Nova does not have.
-OWN_FIELDS_FROM = (2, 1000)
-
-#: What stands for the places of an error's text where the reader may not see hosts.
-_VEILED = {"host": "the host", "source": "the source", "destination": "the destination", "uuid": "the server"}
+OWN_FIELDS_FROM = reasons.FROM
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +65,7 @@ def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> di
         row["user_id"] = record.user_id
         row["project_id"] = record.project_id
     if version >= OWN_FIELDS_FROM:
-        row |= _deadline(shown) | _reason(record.reason, shows_hosts=shows_hosts)
+        row |= _deadline(shown) | reasons.fields(record.reason, shows_hosts=shows_hosts)
     return row
 
 
@@ -96,24 +89,3 @@ def _deadline(shown: ShownMigration) -> dict[str, Any]:
         "on_timeout_origin": action[1].value if action[1] else None,
         "deadline_at": parts.stamp_or_none(record.deadline_at),
     }
-
-
-def _reason(reason: model.Reason | None, *, shows_hosts: bool) -> dict[str, Any]:
-    if reason is None:
-        return {"reason": None, "reason_message": None, "remedy": None}
-    message, remedy = (reason.message, reason.remedy) if shows_hosts else _veil(reason.slug)
-    return {"reason": reason.slug, "reason_message": message, "remedy": remedy or None}
-
-
-def _veil(slug: str) -> tuple[str, str]:
-    """Write the error's text anew from its class, because the stored text may name hosts and their addresses anywhere."""
-    known = errors.known_slugs().get(slug)
-    if known is None:
-        return slug.replace("_", " "), ""
-    neutral = _Neutral(_VEILED)
-    return known.template.format_map(neutral), known.remedy_template.format_map(neutral)
-
-
-class _Neutral(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "…"

@@ -220,6 +220,7 @@ class _Renderer:
             row["scheduler_hints"] = {}
 
     def _make_flavor(self, memory_mib: int, vcpus: int, root_gib: int) -> dict[str, Any]:
+        flavor = flavors.Flavor(memory_mib=memory_mib, vcpus=vcpus, root_gib=root_gib)
         if self._version >= (2, 47):
-            return flavors.embedded(memory_mib, vcpus, root_gib, shows_extra_specs=self._shows_extra_specs)
-        return flavors.linked(self._call, flavors.flavor_id(memory_mib, vcpus, root_gib))
+            return flavors.embedded(flavor, shows_extra_specs=self._shows_extra_specs)
+        return flavors.linked(self._call, flavor)

@@ -85,6 +85,24 @@ class ServerQuery:
     marker: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Size:
+    """What a server takes: Wherry's flavors."""
+
+    vcpus: int
+    memory_mib: int
+    root_gib: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """What the servers of a project take together."""
+
+    servers: int
+    vcpus: int
+    memory_mib: int
+
+
 class Servers:
     """Records of servers."""
 
@@ -138,6 +156,19 @@ class Servers:
         for row in await self._session.rows(statement):
             found.setdefault(row.host, []).append(sessions.record_of(model.Server, row))
         return found
+
+    async def sizes(self, project_id: str | None) -> builtins.list[Size]:
+        """Give each size that a server of the project has (None: of any), smallest first."""
+        columns = (_T.c.vcpus, _T.c.memory_mib, _T.c.root_gib)
+        statement = sa.select(*columns).where(*_conditions(ServerQuery(project_id=project_id))).distinct()
+        return sorted(Size(**row._mapping) for row in await self._session.rows(statement))
+
+    async def totals(self, project_id: str) -> Totals:
+        """Count the project's servers and add up what they take."""
+        sums = (sa.func.coalesce(sa.func.sum(column), 0).label(column.name) for column in (_T.c.vcpus, _T.c.memory_mib))
+        statement = sa.select(sa.func.count().label("servers"), *sums).where(*_conditions(ServerQuery(project_id=project_id)))
+        row = (await self._session.connection.execute(statement)).one()
+        return Totals(servers=int(row.servers), vcpus=int(row.vcpus), memory_mib=int(row.memory_mib))
 
     async def insert(self, new: NewServer) -> model.Server:
         """Record a server.

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a migration is as it is, for those who may see hosts and for those who may not. Pure.
+
+Callers who may not see hosts get nothing from which one could be told: no names, and reasons without them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wherry import errors
+from wherry.model import migration as model
+
+#: First version that shows them: Nova has none.
+FROM = (2, 1000)
+
+#: What stands for the places of an error's text where the reader may not see hosts.
+_VEILED = {"host": "the host", "source": "the source", "destination": "the destination", "uuid": "the server"}
+
+
+def fields(reason: model.Reason | None, *, shows_hosts: bool) -> dict[str, Any]:
+    """Give the fields of a migration that say why."""
+    if reason is None:
+        return {"reason": None, "reason_message": None, "remedy": None}
+    message, remedy = (reason.message, reason.remedy) if shows_hosts else _veil(reason.slug)
+    return {"reason": reason.slug, "reason_message": message, "remedy": remedy or None}
+
+
+def _veil(slug: str) -> tuple[str, str]:
+    """Write the error's text anew from its class, because the stored text may name hosts and their addresses anywhere."""
+    known = errors.known_slugs().get(slug)
+    if known is None:
+        return slug.replace("_", " "), ""
+    neutral = _Neutral(_VEILED)
+    return known.template.format_map(neutral), known.remedy_template.format_map(neutral)
+
+
+class _Neutral(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "…"
