@@ -34,6 +34,8 @@ SECTION = config.LibvirtSection(
     keepalive_count=2,
     close_timeout_seconds=0.5,
     reachability_timeout_seconds=2.0,
+    # Slow enough to be broken before it is over.
+    live_migration_postcopy_bandwidth=16,
 )
 
 #: What libvirt 9.0 and QEMU 7.2 can do, written down by hand.
