@@ -39,8 +39,7 @@ class CheckDestination:
                 # An earlier owner let the destination go, and died before it stored why.
                 await on.require_own(error)
             refusal = _as_refusal(on, error)
-            if refusal is not error or not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR):
-                # It was no answer of the check itself, which may have come as far as its probes.
+            if _may_have_begun(on, error):
                 await let_go(on)
             return refused(on, refusal, instance_actions.EventName.CHECK_DESTINATION, on.destination)
         on.has_released = False
@@ -95,6 +94,14 @@ def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_acti
         finished=finished,
     )
     return drive.Advance(transition=transition)
+
+
+def _may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
+    """Whether the check may have come as far as its probes, and did not take them away itself."""
+    if isinstance(error, errors.HostUnreachable):
+        # Nobody heard the question; an earlier owner's may have been heard.
+        return on.operation.epoch > 1
+    return not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR)
 
 
 def _as_refusal(on: drive.Drive, error: errors.Error) -> errors.Error:
