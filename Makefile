@@ -38,5 +38,5 @@ bench-lab: setup ## compare a migration through Wherry with a bare one, on real 
 	@.venv/bin/python -m benchmarks.lab
 
 clean: ## remove what setup, tests and tools made in this directory
-	rm -rf .venv .setup.lock .stages .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+	rm -rf .venv .venv.* .setup.lock .stages .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
