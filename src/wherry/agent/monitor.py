@@ -44,6 +44,8 @@ class Monitor:
         self._acting = asyncio.Lock()
         self._is_stopped = False
         self._must_observe = True
+        #: Whether the hypervisor was lost since the job was last seen under way.
+        self._was_hypervisor_lost = False
         self._looks = 0
         self._sent_progress_at: float | None = None
         self._progress: progress.Progress | None = None
@@ -52,6 +54,8 @@ class Monitor:
         """Look at once."""
         if kind is not base.SignalKind.ITERATION:
             self._must_observe = True
+        if kind is base.SignalKind.CONNECTION:
+            self._was_hypervisor_lost = True
         self._wake.set()
 
     async def request(self, kind: operation.IntentKind, request_id: str) -> None:
@@ -131,6 +135,7 @@ class Monitor:
         self._progress = transfer.progress or self._progress
         if not transfer.is_active:
             return await self._conclude(note, transfer)
+        self._was_hypervisor_lost = False
         if self._is_beginning_open(note) and timing.settle_beginning(self._parts, note, transfer.progress):
             _log.info("The transfer's beginning was taken from the hypervisor", migration_id=self._entry.operation_id)
         await self._report_start(note)
@@ -168,6 +173,7 @@ class Monitor:
             "intent": note.intent.value,
             "intent_detail": note.intent_detail,
             "call_error": transfer.call_error or note.call_error,
+            "was_hypervisor_lost": self._was_hypervisor_lost,
             "progress": wherry_journal.plain(self._progress) if self._progress is not None else None,
         }
         await self._reporter.add(self._entry, messages.TransferEnded, body)

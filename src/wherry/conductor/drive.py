@@ -85,6 +85,8 @@ class Drive:
     heard_at: float = 0.0
     #: Repetitions of the present step for a passing reason.
     attempts: int = 0
+    #: Times that both sides were read for the verdict.
+    readings: int = 0
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
 

@@ -320,6 +320,8 @@ class TransferEnded(Request[Done], TransferFact):
     intent_detail: str = ""
     #: Text of the error with which the hypervisor's call ended; empty for none.
     call_error: str = ""
+    #: Whether the hypervisor itself was lost when the job was last under way.
+    was_hypervisor_lost: bool = False
     progress: Progress | None = None
 
 

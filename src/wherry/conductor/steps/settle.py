@@ -25,6 +25,7 @@ class _Reading:
     intent_detail: str
     #: What the hypervisor's call ended with; for the event, never for the verdict.
     call_error: str
+    was_hypervisor_lost: bool
 
 
 class Settle:
@@ -62,28 +63,23 @@ class Settle:
         """Reading changes nothing."""
 
     async def _read(self, on: drive.Drive) -> _Reading:
-        ended = None
-        if on.attempts == 0:
+        reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
+        ended = next((one for one in reversed(reports) if one.kind is operation.ReportKind.TRANSFER_ENDED), None)
+        told = messages.TransferEnded.model_validate(ended.body) if ended is not None else None
+        on.readings += 1
+        if told is not None and on.readings == 1:
             # The agent read the source as the job ended; asked again only when that reading did not settle it.
-            reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
-            ended = next((one for one in reversed(reports) if one.kind is operation.ReportKind.TRANSFER_ENDED), None)
-        if ended is not None:
-            body = messages.TransferEnded.model_validate(ended.body)
             destination = await _observe(on, on.destination)
-            return _Reading(
-                source=body.observation,
-                destination=destination.observation,
-                intent=body.intent,
-                intent_detail=body.intent_detail,
-                call_error=body.call_error,
-            )
-        source, destination = await asyncio.gather(_observe(on, on.plan.source), _observe(on, on.destination))
+            source = messages.Observed(observation=told.observation, intent=told.intent, intent_detail=told.intent_detail)
+        else:
+            source, destination = await asyncio.gather(_observe(on, on.plan.source), _observe(on, on.destination))
         return _Reading(
             source=source.observation,
             destination=destination.observation,
             intent=source.intent,
             intent_detail=source.intent_detail,
-            call_error="",
+            call_error=told.call_error if told is not None else "",
+            was_hypervisor_lost=told is not None and told.was_hypervisor_lost,
         )
 
     def _arrived(self, on: drive.Drive) -> drive.Advance:
@@ -102,7 +98,7 @@ class Settle:
     def _undo(self, on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> drive.Advance:
         ending = migration.Ending(
             event=states.Event.ABORTED if verdict is truth.Verdict.CANCELLED else states.Event.ROLLED_BACK,
-            reason=_why(verdict, reading),
+            reason=_why(on, verdict, reading),
             guest_state=_without_us(on, reading.source.state),
         )
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=ending.reason.message)
@@ -140,7 +136,7 @@ class Settle:
         reason = _waiting_for(on, verdict, sides)
         if reason is not None and (on.migration.reason is None or on.migration.reason.slug != reason.slug):
             return drive.Advance(transition=operation.Transition(reason=reason))
-        return drive.Wait(seconds=_PAUSES_SECONDS[min(on.attempts, len(_PAUSES_SECONDS) - 1)], why=verdict.value)
+        return drive.Wait(seconds=_PAUSES_SECONDS[min(on.readings, len(_PAUSES_SECONDS)) - 1], why=verdict.value)
 
 
 async def _observe(on: drive.Drive, host: str) -> messages.Observed:
@@ -153,7 +149,7 @@ async def _observe(on: drive.Drive, host: str) -> messages.Observed:
         return messages.Observed(observation=guest.Observation(state=state, detail=error.message))
 
 
-def _why(verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
+def _why(on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
     detail = reading.intent_detail or reading.call_error or reading.source.detail
     if verdict is truth.Verdict.CANCELLED:
         slug = "deadline" if reading.intent_detail.startswith("deadline") else "requested"
@@ -164,8 +160,12 @@ def _why(verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
             message="The guest was stopped or destroyed by someone else while it was being migrated.",
             remedy="Start it where its disks are.",
         )
-    if "hypervisor_connection_lost" in reading.call_error:
-        return migration.Reason(slug="hypervisor_connection_lost", message=f"The source's hypervisor was lost: {detail}")
+    if reading.was_hypervisor_lost:
+        return migration.Reason(
+            slug="hypervisor_connection_lost",
+            message=f"The hypervisor of {on.plan.source} was lost, and with it the transfer: {detail or 'it came back without one.'}",
+            remedy=f"See why the hypervisor's daemon on {on.plan.source} ended, then ask again.",
+        )
     return migration.Reason(slug="hypervisor_failed", message=f"The hypervisor ended the transfer: {detail or 'it gave no reason.'}")
 
 
