@@ -325,7 +325,9 @@ def job(host: labs.Host, guest: labs.Guest) -> dict[str, int]:
     except labs.CommandFailed:
         return {}
     pairs = (line.partition(":") for line in text.splitlines())
-    return {key.strip(): int(value) for key, _, value in pairs if value.strip().isdigit()}
+    numbers = {key.strip(): int(value) for key, _, value in pairs if value.strip().isdigit()}
+    # Without a job there is a line all the same: its type, which is none.
+    return numbers if "operation" in numbers or "memory_total" in numbers else {}
 
 
 def until(condition: Callable[[], T | None], what: str, *, seconds: float = 20, interval: float = POLL_SECONDS) -> T:

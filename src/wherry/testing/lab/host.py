@@ -130,7 +130,8 @@ class Host(daemon.Libvirtd):
         try:
             return self.virsh("domstate", name, "--reason").strip()
         except errors.CommandFailed as problem:
-            if "failed to get domain" in problem.stderr:
+            # The latter when it went while it was looked at.
+            if "failed to get domain" in problem.stderr or "Domain not found" in problem.stderr:
                 return "absent"
             raise
 
