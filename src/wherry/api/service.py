@@ -48,7 +48,7 @@ class Api:
     ) -> None:
         self._settings = settings
         clock = clock or wherry_clock.LoopClock()
-        self._strategy = auth_strategy.from_config(settings, clock)
+        self._strategy = auth_strategy.from_config(settings, clock, metrics)
         self.parts = api_call.Parts(
             config=settings,
             clock=clock,

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from wherry import clock as clocks
 from wherry import config
-from wherry.auth import context, login, noauth
+from wherry.auth import context, keystone, login, noauth
+from wherry.telemetry import metrics as wherry_metrics
 
 
 class Strategy(Protocol):
@@ -39,9 +40,11 @@ class Strategy(Protocol):
         """Let go of connections. Nothing is authenticated afterwards."""
 
 
-def from_config(settings: config.Config, clock: clocks.Clock) -> Strategy:
+def from_config(settings: config.Config, clock: clocks.Clock, metrics: wherry_metrics.Metrics | None = None) -> Strategy:
     """Make the strategy that [api] auth_strategy names.
 
-    :raises ConfigInvalid: when it must not be used on the configured address, or lacks options that it needs
+    :raises ConfigInvalid: when it must not be used on the configured address
     """
+    if settings.api.auth_strategy == "keystone":
+        return keystone.Keystone(settings.keystone, clock, metrics)
     return noauth.NoAuth(settings.api, clock)

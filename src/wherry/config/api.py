@@ -69,7 +69,8 @@ class ApiSection:
     )
     auth_strategy: str = opt.option(
         "noauth",
-        "How callers are known. noauth believes everybody to be an administrator and is for a loopback address or a trusted network only.",
+        "How callers are known. keystone asks the identity service of [keystone]. noauth believes everybody whatever they say, checks no "
+        "password, and is for a loopback address or a trusted network only.",
         constraint=opt.one_of("noauth", "keystone"),
     )
     allow_unsafe_noauth_bind: bool = opt.option(

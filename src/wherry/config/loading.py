@@ -51,6 +51,7 @@ def load(
     reader.raise_problems()
     config = _derive(tree.Config(**sections), files)
     clashes = [what for name in tree.SECTIONS for what in getattr(config, name).problems()]
+    clashes += config.problems()
     if clashes:
         raise source.invalid([source.Problem(where="configuration", what=what) for what in clashes])
     return config

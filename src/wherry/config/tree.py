@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from wherry.config import agent as agent_section
@@ -19,6 +19,7 @@ from wherry.config.bus import BusSection
 from wherry.config.conductor import ConductorSection
 from wherry.config.database import DatabaseSection
 from wherry.config.default import DefaultSection
+from wherry.config.keystone import KeystoneSection
 from wherry.config.libvirt import LibvirtSection
 from wherry.config.policy import PolicySection
 from wherry.config.scheduler import SchedulerSection
@@ -34,6 +35,7 @@ class Config:
 
     default: DefaultSection = DefaultSection()
     api: ApiSection = ApiSection()
+    keystone: KeystoneSection = KeystoneSection()
     database: DatabaseSection = DatabaseSection()
     bus: BusSection = BusSection()
     conductor: ConductorSection = ConductorSection()
@@ -42,6 +44,12 @@ class Config:
     libvirt: LibvirtSection = LibvirtSection()
     simulated: SimulatedSection = SimulatedSection()
     policy: PolicySection = PolicySection()
+
+    def problems(self) -> Iterator[str]:
+        """Say what does not fit together across sections."""
+        missing = self.keystone.missing()
+        if self.api.auth_strategy == "keystone" and missing:
+            yield f"[api] auth_strategy = keystone needs {', '.join(missing)} in [keystone]; write them there, or auth_strategy = noauth"
 
     def agent_hosts(self) -> tuple[AgentHost, ...]:
         """Return the hosts that an agent with this configuration serves."""

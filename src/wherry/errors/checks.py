@@ -64,6 +64,12 @@ class DestinationDisabled(CheckFailed):
     remedy_template = "Enable the service of {host}, or name another host."
 
 
+class ServerGroupForbids(CheckFailed):
+    slug = "server_group_forbids"
+    template = "Server group {group} ({policy}) forbids {host} for instance {uuid}: {why}."
+    remedy_template = "Name another host, move the other servers of the group first, or take the server out of the group."
+
+
 class InsufficientMemory(CheckFailed):
     slug = "insufficient_memory"
     template = "Unable to migrate {uuid} to {host}: Lack of memory(host:{available_mib} <= instance:{needed_mib})"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from wherry.errors.tree import Conflict, Invalid, NotFound
+from wherry.errors.tree import Conflict, Forbidden, Invalid, NotFound
 
 
 class ServerNotFound(NotFound):
@@ -66,6 +66,17 @@ class InstanceLocked(Conflict):
     template = "Instance {uuid} is locked"
 
 
+class ServerGroupNotFound(NotFound):
+    slug = "server_group_not_found"
+    template = "Instance group {uuid} could not be found."
+
+
+class ServerInOtherGroup(Conflict):
+    slug = "server_in_other_group"
+    template = "Instance {uuid} is in server group {group} already."
+    remedy_template = "Take it out of that group first."
+
+
 class HostInUse(Conflict):
     slug = "host_in_use"
     template = "Unable to delete compute service that {what}: {host}."
@@ -93,3 +104,9 @@ class NamePatternInvalid(Invalid):
 class InvalidMigrationState(Invalid):
     slug = "invalid_migration_state"
     template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."
+
+
+class ScopeRefused(Forbidden):
+    slug = "scope_refused"
+    template = "The token is scoped to {scope}, and servers belong to projects."
+    remedy_template = "Get a token that is scoped to a project: name the project and its domain when logging in."

@@ -80,6 +80,15 @@ class DatabaseUnavailable(Unavailable):
     template = "The database does not answer: {detail}"
 
 
+class IdentityUnavailable(Unavailable):
+    """Keystone cannot be asked, or refuses us; nothing is known about the caller. Why is in the log, not in the answer."""
+
+    slug = "identity_unavailable"
+    # keystonemiddleware's words.
+    template = "The Keystone service is temporarily unavailable."
+    remedy_template = "Try again; if it stays so, the API's log says why."
+
+
 class IllegalTransition(Internal):
     """The table in model/states.py has no such row; nothing was changed."""
 

@@ -72,6 +72,12 @@ class Metrics:
             buckets=_REQUEST_BUCKETS,
             registry=registry,
         )
+        self.token_validations = Counter(
+            "wherry_token_validations",
+            "Tokens that were judged, by result: kept (known from before), valid, refused, unanswered, not asked.",
+            ["result"],
+            registry=registry,
+        )
         self.leases_taken_over = Counter(
             "wherry_conductor_leases_taken_over", "Operations claimed from a conductor whose lease had ended.", registry=registry
         )
