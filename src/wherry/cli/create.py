@@ -87,7 +87,7 @@ class CreateLiveMigration(base.LiveMigrationCommand, command.Lister):
 
     def _ask(self, server: tuple[str, str], body: dict[str, Any], version: compute.Version) -> _Asked:
         one = _Asked(id=server[0], name=server[1])
-        before = self.migrations.newest_of(one.id)
+        known = self._last_number(one)
         try:
             one.request_id = self.api.post(
                 f"Live-migrating server {one.name}", f"/servers/{one.id}/action", {"os-migrateLive": body}, version=version
@@ -96,10 +96,20 @@ class CreateLiveMigration(base.LiveMigrationCommand, command.Lister):
             one.refusal, one.request_id = refusal.message, refusal.request_id
             return one
         # The answer does not name the migration, so it is the first one after the last that was there.
-        record = self.migrations.following(one.id, before.id if before else 0)
+        record = None if known is None else self.migrations.following(one.id, known)
         if record is not None:
             one.followed = following.Followed(name=one.name, record=record, request_id=one.request_id)
         return one
+
+    def _last_number(self, one: _Asked) -> int | None:
+        """Give the number of the server's last migration, 0 for none; None when this caller may not know."""
+        try:
+            newest = self.migrations.newest_of(one.id)
+        except compute.Refused as refusal:
+            if refusal.code != 403:
+                raise
+            return None
+        return newest.id if newest else 0
 
     def _row(self, one: _Asked, *, is_awaited: bool) -> tuple[Any, ...]:
         server = (one.id, one.name)

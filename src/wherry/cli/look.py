@@ -12,8 +12,8 @@ from osc_lib.command import command
 from wherry.cli import base, migrations
 from wherry.model import states
 
-_LIST_COLUMNS = ("ID", "UUID", "Server ID", "Status", "Source", "Destination", "Created At", "Updated At")
-_LONG_COLUMNS = ("User ID", "Project ID")
+_LIST_COLUMNS = ("ID", "UUID", "Server ID", "Status", "Source", "Destination", "Created At", "Updated At", "Reason")
+_LONG_COLUMNS = ("Explanation", "User ID", "Project ID")
 
 
 class ListLiveMigrations(base.LiveMigrationCommand, command.Lister):
@@ -32,7 +32,7 @@ class ListLiveMigrations(base.LiveMigrationCommand, command.Lister):
         parser.add_argument("--changes-before", metavar="<time>", help="Only those that changed at or before this time (ISO 8601)")
         parser.add_argument("--marker", metavar="<uuid>", help="Begin after the migration of this UUID")
         parser.add_argument("--limit", metavar="<count>", type=int, help="At most so many; default: all")
-        parser.add_argument("--long", action="store_true", help="Show who asked for them too")
+        parser.add_argument("--long", action="store_true", help="Show why they ended so and who asked for them, too")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Sequence[str], Iterable[Any]]:
@@ -109,8 +109,9 @@ def _row(record: migrations.Record, *, is_long: bool) -> tuple[Any, ...]:
         record.destination,
         _written(record.created_at),
         _written(record.updated_at),
+        record.reason,
     )
-    return (*row, record.user_id, record.project_id) if is_long else row
+    return (*row, record.explanation, record.user_id, record.project_id) if is_long else row
 
 
 def _written(moment: Any) -> str | None:

@@ -214,13 +214,23 @@ class Migrations:
         doing, path = "Listing live migrations", "/os-migrations"
         asked = {**filters, "migration_type": LIVE_MIGRATION}
         try:
-            return self._api.get(doing, path, asked)
+            return self._api.get(doing, path, asked, version=self._api.best)
         except compute.Refused as refusal:
-            own = self._api.project_id
             # Who may not see all projects must name their own.
-            if refusal.code != 403 or asked.get("project_id") or own is None or self._api.nova < _PROJECTS:
+            if refusal.code != 403 or asked.get("project_id") or self._api.nova < _PROJECTS:
                 raise
-            return self._api.get(doing, path, {**asked, "project_id": own})
+            own = self._api.project_id or self._project_of(asked.get("instance_uuid"))
+            if own is None:
+                raise
+            return self._api.get(doing, path, {**asked, "project_id": own}, version=self._api.best)
+
+    def _project_of(self, server_id: str | None) -> str | None:
+        """Give a server's project: a session that logged in to nothing knows of none of its own."""
+        if server_id is None:
+            return None
+        server = self._api.get(f"Finding server {server_id}", f"/servers/{server_id}")["server"]
+        found: str | None = server.get("tenant_id")
+        return found
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -125,7 +125,9 @@ def details_of(record: migrations.Record, rates: amounts.Rates | None, now: date
         parts.append(f"{amounts.size(record.remaining_bytes)} left")
     if rates is not None:
         parts.append(f"{amounts.size(rates.sent)}/s sent")
-        parts.append(f"≈{amounts.size(rates.dirtied)}/s dirtied")
+        if rates.dirtied:
+            # In the first pass nothing that is dirtied is counted as remaining yet.
+            parts.append(f"≈{amounts.size(rates.dirtied)}/s dirtied")
     if record.deadline_at is not None:
         left = (record.deadline_at - now).total_seconds()
         action = (record.on_timeout or "").replace("_", "-")
