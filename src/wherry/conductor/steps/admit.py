@@ -111,8 +111,9 @@ class Admit:
 async def _has_alternative(on: drive.Drive, into: int) -> bool:
     """Whether another host fits that has a slot free for an incoming migration."""
     hosts = await on.hosts_by_name()
-    demand = select_destination.demand_of(on, on.guest, hosts[on.plan.source])
-    free = [one for one in hosts.values() if one.usage.incoming_migrations < into]
+    neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(on.guest.uuid))
+    demand = select_destination.demand_of(on, on.guest, hosts[on.plan.source], neighbours)
+    free = select_destination.with_free_slot(hosts.values(), into, on.destination)
     try:
         select.best(free, demand, on.config.scheduler, on.plan.refused)
     except errors.NoValidHost:

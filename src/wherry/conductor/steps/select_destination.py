@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.scheduler import filters, select
 from wherry.db import uow as uows
-from wherry.model import guest, host, instance_actions, migration, operation
+from wherry.model import guest, host, instance_actions, migration, operation, server_group
 from wherry.rpc import messages
 
 _MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
@@ -31,8 +32,9 @@ class SelectDestination:
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
         described = await _describe(on)
-        demand = demand_of(on, described, source)
-        chosen = _choose(on, list(hosts.values()), demand)
+        neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(described.uuid))
+        demand = demand_of(on, described, source, neighbours)
+        chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
         plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
         transition = operation.Transition(
             step=operation.StepName.CHECK_DESTINATION,
@@ -48,7 +50,7 @@ class SelectDestination:
         """Choosing touches nothing; the claim is the row itself."""
 
 
-def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host) -> filters.Demand:
+def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighbours: server_group.Neighbours | None) -> filters.Demand:
     """Give what the filters measure by."""
     options = on.config.default
     return filters.Demand(
@@ -59,6 +61,7 @@ def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host) -> fil
         cpu_allocation_ratio=options.cpu_allocation_ratio,
         ram_allocation_ratio=options.ram_allocation_ratio,
         reserved_host_memory_mib=options.reserved_host_memory_mb,
+        neighbours=neighbours,
     )
 
 
@@ -69,17 +72,58 @@ async def _describe(on: drive.Drive) -> guest.Guest:
     return described
 
 
-def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
+async def _without_own_claim(on: drive.Drive, hosts: dict[str, host.Host]) -> list[host.Host]:
+    """Give the hosts without what this migration itself claims of one, having chosen it before: it must not stand in its own way."""
+    claimed = hosts.get(on.migration.dest_compute or "")
+    if claimed is None:
+        return list(hosts.values())
+    moving = await on.store.read(lambda uow: uow.servers.get(on.operation.instance_uuid))
+    usage = dataclasses.replace(
+        claimed.usage,
+        memory_mib=claimed.usage.memory_mib - moving.memory_mib,
+        vcpus=claimed.usage.vcpus - moving.vcpus,
+        incoming_migrations=claimed.usage.incoming_migrations - 1,
+    )
+    return list((hosts | {claimed.name: dataclasses.replace(claimed, usage=usage)}).values())
+
+
+async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
     request, refused = on.operation.request, on.plan.refused
     if request.host is not None:
         if refused:
             # The one that was asked for said no: its own words, not a generic "no valid host".
             raise _last_refusal(refused)
         return select.requested(hosts, request, demand, on.config.scheduler.enabled_filters)
+    stays = await _stays(on, hosts, demand)
+    if stays is not None:
+        return stays
     limit = on.config.default.migrate_max_retries
     if 0 <= limit < len(refused):
         raise errors.MaxRetriesExceeded(tried=len(refused), detail=refused[-1].message)
     return select.best(hosts, demand, on.config.scheduler, refused)
+
+
+async def _stays(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host | None:
+    """Give the destination that was chosen before the migration was queued, while it fits; if it is full, another one that is not."""
+    scheduler, refused = on.config.scheduler, on.plan.refused
+    known = next((one for one in hosts if one.name == on.migration.dest_compute), None)
+    if known is None or known.name in {one.host for one in refused}:
+        return None
+    if filters.refusal(known, demand, scheduler.enabled_filters) is not None:
+        return None
+    into = on.config.default.max_concurrent_incoming_live_migrations
+    counts = await on.store.read(lambda uow: uow.slots.count(on.plan.source, known.name, exclude_operation=on.operation.id))
+    if not into or counts.incoming < into:
+        return known
+    try:
+        return select.best(with_free_slot(hosts, into, known.name), demand, scheduler, refused)
+    except errors.NoValidHost:
+        return known
+
+
+def with_free_slot(hosts: Iterable[host.Host], into: int, but: str) -> list[host.Host]:
+    """Give the hosts that fewer migrations than the limit are on their way to, without the one named."""
+    return [one for one in hosts if one.usage.incoming_migrations < into and one.name != but]
 
 
 def _last_refusal(refused: tuple[migration.RefusedHost, ...]) -> errors.Error:
@@ -92,9 +136,10 @@ def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Gua
     async def guard(uow: uows.UnitOfWork) -> None:
         await uow.slots.lock_and_count(on.plan.source, name)
         current = await uow.hosts.get(name)
+        present = dataclasses.replace(demand, neighbours=await uow.server_groups.neighbours_of(demand.guest.uuid))
         names = filters.FORCED if on.operation.request.force else on.config.scheduler.enabled_filters
         # Its own row names the destination when the step runs a second time, and would count against itself.
-        if on.migration.dest_compute != name and filters.refusal(current, demand, names) is not None:
+        if on.migration.dest_compute != name and filters.refusal(current, present, names) is not None:
             raise errors.StaleWrite(what="Host", name=name)
 
     return guard
