@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the table of routes about what is around servers: services, hypervisors, zones, flavors, limits. `routes.py` has the rest."""
+"""Rows of the table of routes about what is around servers: services, hypervisors, zones, flavors, limits, groups."""
 
 from __future__ import annotations
 
-from wherry.api.handlers import flavors, hypervisors, limits, services, zones
-from wherry.api.routing import Route
+from wherry.api.handlers import flavors, hypervisors, limits, server_groups, services, zones
+from wherry.api.routing import Concern, Route
 from wherry.api.schemas import flavors as flavor_schemas
 from wherry.api.schemas import hypervisors as hypervisor_schemas
 from wherry.api.schemas import limits as limit_schemas
+from wherry.api.schemas import server_groups as server_group_schemas
 from wherry.api.schemas import services as service_schemas
 from wherry.api.schemas import zones as zone_schemas
 from wherry.api.views import flavors as flavor_views
 from wherry.api.views import hypervisors as hypervisor_views
 from wherry.api.views import limits as limit_views
+from wherry.api.views import server_groups as server_group_views
 from wherry.api.views import services as service_views
 from wherry.api.views import zones as zone_views
 from wherry.policies import flavors as flavor_policies
 from wherry.policies import hypervisors as hypervisor_policies
 from wherry.policies import limits as limit_policies
+from wherry.policies import server_groups as server_group_policies
 from wherry.policies import servers as server_policies
 from wherry.policies import services as service_policies
 from wherry.policies import zones as zone_policies
@@ -214,5 +217,70 @@ ROUTES: tuple[Route, ...] = (
         query=limit_schemas.SHOW,
         view=limit_views.show,
         summary="Show what a project uses; there are no limits.",
+    ),
+    # ------------------------------------------------------------- server groups
+    Route(
+        method="GET",
+        path="/os-server-groups",
+        handler=server_groups.list_groups,
+        policy=server_group_policies.INDEX,
+        query=server_group_schemas.LIST,
+        view=server_group_views.index,
+        summary="List server groups.",
+    ),
+    Route(
+        method="POST",
+        path="/os-server-groups",
+        handler=server_groups.create_group,
+        policy=server_group_policies.CREATE,
+        body=server_group_schemas.CREATE,
+        view=server_group_views.show,
+        errors=(413, 415),
+        summary="Make a server group.",
+    ),
+    Route(
+        method="GET",
+        path="/os-server-groups/{group_id}",
+        handler=server_groups.show_group,
+        policy=server_group_policies.SHOW,
+        concern=Concern.GROUP,
+        query=server_group_schemas.SHOW,
+        view=server_group_views.show,
+        summary="Show a server group with its members.",
+    ),
+    Route(
+        method="DELETE",
+        path="/os-server-groups/{group_id}",
+        handler=server_groups.delete_group,
+        policy=server_group_policies.DELETE,
+        concern=Concern.GROUP,
+        status=204,
+        summary="Delete a server group.",
+    ),
+    Route(
+        method="POST",
+        path="/os-server-groups/{group_id}/action",
+        first="2.1000",
+        action="add_server",
+        handler=server_groups.add_server,
+        policy=server_group_policies.UPDATE,
+        concern=Concern.GROUP,
+        body=server_group_schemas.ADD_SERVER,
+        view=server_group_views.show,
+        errors=(409, 413, 415),
+        summary="Put a server into a server group.",
+    ),
+    Route(
+        method="POST",
+        path="/os-server-groups/{group_id}/action",
+        first="2.1000",
+        action="remove_server",
+        handler=server_groups.remove_server,
+        policy=server_group_policies.UPDATE,
+        concern=Concern.GROUP,
+        body=server_group_schemas.REMOVE_SERVER,
+        view=server_group_views.show,
+        errors=(413, 415),
+        summary="Take a server out of a server group.",
     ),
 )

@@ -23,6 +23,8 @@ class Concern(enum.Enum):
     CALLER = "caller"
     #: The named server's: the handler asks once it has found it, because an unknown server is a 404 before it is a 403.
     SERVER = "server"
+    #: The named server group's: likewise.
+    GROUP = "group"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,6 +30,7 @@ class SchedulerSection:
             "hypervisor_version",
             "memory",
             "vcpus",
+            "server_group",
         ),
         "Conditions that a destination must meet, in the order in which they are asked.",
     )
@@ -46,6 +47,16 @@ class SchedulerSection:
     migrations_weight_multiplier: float = opt.option(
         -1.0,
         "Weight of the migrations a host takes part in: negative avoids busy hosts, 0 ignores it.",
+        mutable=True,
+    )
+    soft_affinity_weight_multiplier: float = opt.option(
+        1.0,
+        "Weight of the other servers of a soft-affinity group on a host, 0 ignores them.",
+        mutable=True,
+    )
+    soft_anti_affinity_weight_multiplier: float = opt.option(
+        1.0,
+        "Weight of a host's emptiness of the other servers of a soft-anti-affinity group, 0 ignores it.",
         mutable=True,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from wherry.db import types
-from wherry.model import deadline, guest, host, instance_actions, migration, operation, progress, server, states
+from wherry.model import deadline, guest, host, instance_actions, migration, operation, progress, server, server_group, states
 
 metadata = sa.MetaData(
     naming_convention={
@@ -252,6 +252,34 @@ chores = sa.Table(
 )
 sa.Index("chores_unique_command", chores.c.operation_id, chores.c.host, chores.c.command, unique=True)
 sa.Index("chores_by_host", chores.c.host, chores.c.id)
+
+server_groups = sa.Table(
+    "server_groups",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", _UUID, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("project_id", _NAME, nullable=False),
+    sa.Column("user_id", _NAME, nullable=False),
+    sa.Column("policy", types.Word(server_group.Policy), nullable=False),
+    sa.Column("max_servers_per_host", sa.Integer, nullable=False),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("server_groups_unique_uuid", server_groups.c.uuid, unique=True)
+sa.Index("server_groups_by_project", server_groups.c.project_id, server_groups.c.id)
+
+server_group_members = sa.Table(
+    "server_group_members",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("group_id", sa.Integer, sa.ForeignKey("server_groups.id"), nullable=False),
+    sa.Column("instance_uuid", _UUID, sa.ForeignKey("servers.uuid"), nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("server_group_members_by_group", server_group_members.c.group_id, server_group_members.c.id)
+# A server is in one group at most.
+sa.Index("server_group_members_unique_instance", server_group_members.c.instance_uuid, unique=True)
 
 conductors = sa.Table(
     "conductors",

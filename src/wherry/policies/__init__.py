@@ -14,6 +14,7 @@ from wherry.policies import (
     limits,
     migrations,
     server_actions,
+    server_groups,
     server_migrations,
     servers,
     services,
@@ -28,6 +29,6 @@ def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
     modules = (
         *(base, servers, server_actions, server_migrations, migrations, instance_actions),
-        *(services, hypervisors, zones, flavors, limits),
+        *(services, hypervisors, zones, flavors, limits, server_groups),
     )
     return [rule for module in modules for rule in module.RULES]

@@ -35,8 +35,9 @@ def test_each_rule_says_which_operations_it_guards(route: routing.Route) -> None
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=IDS)
-def test_a_route_about_a_server_asks_its_rule_about_that_server(route: routing.Route) -> None:
+def test_a_route_about_a_server_or_group_asks_its_rule_about_that_one(route: routing.Route) -> None:
     assert (route.concern is routing.Concern.SERVER) == ("{server_id}" in route.path)
+    assert (route.concern is routing.Concern.GROUP) == ("{group_id}" in route.path)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=IDS)

@@ -10,7 +10,7 @@ import pytest
 
 from wherry import config, errors
 from wherry.conductor.scheduler import filters, select, weighers
-from wherry.model import capabilities, guest, host, migration
+from wherry.model import capabilities, guest, host, migration, server_group
 
 _NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -139,3 +139,49 @@ def test_no_valid_host_stays_short_in_a_large_fleet() -> None:
     with pytest.raises(errors.NoValidHost, match="992 more") as caught:
         select.best(hosts, _demand(), config.SchedulerSection(), ())
     assert len(caught.value.message) < 1000
+
+
+def _neighbours(policy: str, most: int = 1, **on_hosts: int) -> server_group.Neighbours:
+    return server_group.Neighbours(group="G", policy=server_group.Policy(policy), max_servers_per_host=most, on_hosts=on_hosts)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "is_allowed"),
+    [
+        (None, True),
+        (_neighbours("anti-affinity"), True),
+        (_neighbours("anti-affinity", elsewhere=1), True),
+        (_neighbours("anti-affinity", candidate=1), False),
+        (_neighbours("anti-affinity", 2, candidate=1), True),
+        (_neighbours("anti-affinity", 2, candidate=2), False),
+        (_neighbours("affinity"), True),
+        (_neighbours("affinity", elsewhere=1), False),
+        (_neighbours("affinity", elsewhere=1, candidate=1), True),
+        (_neighbours("soft-anti-affinity", candidate=9), True),
+        (_neighbours("soft-affinity", elsewhere=9), True),
+    ],
+)
+@pytest.mark.parametrize("names", [_NAMES, filters.FORCED], ids=["asked", "forced"])
+def test_a_server_group_forbids_hosts_by_its_policy(
+    neighbours: server_group.Neighbours | None, is_allowed: bool, names: tuple[str, ...]
+) -> None:
+    """Hard policies hold for forced hosts too; soft ones forbid nothing."""
+    reason = filters.refusal(_host("candidate"), _demand(neighbours=neighbours), names)
+    assert (reason is None) == is_allowed
+    assert reason is None or isinstance(reason, errors.ServerGroupForbids)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "multiplier", "first"),
+    [
+        (None, 10.0, "a"),
+        (_neighbours("soft-anti-affinity", a=1), 10.0, "b"),
+        (_neighbours("soft-anti-affinity", a=1), 0.0, "a"),
+        (_neighbours("soft-affinity", b=1), 10.0, "b"),
+        (_neighbours("soft-affinity", b=1), 0.0, "a"),
+    ],
+)
+def test_soft_policies_weigh(neighbours: server_group.Neighbours | None, multiplier: float, first: str) -> None:
+    """Between equal hosts the group decides; its multipliers can turn that off."""
+    section = config.SchedulerSection(soft_affinity_weight_multiplier=multiplier, soft_anti_affinity_weight_multiplier=multiplier)
+    assert select.best([_host("a"), _host("b")], _demand(neighbours=neighbours), section, ()).name == first

@@ -16,7 +16,7 @@ from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db import store as stores
 from wherry.db.migrations import runner
-from wherry.model import host, instance_actions, migration, operation, server
+from wherry.model import host, instance_actions, migration, operation, server, server_group
 
 _VERSIONS = pathlib.Path(runner.__file__).parent / "versions"
 
@@ -55,6 +55,7 @@ def test_the_revisions_make_the_schema_that_the_tables_describe() -> None:
         (schema.reports, operation.Report, frozenset()),
         (schema.actions, instance_actions.InstanceAction, frozenset({"events"})),
         (schema.events, instance_actions.InstanceEvent, frozenset()),
+        (schema.server_groups, server_group.ServerGroup, frozenset({"members"})),
     ],
 )
 def test_every_field_of_a_record_has_a_column(table: sa.Table, record: type, derived: frozenset[str]) -> None:

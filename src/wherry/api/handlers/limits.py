@@ -17,6 +17,6 @@ async def show_limits(call: api_call.Call) -> view.Used:
     project_id = asked or call.caller.project_id
 
     async def unit(uow: wherry_uow.UnitOfWork) -> view.Used:
-        return view.Used(totals=await uow.servers.totals(project_id), server_groups=0)
+        return view.Used(totals=await uow.servers.totals(project_id), server_groups=await uow.server_groups.count(project_id))
 
     return await call.parts.store.read(unit)

@@ -61,7 +61,8 @@ async def show_server(call: api_call.Call) -> view.ShownServer:
         if server.host:
             hosts = await uow.hosts.list(host_rows.HostQuery(names=[server.host]))
             host = hosts[0] if hosts else None
-        return view.ShownServer(server=server, host=host, is_host_up=host is not None and _is_up(call, host))
+        group = await uow.server_groups.group_of(server.uuid) if call.version >= view.GROUPS_FROM else None
+        return view.ShownServer(server=server, host=host, is_host_up=host is not None and _is_up(call, host), group=group)
 
     return await call.parts.store.read(unit)
 

@@ -31,6 +31,8 @@ _STATUS: Mapping[model.VmState, str] = {
     _V.DELETED: "DELETED",
 }
 MIGRATING = "MIGRATING"
+#: First version that shows a server's groups.
+GROUPS_FROM = (2, 71)
 _MIGRATABLE = (_V.ACTIVE, _V.PAUSED)
 _WITH_PROGRESS = frozenset({"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", MIGRATING})
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
@@ -55,6 +57,8 @@ class ShownServer:
     server: model.Server
     host: host_model.Host | None
     is_host_up: bool
+    #: uuid of the server group that it is in; None for none, or where it is not shown.
+    group: str | None
 
 
 def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> str:
@@ -100,8 +104,8 @@ def detail(page: ServerPage, call: api_call.Call) -> dict[str, Any]:
 def show(shown: ShownServer, call: api_call.Call) -> dict[str, Any]:
     """Give one server."""
     row = _Renderer(call).row(shown.server, shown.host, is_host_up=shown.is_host_up)
-    if call.version >= (2, 71):
-        row["server_groups"] = []
+    if call.version >= GROUPS_FROM:
+        row["server_groups"] = [shown.group] if shown.group else []
     return {"server": row}
 
 

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 
 from wherry import errors
-from wherry.model import guest, host
+from wherry.model import guest, host, server_group
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,8 @@ class Demand:
     cpu_allocation_ratio: float
     ram_allocation_ratio: float
     reserved_host_memory_mib: int
+    #: Where the other servers of its group are; None = it is in none.
+    neighbours: server_group.Neighbours | None = None
 
 
 Filter = Callable[[host.Host, Demand], errors.CheckFailed | None]
@@ -101,6 +103,15 @@ def vcpus(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     return errors.InsufficientVcpus(uuid=demand.guest.uuid, host=candidate.name, available=available, needed=demand.guest.vcpus)
 
 
+def in_group(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """The policy of the guest's server group allows it."""
+    group = demand.neighbours
+    why = group.objection(candidate.name) if group is not None else ""
+    if group is None or not why:
+        return None
+    return errors.ServerGroupForbids(group=group.group, policy=group.policy.value, host=candidate.name, uuid=demand.guest.uuid, why=why)
+
+
 #: By the name that [scheduler] enabled_filters uses.
 FILTERS: Mapping[str, Filter] = {
     "up": up,
@@ -111,10 +122,11 @@ FILTERS: Mapping[str, Filter] = {
     "hypervisor_version": hypervisor_version,
     "memory": memory,
     "vcpus": vcpus,
+    "server_group": in_group,
 }
 
-#: What even a forced destination must meet: Nova's checks of a forced host.
-FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_type", "hypervisor_version", "memory")
+#: What even a forced destination must meet: Nova's checks of a forced host, and of server groups on the destination.
+FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_type", "hypervisor_version", "memory", "server_group")
 
 
 def refusal(candidate: host.Host, demand: Demand, names: Iterable[str]) -> errors.CheckFailed | None:

@@ -16,6 +16,8 @@ def multipliers(section: config.SchedulerSection) -> weighers.Multipliers:
         ram=section.ram_weight_multiplier,
         cpu=section.cpu_weight_multiplier,
         migrations=section.migrations_weight_multiplier,
+        soft_affinity=section.soft_affinity_weight_multiplier,
+        soft_anti_affinity=section.soft_anti_affinity_weight_multiplier,
     )
 
 
@@ -61,7 +63,7 @@ def best(
             reasons.append(f"{candidate.name}: {reason.message}")
     if not fitting:
         raise errors.NoValidHost(detail=_in_short(reasons))
-    return weighers.ranked(fitting, multipliers(section))[0]
+    return weighers.ranked(fitting, multipliers(section), demand.neighbours)[0]
 
 
 def _in_short(reasons: list[str], most: int = 8) -> str:

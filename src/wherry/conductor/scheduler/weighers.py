@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from wherry.model import host
+from wherry.model import host, server_group
 
 Weigher = Callable[[host.Host], float]
 
@@ -33,19 +33,30 @@ class Multipliers:
     ram: float
     cpu: float
     migrations: float
+    soft_affinity: float
+    soft_anti_affinity: float
 
 
-def ranked(candidates: Sequence[host.Host], multipliers: Multipliers) -> list[host.Host]:
+def ranked(candidates: Sequence[host.Host], multipliers: Multipliers, neighbours: server_group.Neighbours | None = None) -> list[host.Host]:
     """Sort by total weight, heaviest first; equal ones by name, so that the choice is the same each time."""
     totals = dict.fromkeys((candidate.name for candidate in candidates), 0.0)
     for weigher, multiplier in (
         (free_memory, multipliers.ram),
         (free_vcpus, multipliers.cpu),
         (migrations, multipliers.migrations),
+        *_by_group(neighbours, multipliers),
     ):
         for name, weight in _normalised(candidates, weigher).items():
             totals[name] += multiplier * weight
     return sorted(candidates, key=lambda candidate: (-totals[candidate.name], candidate.name))
+
+
+def _by_group(neighbours: server_group.Neighbours | None, multipliers: Multipliers) -> list[tuple[Weigher, float]]:
+    if neighbours is None:
+        return []
+    is_together = neighbours.policy is server_group.Policy.SOFT_AFFINITY
+    multiplier = multipliers.soft_affinity if is_together else multipliers.soft_anti_affinity
+    return [(lambda candidate: neighbours.liking(candidate.name), multiplier)]
 
 
 def _normalised(candidates: Sequence[host.Host], weigher: Weigher) -> dict[str, float]:
