@@ -22,6 +22,7 @@ _COMMANDS: dict[str, type[messages.Request[Any]]] = {
     "FinishDestination": messages.FinishDestination,
     "FinishSource": messages.FinishSource,
     "RollBackDestination": messages.RollBackDestination,
+    "RollBackSource": messages.RollBackSource,
 }
 
 

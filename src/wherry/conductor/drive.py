@@ -18,7 +18,7 @@ from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import guest as guests
 from wherry.model import host as hosts
-from wherry.model import instance_actions, server, states
+from wherry.model import instance_actions, power, server, states
 from wherry.model import migration as migrations
 from wherry.model import operation as operations
 from wherry.rpc import addresses, instance_events, messages
@@ -69,7 +69,8 @@ class Drive:
     """One operation on its way, in the hands of this conductor."""
 
     operation: operations.Operation
-    migration: migrations.Migration
+    #: The migration of an operation that is one.
+    record: migrations.Migration | None
     store: stores.Store
     agents: clients.Client
     clock: clocks.Clock
@@ -89,6 +90,23 @@ class Drive:
     readings: int = 0
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
+
+    @property
+    def migration(self) -> migrations.Migration:
+        """The record that the API shows of a migration."""
+        return self._known(self.record, "migration")
+
+    @property
+    def request(self) -> migrations.LiveMigrationRequest:
+        """What was asked of a migration."""
+        request = self.operation.request
+        return self._known(request if isinstance(request, migrations.LiveMigrationRequest) else None, "request for a migration")
+
+    @property
+    def power_action(self) -> power.PowerAction:
+        """Which power action was asked for."""
+        request = self.operation.request
+        return self._known(request.action if isinstance(request, power.PowerRequest) else None, "power action")
 
     @property
     def plan(self) -> migrations.Plan:
@@ -127,7 +145,7 @@ class Drive:
     @property
     def planned(self) -> dict[str, Any]:
         """The fields of a command that carries the plan."""
-        return {**self.ids, "plan": self.plan, "request": self.operation.request}
+        return {**self.ids, "plan": self.plan, "request": self.request}
 
     def wants(self, kind: operations.IntentKind) -> bool:
         """Whether somebody asked for this and was not served yet."""
@@ -203,6 +221,15 @@ def undo(
 def reason_of(error: errors.Error) -> migrations.Reason:
     """Give an error as the record's reason."""
     return migrations.Reason(slug=error.slug, message=error.message, remedy=error.remedy)
+
+
+def unreachable(slug: str, host: str) -> migrations.Reason:
+    """Give the reason for which a migration waits on a host that is silent."""
+    return migrations.Reason(
+        slug=slug,
+        message=f"{host} does not answer; what became of the guest is not known.",
+        remedy=f"Bring the agent and hypervisor of {host} back, or force its service down if the host is dead.",
+    )
 
 
 def states_of(state: guests.GuestState | None) -> dict[str, Any]:

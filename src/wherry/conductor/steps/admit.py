@@ -93,7 +93,7 @@ class Admit:
         if (out and counts.outgoing >= out) or (cluster and counts.cluster >= cluster):
             return None
         into = options.max_concurrent_incoming_live_migrations
-        if into and counts.incoming >= into and (on.operation.request.host is not None or not await _has_alternative(on, into)):
+        if into and counts.incoming >= into and (on.request.host is not None or not await _has_alternative(on, into)):
             return None
         if on.facts.probes and not on.has_released:
             lost = await self._release(on)

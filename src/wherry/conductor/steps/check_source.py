@@ -26,7 +26,7 @@ class CheckSource:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and keep the storage plan."""
-        command = messages.CheckSource(**on.ids, guest=on.guest, request=on.operation.request, facts=on.facts)
+        command = messages.CheckSource(**on.ids, guest=on.guest, request=on.request, facts=on.facts)
         try:
             answer = await on.ask(on.plan.source, command)
         except (errors.LeaseLost, errors.StaleEpoch):

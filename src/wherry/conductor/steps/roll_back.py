@@ -16,7 +16,7 @@ _EVENT = instance_actions.EventName.ROLL_BACK
 
 
 class RollBack:
-    """The source must answer, since its guest may have to be resumed; a silent destination is owed its cleaning."""
+    """The source must answer, since its guest may have to be resumed, unless an operator calls it dead; a silent destination is owed."""
 
     name = operation.StepName.ROLL_BACK
 
@@ -27,7 +27,7 @@ class RollBack:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Undo the transfer at the source, then the preparation at the destination."""
         ending = on.ending
-        await transfer.Transfer().undo(on)
+        await self._at_source(on)
         outcome = await self._at_destination(on)
         transition = operation.Transition(
             step=operation.StepName.DONE,
@@ -41,6 +41,15 @@ class RollBack:
 
     async def undo(self, on: drive.Drive) -> None:
         """An undo is not undone."""
+
+    async def _at_source(self, on: drive.Drive) -> None:
+        try:
+            await transfer.Transfer().undo(on)
+        except (errors.Unavailable, errors.Timeout) as error:
+            record = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
+            if not record.is_forced_down:
+                raise
+            await chores.owe(on, on.plan.source, messages.RollBackSource(**on.planned), error)
 
     async def _at_destination(self, on: drive.Drive) -> instance_actions.EventOutcome:
         try:

@@ -88,7 +88,7 @@ async def _without_own_claim(on: drive.Drive, hosts: dict[str, host.Host]) -> li
 
 
 async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
-    request, refused = on.operation.request, on.plan.refused
+    request, refused = on.request, on.plan.refused
     if request.host is not None:
         if refused:
             # The one that was asked for said no: its own words, not a generic "no valid host".
@@ -137,7 +137,7 @@ def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Gua
         await uow.slots.lock_and_count(on.plan.source, name)
         current = await uow.hosts.get(name)
         present = dataclasses.replace(demand, neighbours=await uow.server_groups.neighbours_of(demand.guest.uuid))
-        names = filters.FORCED if on.operation.request.force else on.config.scheduler.enabled_filters
+        names = filters.FORCED if on.request.force else on.config.scheduler.enabled_filters
         # Its own row names the destination when the step runs a second time, and would count against itself.
         if on.migration.dest_compute != name and filters.refusal(current, present, names) is not None:
             raise errors.StaleWrite(what="Host", name=name)

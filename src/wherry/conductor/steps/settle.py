@@ -184,18 +184,10 @@ def _waiting_for(on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) ->
             remedy="Mend the network between the two hosts.",
         )
     if sides.source is guest.GuestState.UNREACHABLE:
-        return _unreachable("source_unreachable", on.plan.source)
+        return drive.unreachable("source_unreachable", on.plan.source)
     if sides.destination is guest.GuestState.UNREACHABLE:
-        return _unreachable("destination_unreachable", on.destination)
+        return drive.unreachable("destination_unreachable", on.destination)
     return None
-
-
-def _unreachable(slug: str, host: str) -> migration.Reason:
-    return migration.Reason(
-        slug=slug,
-        message=f"{host} does not answer; what became of the guest is not known.",
-        remedy=f"Bring the agent and hypervisor of {host} back, or force its service down if the host is dead.",
-    )
 
 
 def _transfer_finish(on: drive.Drive, outcome: instance_actions.EventOutcome) -> instance_actions.EventFinish:

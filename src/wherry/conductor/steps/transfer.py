@@ -34,6 +34,16 @@ class Transfer:
         known = self._by_reports(on, reports)
         if known is not None:
             return known
+        try:
+            return await self._command(on)
+        except (errors.Unavailable, errors.Timeout) as error:
+            return await self._silent(on, error)
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Let the guest run on at the source, if it was we who stopped it."""
+        await on.ask(on.plan.source, messages.RollBackSource(**on.planned))
+
+    async def _command(self, on: drive.Drive) -> drive.Answer:
         if not on.has_commanded:
             refused = await self._start(on)
             if refused is not None:
@@ -41,9 +51,20 @@ class Transfer:
         await self._deliver_intents(on)
         return await self._ask_after_silence(on)
 
-    async def undo(self, on: drive.Drive) -> None:
-        """Let the guest run on at the source, if it was we who stopped it."""
-        await on.ask(on.plan.source, messages.RollBackSource(**on.planned))
+    async def _silent(self, on: drive.Drive, error: errors.Error) -> drive.Answer:
+        """Say on the record that the source does not answer, and ask on; an operator's word that it is dead ends that.
+
+        :raises Error: the one given, to have the step run again after a pause.
+        """
+        if isinstance(error, errors.DatabaseUnavailable):
+            raise error
+        record = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
+        if record.is_forced_down:
+            return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
+        is_long = on.clock.monotonic() - on.heard_at >= on.config.conductor.agent_silence_seconds
+        if is_long and not _is_called_silent(on):
+            return drive.Advance(transition=operation.Transition(reason=drive.unreachable("source_unreachable", on.plan.source)))
+        raise error
 
     async def _start(self, on: drive.Drive) -> drive.Advance | None:
         try:
@@ -83,11 +104,17 @@ class Transfer:
             return drive.Wait(seconds=limit, why="the transfer runs")
         observed = await on.ask(on.plan.source, messages.ObserveGuest(**on.ids))
         on.heard_at = on.clock.monotonic()
+        if _is_called_silent(on):
+            return drive.Advance(transition=operation.Transition(clear_reason=True))
         if observed.observation.has_job:
             # It has a job that we may have to tell it to watch: a lost journal is rebuilt by the command.
             on.has_commanded = False
             return drive.Wait(seconds=0, why="the source is told again")
         return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
+
+
+def _is_called_silent(on: drive.Drive) -> bool:
+    return on.migration.reason is not None and on.migration.reason.slug == "source_unreachable"
 
 
 def _started(on: drive.Drive, report: operation.Report | None) -> operation.Transition:
