@@ -77,10 +77,10 @@ live_migration_completion_timeout = 0
 class Service:
     """A running service, and what its own API says of it."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, token: str = "") -> None:
         #: Without a version: "http://127.0.0.1:35000".
         self.base = base
-        self._http = httpx.Client(base_url=base, timeout=30.0)
+        self._http = httpx.Client(base_url=base, timeout=30.0, headers={"X-Auth-Token": token} if token else {})
 
     @property
     def compute(self) -> str:
@@ -170,10 +170,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(directory: pathlib.Path, more: str = "") -> Iterator[Service]:
+def running(directory: pathlib.Path, more: str = "", token: str = "") -> Iterator[Service]:
     """Run the service in a directory of its own.
 
     :param more: further configuration, after the sections above.
+    :param token: an administrator's, where who asks must say who it is.
     """
     (directory / "scenario.yaml").write_text(SCENARIO)
     (directory / "wherry.conf").write_text(CONFIGURATION.format(directory=directory, more=more))
@@ -181,7 +182,7 @@ def running(directory: pathlib.Path, more: str = "") -> Iterator[Service]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            service = Service(_address(process, directory / "log"))
+            service = Service(_address(process, directory / "log"), token)
             try:
                 _await_guests(service)
                 yield service
