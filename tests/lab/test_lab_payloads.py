@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import pathlib
 import struct
+from concurrent import futures
 
 import pytest
 
@@ -54,3 +56,11 @@ def test_a_beacon_is_read_as_the_monitor_prints_it() -> None:
     )
     with pytest.raises(labs.LabError, match="no beacon"):
         payloads.parse_beacon("Cannot access memory")
+
+
+def test_two_may_build_the_same_payload_at_once(tmp_path: pathlib.Path) -> None:
+    """Their drafts had one name, and one took away the other's."""
+    with futures.ThreadPoolExecutor(4) as pool:
+        built = list(pool.map(lambda _: payloads.build(tmp_path, "counter", range_mib=3), range(8)))
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in built}
+    assert len(set(built)) == 1

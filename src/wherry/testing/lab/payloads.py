@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import struct
+import threading
 
 from wherry.testing.lab import command, errors
 
@@ -116,8 +117,9 @@ def build(directory: pathlib.Path, kind: str, *, range_mib: int = 1, rate_mib_pe
         if built.exists():
             return built
         directory.mkdir(parents=True, exist_ok=True)
-        draft = directory / f"{built.stem}.{os.getpid()}"
-        script, compiled, linked = draft.with_suffix(".lds"), draft.with_suffix(".o"), draft.with_suffix(".linked")
+        # Others may be making the same at this moment.
+        draft = f"{built.stem}.{os.getpid()}-{threading.get_ident()}"
+        script, compiled, linked = (directory / f"{draft}.{kind_of_file}" for kind_of_file in ("lds", "o", "linked"))
         script.write_text(LINKER_SCRIPT)
         defines = [f"-DPAGES={pages}", f"-DRATE_PAGES_PER_SECOND={pages_per_second}"]
         command.run(["gcc", "-m32", "-nostdlib", f"-I{folder}", *defines, "-c", str(folder / f"{kind}.S"), "-o", str(compiled)])
