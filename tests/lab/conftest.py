@@ -78,7 +78,7 @@ def make_guest(lab: labs.Lab) -> labs.MakeGuest:
 @pytest.fixture(scope="module")
 def _shared_wherry(_session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Iterator[flow.Flow]:
     directory = tmp_path_factory.mktemp("wherry")
-    with flow.Flow(_session_lab, flow.Embedded(flow.options_of(_session_lab, directory, {})), directory) as running:
+    with flow.Flow(_session_lab, flow.Embedded(flow.options_of(_session_lab, directory, {}))) as running:
         yield running
 
 
@@ -97,7 +97,7 @@ def start_wherry(lab: labs.Lab, make_guest: labs.MakeGuest, tmp_path: pathlib.Pa
         def start(*, is_separate: bool = False, **options: dict[str, typing.Any]) -> flow.Flow:
             settings = flow.options_of(lab, tmp_path, options)
             process = flow.Separate(settings, tmp_path) if is_separate else flow.Embedded(settings)
-            running = stack.enter_context(flow.Flow(lab, process, tmp_path))
+            running = stack.enter_context(flow.Flow(lab, process))
             running.make_guest = make_guest
             return running
 

@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import pathlib
 import queue
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -174,31 +173,33 @@ class Separate:
 class Flow:
     """A running Wherry over a lab, and its client as an administrator."""
 
-    def __init__(self, lab: labs.Lab, process: Process, state_path: pathlib.Path) -> None:
+    def __init__(self, lab: labs.Lab, process: Process) -> None:
         self.lab = lab
         self.process = process
         self.h1, self.h2, self.h3 = lab.hosts
         #: Set for each test.
         self.make_guest: labs.MakeGuest
-        self._database = state_path / "wherry.sqlite"
-        self._http: httpx.Client
+        self._http: httpx.Client | None = None
 
     def __enter__(self) -> typing.Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
         self.process.stop()
 
     def start(self) -> None:
-        """Start it and wait until it serves every host."""
+        """Start it, perhaps again, and wait until it serves every host."""
+        if self._http is not None:
+            self._http.close()
         self._http = httpx.Client(base_url=self.process.start(), timeout=60.0, trust_env=False)
         until(lambda: [*self.services().values()] == ["up"] * len(self.lab.hosts), "every host to be registered")
 
-    def guest(self, name: str = "", host: str = "h1", **options: Any) -> labs.Guest:
-        """Make a guest, and wait until Wherry has found it."""
-        made = self.make_guest(name, host, **options)
+    def guest(self, name: str = "", **options: Any) -> labs.Guest:
+        """Make a guest at h1, and wait until Wherry has found it."""
+        made = self.make_guest(name, **options)
         until(lambda: self.server(made), f"{made.name} to be found")
         return made
 
@@ -206,6 +207,7 @@ class Flow:
 
     def request(self, method: str, path: str, *, version: str = "2.104", **keys: Any) -> httpx.Response:
         """Send one request, whatever the answer."""
+        assert self._http is not None, "it was started"
         return self._http.request(method, f"/v2.1{path}", headers={"OpenStack-API-Version": f"compute {version}"}, **keys)
 
     def get(self, path: str, *, version: str = "2.104") -> Any:
@@ -240,14 +242,9 @@ class Flow:
         answer = self.request("POST", f"/servers/{guest.uuid}/action", version=version, json={"os-migrateLive": body})
         return Move(self, guest, answer)
 
-    def latest_migration(self, guest: labs.Guest) -> int | None:
-        """Look up the number of a server's latest migration: no list of this API has those that ended in their checks."""
-        database = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
-        try:
-            found = database.execute("SELECT max(id) FROM migrations WHERE instance_uuid = ?", (guest.uuid,)).fetchone()[0]
-        finally:
-            database.close()
-        return int(found) if found is not None else None
+    def latest_migration(self, guest: labs.Guest) -> int:
+        """Give the number of a server's latest migration, ended or not."""
+        return max(int(one["id"]) for one in self.get(f"/os-migrations?instance_uuid={guest.uuid}")["migrations"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,9 +263,7 @@ class Move:
     @property
     def id(self) -> int:
         """Its number."""
-        found = self.flow.latest_migration(self.guest)
-        assert found is not None, self.answer.text
-        return found
+        return self.flow.latest_migration(self.guest)
 
     @property
     def record(self) -> dict[str, Any]:
