@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -63,11 +66,30 @@ def test_every_field_of_a_record_has_a_column(table: sa.Table, record: type, der
     assert [column.name for column in columns] == [field.name for field in dataclasses.fields(record) if field.name not in derived]
 
 
-def test_file_names_say_number_and_phase() -> None:
+def test_file_names_say_number_and_phase_and_the_chain_is_in_their_order() -> None:
     names = sorted(path.stem for path in _VERSIONS.glob("[0-9]*.py"))
     assert names
     for number, name in enumerate(names, start=1):
         assert re.fullmatch(rf"{number:04d}_(pre|post)_[a-z0-9_]+", name), name
+        revision = importlib.import_module(f"wherry.db.migrations.versions.{name}")
+        assert revision.revision == f"{number:04d}"
+        assert revision.down_revision == (f"{number - 1:04d}" if number > 1 else None)
+
+
+def test_a_schema_that_is_current_is_left_without_loading_alembic(tmp_path: pathlib.Path) -> None:
+    address = f"sqlite:///{tmp_path}/w.sqlite"
+    engine = sa.create_engine(address)
+    with engine.begin() as connection:
+        assert runner.upgrade(connection).is_current
+    engine.dispose()
+    program = (
+        "import sys, sqlalchemy\n"
+        "from wherry.db.migrations import runner\n"
+        f"with sqlalchemy.create_engine({address!r}).begin() as connection:\n"
+        "    print(runner.upgrade(connection).is_current, 'alembic' in sys.modules)\n"
+    )
+    ran = subprocess.run([sys.executable, "-W", "ignore::ResourceWarning", "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "False"]
 
 
 async def test_an_empty_database_is_not_usable_until_it_is_upgraded(tmp_path: pathlib.Path) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs revisions on an open connection, and says which ones wait. There is no way back but a backup.
 
-Knows no table.
+Knows no table but the one in which Alembic notes the revision.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-import alembic.command
-import alembic.config
 import sqlalchemy as sa
-from alembic.runtime import migration
-from alembic.script import ScriptDirectory
 
 _HERE = pathlib.Path(__file__).parent
+_NOTED = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Any number will do; two processes that upgrade at once must use the same.
 _ADVISORY_LOCK = 7_303_014
 
@@ -49,16 +46,15 @@ def is_after_upgrade(name: str) -> bool:
 
 
 def state_of(connection: sa.Connection) -> SchemaState:
-    """Say which revision the schema is at, and which ones wait."""
-    scripts = ScriptDirectory.from_config(_config(connection))
-    current = migration.MigrationContext.configure(connection).get_current_revision()
-    head = scripts.get_current_head() or ""
-    chain = list(reversed(list(scripts.walk_revisions())))
-    known = [script.revision for script in chain]
+    """Say which revision the schema is at, and which ones wait. Each file's name begins with its revision, in the order of the chain."""
+    names = sorted(path.stem for path in (_HERE / "versions").glob("[0-9]*.py"))
+    known = [_revision(name) for name in names]
+    has_noted = sa.inspect(connection).has_table(_NOTED.name)
+    current: str | None = connection.scalar(sa.select(_NOTED.c.version_num)) if has_noted else None
     if current is not None and current not in known:
-        return SchemaState(current=current, head=head, pending=(), is_newer=True)
-    waiting = chain[known.index(current) + 1 :] if current is not None else chain
-    return SchemaState(current=current, head=head, pending=tuple(pathlib.Path(script.path).stem for script in waiting))
+        return SchemaState(current=current, head=known[-1], pending=(), is_newer=True)
+    waiting = names[known.index(current) + 1 :] if current is not None else names
+    return SchemaState(current=current, head=known[-1], pending=tuple(waiting))
 
 
 def upgrade(connection: sa.Connection, *, only_before_start: bool = False) -> SchemaState:
@@ -69,13 +65,21 @@ def upgrade(connection: sa.Connection, *, only_before_start: bool = False) -> Sc
     for name in state.pending:
         if only_before_start and is_after_upgrade(name):
             break
-        alembic.command.upgrade(_config(connection), name.split("_", 1)[0])
+        _apply(connection, _revision(name))
     return state_of(connection) if state.pending else state
 
 
-def _config(connection: sa.Connection) -> alembic.config.Config:
+def _revision(name: str) -> str:
+    return name.split("_", 1)[0]
+
+
+def _apply(connection: sa.Connection, revision: str) -> None:
+    # Loaded late: with what it brings along it costs every start more than reading the revision does.
+    import alembic.command  # noqa: PLC0415 - needed by the first start of a release only
+    import alembic.config  # noqa: PLC0415 - needed by the first start of a release only
+
     config = alembic.config.Config()
     config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    return config
+    alembic.command.upgrade(config, revision)
