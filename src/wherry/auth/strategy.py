@@ -11,7 +11,7 @@ from typing import Protocol
 
 from wherry import clock as clocks
 from wherry import config
-from wherry.auth import context, keystone, login, noauth
+from wherry.auth import context, login, noauth
 from wherry.telemetry import metrics as wherry_metrics
 
 
@@ -46,5 +46,8 @@ def from_config(settings: config.Config, clock: clocks.Clock, metrics: wherry_me
     :raises ConfigInvalid: when it must not be used on the configured address
     """
     if settings.api.auth_strategy == "keystone":
+        # Loaded late: a site without Keystone need not wait for its client at each start.
+        from wherry.auth import keystone  # noqa: PLC0415 - needed with Keystone only
+
         return keystone.Keystone(settings.keystone, clock, metrics)
     return noauth.NoAuth(settings.api, clock)
