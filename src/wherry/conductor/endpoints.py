@@ -15,7 +15,7 @@ from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import hosts as host_records
-from wherry.model import instance_actions, operation
+from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
 from wherry.rpc import server as servers
 from wherry.telemetry import logs
@@ -48,6 +48,7 @@ class Endpoints:
         """Name the handler of each message."""
         server.register(messages.LiveMigrateServer, self._on_live_migrate)
         server.register(messages.MigrateServer, self._on_migrate)
+        server.register(messages.OperationRecorded, self._on_recorded)
         server.register(messages.IntentRecorded, self._on_intent)
         server.register(messages.RegisterHost, self._on_register)
         server.register(messages.Heartbeat, self._on_heartbeat)
@@ -82,7 +83,7 @@ class Endpoints:
         found = await self.store.read(lambda uow: uow.operations.get(operation_id))
         if found.step not in operation.CHECKING:
             self.orchestrator.nudge(found.id)
-        elif found.request.is_blocking:
+        elif isinstance(found.request, migration.LiveMigrationRequest) and found.request.is_blocking:
             await self._on_migrate("sweep", messages.MigrateServer(operation_id=found.id))
         else:
             await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=found.id))
@@ -110,6 +111,10 @@ class Endpoints:
         except errors.Error as error:
             _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
             return messages.ChecksAnswer(error=error.to_wire())
+
+    async def _on_recorded(self, sender: str, message: messages.OperationRecorded) -> None:
+        del sender
+        self.orchestrator.nudge(message.operation_id)
 
     async def _on_intent(self, sender: str, message: messages.IntentRecorded) -> None:
         del sender

@@ -22,6 +22,8 @@ from wherry.telemetry import logs, metrics
 
 _log = logs.get_logger(__name__)
 
+#: More of them would not fit into a number; the longest pause is reached long before.
+_MOST_DOUBLINGS = 30
 _UNTOUCHED = frozenset({states.Status.ACCEPTED, states.Status.QUEUED})
 
 
@@ -141,7 +143,7 @@ class Orchestrator:
             claimed = await uow.operations.claim(operation_id, owner)
             if claimed is None:
                 return None
-            return self._drive(claimed, await uow.migrations.get_by_uuid(operation_id))
+            return self._drive(claimed, await _record_of(uow, claimed))
 
         on = await self._store.run(unit)
         if on is None:
@@ -151,10 +153,10 @@ class Orchestrator:
             await self._store_advance(on, drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION)))
         return on
 
-    def _drive(self, claimed: operation.Operation, record: migration.Migration) -> drive.Drive:
+    def _drive(self, claimed: operation.Operation, record: migration.Migration | None) -> drive.Drive:
         return drive.Drive(
             operation=claimed,
-            migration=record,
+            record=record,
             store=self._store,
             agents=self._agents,
             clock=self._clock,
@@ -164,7 +166,7 @@ class Orchestrator:
         )
 
     async def _go_one_step(self, journey: _Journey, on: drive.Drive) -> None:
-        step = steps.STEPS[on.operation.step]
+        step = steps.STEPS[on.operation.kind][on.operation.step]
         journey.alarm.clear()
         try:
             if journey.has_news:
@@ -193,9 +195,9 @@ class Orchestrator:
     async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
         transition = answer.transition
         self._lease.require()
-        before = on.migration.status
+        before = on.record
 
-        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration]:
+        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration | None]:
             if answer.guard is not None:
                 await answer.guard(uow)
             stored = await uow.operations.advance(on.operation, transition)
@@ -203,18 +205,18 @@ class Orchestrator:
                 await _answer_intents(uow, on, transition)
             return stored
 
-        on.operation, on.migration = await self._store.run(unit)
+        on.operation, on.record = await self._store.run(unit)
         if transition.step is not None:
             on.attempts = 0
-        if on.migration.status is not before:
-            self._log_transition(on, before)
+        if before is not None and on.migration.status is not before.status:
+            self._log_transition(on, before.status)
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
         current = await self._store.read(lambda uow: uow.operations.get(on.operation.id))
         if current.owner != on.operation.owner or current.epoch != on.operation.epoch:
             raise errors.LeaseLost(conductor=self._lease.conductor_id)
-        on.migration = await self._store.read(lambda uow: uow.migrations.get_by_uuid(on.operation.id))
+        on.record = await self._store.read(lambda uow: _record_of(uow, current))
         on.operation = current
         journey.has_news = True
 
@@ -227,12 +229,12 @@ class Orchestrator:
         if not isinstance(error, errors.Error):
             _log.exception("A step failed unexpectedly.", migration_id=on.operation.id, step=step.value)
         is_passing = known.retryable and not isinstance(known, errors.CheckFailed) and on.attempts < self._config.conductor.step_retry_limit
-        if on.migration.status in _UNTOUCHED and step in operation.CHECKING and not is_passing:
+        if step in operation.CHECKING and on.migration.status in _UNTOUCHED and not is_passing:
             journey.refusal = known
             return drive.Advance(transition=drive.check_failed(known))
         _log.info("A step is run again after a pause.", migration_id=on.operation.id, step=step.value, slug=known.slug, error=known.message)
         section = self._config.conductor
-        pause = min(section.step_retry_max_seconds, section.step_retry_initial_seconds * 2**on.attempts)
+        pause = min(section.step_retry_max_seconds, section.step_retry_initial_seconds * 2 ** min(on.attempts, _MOST_DOUBLINGS))
         return drive.Wait(seconds=pause, why=known.message)
 
     async def _pause(self, journey: _Journey, wait: drive.Wait) -> None:
@@ -247,7 +249,7 @@ class Orchestrator:
     # ------------------------------------------------------------- who waits
 
     def _tell_waiters(self, journey: _Journey, on: drive.Drive) -> None:
-        if journey.checks.done() or on.migration.status is states.Status.ACCEPTED:
+        if journey.checks.done() or on.record is None or on.record.status is states.Status.ACCEPTED:
             return
         if on.migration.status is states.Status.ERROR and journey.refusal is None and on.migration.reason is not None:
             # Another conductor ended it while a client of ours waited.
@@ -275,9 +277,17 @@ class Orchestrator:
             self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None)
 
 
+async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:
+    return await uow.migrations.get_by_uuid(of.id) if of.kind in operation.MIGRATING else None
+
+
 async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> None:
     """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
     for intent in await uow.operations.pending_intents(on.operation.id):
+        if on.record is None:
+            # A reset of the server's state, which has no stage of its own.
+            await uow.operations.acknowledge_intent(intent)
+            continue
         is_abort = intent.kind is operation.IntentKind.ABORT
         name = drive.INTENT_EVENTS[intent.kind]
         served = transition.event is (states.Event.ABORTED if is_abort else states.Event.ARRIVED)

@@ -99,6 +99,25 @@ class ConductorSection:
         unit="seconds",
     )
 
+    shutdown_timeout_seconds: float = opt.option(
+        60.0,
+        "How long a guest that is to be stopped may take to shut itself down before it is powered off; 0 powers it off at once.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    shutdown_retry_interval_seconds: float = opt.option(
+        10.0,
+        "How often a guest is asked again meanwhile, since some heed only the second call.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    shutdown_poll_interval_seconds: float = opt.option(
+        1.0,
+        "How often it is looked whether the guest is off.",
+        constraint=opt.at_least(0.05),
+        unit="seconds",
+    )
+
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
         if self.lease_renew_interval_seconds * 2 > self.lease_seconds:

@@ -17,6 +17,10 @@ class ActionName(enum.StrEnum):
     LOCK = "lock"
     UNLOCK = "unlock"
     RESET_STATE = "resetState"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    START = "start"
+    STOP = "stop"
 
 
 class EventName(enum.StrEnum):
@@ -34,6 +38,10 @@ class EventName(enum.StrEnum):
     FORCE_COMPLETE = "compute_live_migration_force_complete"
     LOCK = "api_lock"
     UNLOCK = "api_unlock"
+    PAUSE = "compute_pause_instance"
+    UNPAUSE = "compute_unpause_instance"
+    START = "compute_start_instance"
+    STOP = "compute_stop_instance"
 
 
 class Result(enum.StrEnum):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+from typing import Literal
 
 from wherry.model.capabilities import NONE, DriverCapabilities
 from wherry.model.deadline import Deadline, TimeoutAction
@@ -40,6 +41,8 @@ class LiveMigrationRequest:
     is_blocking: bool = False
     #: Microversion of the request, "2.34".
     microversion: str = "2.1"
+    #: Tells the kinds of request apart where they are stored; what was stored before there were several has none.
+    kind: Literal["live_migration"] = "live_migration"
 
 
 class Treatment(enum.StrEnum):
@@ -150,6 +153,8 @@ class Plan:
     refused: tuple[RefusedHost, ...] = ()
     #: Set when an undo begins.
     ending: Ending | None = None
+    #: When a guest that was asked to shut itself down is powered off; None before it was asked.
+    power_off_at: datetime.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations: what a conductor owns and drives, step by step, whatever dies on the way.
 
-A live migration is one kind. An operation's id is its migration's uuid. `Transition` is the only way to change either of them.
+A live migration is one kind; its operation has a migration of the same id beside it. `Transition` is the only way to change either.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import datetime
 import enum
 
 from wherry.model.deadline import Deadline
-from wherry.model.instance_actions import SUCCEEDED, EventFinish, EventOutcome, EventStart
+from wherry.model.instance_actions import SUCCEEDED, ActionName, EventFinish, EventOutcome, EventStart
 from wherry.model.migration import LiveMigrationRequest, Plan, Reason
-from wherry.model.server import ServerChange
+from wherry.model.power import TERMS, PowerRequest
+from wherry.model.server import ServerChange, TaskState
 from wherry.model.states import Event
 
 
@@ -21,6 +22,14 @@ class OperationKind(enum.StrEnum):
     """What an operation does."""
 
     LIVE_MIGRATION = "live_migration"
+    #: Pause, unpause, start, stop.
+    POWER = "power"
+
+
+#: Kinds whose operation has a migration beside it.
+MIGRATING = frozenset({OperationKind.LIVE_MIGRATION})
+#: What was asked for, by kind.
+Request = LiveMigrationRequest | PowerRequest
 
 
 class StepName(enum.StrEnum):
@@ -36,6 +45,12 @@ class StepName(enum.StrEnum):
     SETTLE = "settle"
     FINISH = "finish"
     ROLL_BACK = "roll_back"
+    #: Opens the event of a power action and says how to go about it.
+    BEGIN = "begin"
+    #: Asks the guest to shut itself down, and waits for it.
+    SHUT_DOWN = "shut_down"
+    #: Has the hypervisor do it.
+    CHANGE_POWER = "change_power"
     #: Terminal: nothing is left to run.
     DONE = "done"
 
@@ -100,7 +115,7 @@ class Operation:
     request_id: str
     user_id: str
     project_id: str
-    request: LiveMigrationRequest
+    request: Request
     step: StepName
     plan: Plan
     #: Id of the conductor that drives it; None = nobody yet.
@@ -116,13 +131,30 @@ class Operation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Beginning:
+    """What is recorded with a request."""
+
+    step: StepName
+    task_state: TaskState
+    action: ActionName
+
+
+def beginning_of(request: Request) -> Beginning:
+    """Give how an operation begins that does what was asked."""
+    if isinstance(request, PowerRequest):
+        terms = TERMS[request.action]
+        return Beginning(step=StepName.BEGIN, task_state=terms.task_state, action=terms.action)
+    return Beginning(step=StepName.SELECT_DESTINATION, task_state=TaskState.MIGRATING, action=ActionName.LIVE_MIGRATION)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Transition:
     """One advance of an operation: everything in it is stored in one transaction, or nothing is.
 
     `None` leaves a field as it is.
     """
 
-    #: Step to run next.
+    #: Step to run next; DONE ends the operation.
     step: StepName | None = None
     #: Moves the migration's status through the table.
     event: Event | None = None

@@ -30,6 +30,10 @@ class TaskState(enum.StrEnum):
     """Nova's task_state: what is being done to the server."""
 
     MIGRATING = "migrating"
+    PAUSING = "pausing"
+    UNPAUSING = "unpausing"
+    POWERING_ON = "powering-on"
+    POWERING_OFF = "powering-off"
 
 
 class PowerState(enum.IntEnum):

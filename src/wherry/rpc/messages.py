@@ -11,11 +11,12 @@ from typing import ClassVar, Generic, TypeVar
 import pydantic
 
 from wherry.model.deadline import Deadline
-from wherry.model.guest import Guest, Observation
+from wherry.model.guest import Guest, GuestState, Observation
 from wherry.model.host import HostDescription
 from wherry.model.instance_actions import SUCCEEDED, EventOutcome
 from wherry.model.migration import DestinationFacts, LiveMigrationRequest, Plan, StoragePlan, StorageProbe
 from wherry.model.operation import IntentKind
+from wherry.model.power import PowerAction
 from wherry.model.progress import Progress
 from wherry.model.truth import LastIntent
 
@@ -63,6 +64,10 @@ class MigrateServer(Request[ChecksAnswer], AboutOperation):
     """Call: as LiveMigrateServer, answered after the checks."""
 
     reply_type: ClassVar[type[Message]] = ChecksAnswer
+
+
+class OperationRecorded(AboutOperation):
+    """Cast: an operation for whose beginning nobody waits was recorded; take it on. Only a nudge, the row holds the request."""
 
 
 class IntentRecorded(AboutOperation):
@@ -215,6 +220,26 @@ class DeliverIntent(Request[Done], Command):
     reply_type: ClassVar[type[Message]] = Done
     kind: IntentKind
     request_id: str
+
+
+class ShutDownGuest(Request[Observed], Command):
+    """Ask the guest to shut itself down, and say how it is now. It may take its time, or not heed it."""
+
+    reply_type: ClassVar[type[Message]] = Observed
+
+
+class PowerChanged(StageAnswer):
+    """It was done."""
+
+    #: What the hypervisor shows afterwards.
+    state: GuestState
+
+
+class ChangePower(Request[PowerChanged], Command):
+    """Pause the guest, let it run, start it or power it off. One that is so already is fine."""
+
+    reply_type: ClassVar[type[Message]] = PowerChanged
+    action: PowerAction
 
 
 # ------------------------------------------------------------- agent -> conductor

@@ -160,7 +160,9 @@ class Cloud:
             await uow.conductors.renew("c1", "c1", 60.0)
             claimed = await uow.operations.claim(operation_id, "c1")
             assert claimed is not None
-            return (await uow.operations.advance(claimed, operation.Transition(**transition)))[1]
+            _, moved = await uow.operations.advance(claimed, operation.Transition(**transition))
+            assert moved is not None
+            return moved
 
         return await self.store.run(unit)
 

@@ -60,6 +60,7 @@ async def test_the_conductors_word_is_the_fast_way(cloud: conftest.Cloud) -> Non
     # Less than the interval at which the record is looked at.
     assert time.monotonic() - started < cloud.api.parts.config.api.blocking_poll_interval_seconds
     found, _ = await cloud.open_operation(server.uuid)
+    assert isinstance(found.request, migration.LiveMigrationRequest)
     assert (found.request.is_blocking, found.request.microversion) == (True, VERSION)
     assert cloud.transport.sent == ["wherry.conductor.api.api-1.MigrateServer"]
     assert cloud.api.parts.waiting.count() == 0
@@ -218,4 +219,4 @@ async def test_the_older_bodies_mean_what_they_meant(
     assert (await cloud.migrate(server.uuid, version, **body)).status_code == 202
     found, _ = await cloud.open_operation(server.uuid)
     assert {name: getattr(found.request, name) for name in expected} == expected
-    assert found.request.is_blocking
+    assert isinstance(found.request, migration.LiveMigrationRequest) and found.request.is_blocking

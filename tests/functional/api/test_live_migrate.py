@@ -70,6 +70,7 @@ async def test_the_row_holds_the_whole_request(cloud: conftest.Cloud, version: s
     assert (await cloud.migrate(server.uuid, version, **body)).status_code == 202
     found, _ = await cloud.open_operation(server.uuid)
     assert {name: getattr(found.request, name) for name in expected} == expected
+    assert isinstance(found.request, migration.LiveMigrationRequest)
     assert (found.request.is_blocking, found.request.microversion) == (False, version)
 
 

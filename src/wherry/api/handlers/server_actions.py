@@ -9,7 +9,7 @@ from typing import Any, cast
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults, waiting
-from wherry.api.handlers import finding, recording
+from wherry.api.handlers import finding, readiness, recording
 from wherry.api.schemas import parameter_types
 from wherry.db import uow as wherry_uow
 from wherry.model import deadline, migration, operation, states
@@ -25,8 +25,6 @@ _MIGRATABLE = (server_model.VmState.ACTIVE, server_model.VmState.PAUSED)
 #: First version that is answered before the checks.
 _ASYNCHRONOUS_FROM = (2, 34)
 
-_Accepted = tuple[operation.Operation, migration.Migration]
-
 
 async def live_migrate(call: api_call.Call) -> None:
     """Record a live migration. From 2.34 on that is all; below, wait for the checks.
@@ -34,7 +32,7 @@ async def live_migrate(call: api_call.Call) -> None:
     No agent is asked anything before a 2.34 request is answered, and no conductor is waited for.
     """
     asked = _request_of(call)
-    accepted, _ = await _accept(call, asked)
+    accepted = await _accept(call, asked)
     if asked.is_blocking:
         await _wait_for_checks(call, accepted)
         return
@@ -61,55 +59,26 @@ def _request_of(call: api_call.Call) -> migration.LiveMigrationRequest:
     )
 
 
-async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) -> _Accepted:
+async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) -> operation.Operation:
     """Record the request, or say why not: server 404, rule 403, state 409, host 400, all read in the transaction that records."""
 
-    async def unit(uow: wherry_uow.UnitOfWork) -> _Accepted:
+    async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
         if asked.host is not None:
             call.require(policies.MIGRATE_LIVE_HOST, server.project_id)
         elif asked.force:
             raise faults.bad_request("Can't force to a non-provided destination. Send the name of a host with force, or no force.")
-        await _check_state(uow, call, server)
+        await readiness.require(uow, call, server, _METHOD, _MIGRATABLE)
         if asked.host is not None:
             await _check_host_is_known(uow, asked.host)
         caller = call.caller
-        return await uow.operations.accept(
+        accepted, _ = await uow.operations.accept(
             server, asked, request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
         )
+        return accepted
 
     # Somebody may change the server after it was read; looking again tells whether that is in the way.
     return await recording.record(call, unit)
-
-
-async def _check_state(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server) -> None:
-    """In Nova's order. A guest that was found by its agent has been launched, so that Nova's launched_at needs no look."""
-    if server.locked_by is not None and not call.caller.is_admin:
-        raise errors.InstanceLocked(uuid=server.uuid)
-    if server.vm_state not in _MIGRATABLE:
-        raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
-    # After os-resetState the task is over while its operation still ends.
-    holder = await uow.operations.open_of_instance(server.uuid)
-    if server.task_state is not None or holder is not None:
-        raise await _busy(uow, server, holder)
-    if server.host is None:
-        raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="host", state="None")
-
-
-async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, holder: operation.Operation | None) -> errors.Error:
-    """Name what holds the server, so that a client whose answer was lost finds its migration."""
-    state = server.task_state.value if server.task_state else "None"
-    if holder is None:
-        return errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="task_state", state=state)
-    record = await uow.migrations.get_by_uuid(holder.id)
-    return errors.InstanceBusy(
-        method=_METHOD,
-        uuid=server.uuid,
-        state=state,
-        migration_id=record.id,
-        request_id=holder.request_id,
-        status=record.status.value,
-    )
 
 
 async def _check_host_is_known(uow: wherry_uow.UnitOfWork, host: str) -> None:

@@ -136,4 +136,4 @@ async def _shown(uow: wherry_uow.UnitOfWork, call: api_call.Call, record: model.
     if call.version >= view.OWN_FIELDS_FROM and record.deadline is None:
         # Until the transfer starts, what was asked for is all that is known of its deadline.
         request = (await uow.operations.get(record.uuid)).request
-    return view.ShownMigration(record=record, request=request)
+    return view.ShownMigration(record=record, request=request if isinstance(request, model.LiveMigrationRequest) else None)

@@ -42,7 +42,7 @@ async def unlock(call: api_call.Call) -> None:
 
 
 async def reset_state(call: api_call.Call) -> None:
-    """Set the server's state, and want its migration aborted: what the hypervisors do must not go on behind the record's back."""
+    """Set the server's state, and want what is under way given up: what the hypervisors do must not go on behind the record's back."""
     vm_state = server_model.VmState(cast("dict[str, Any]", call.body)["state"])
 
     async def unit(uow: wherry_uow.UnitOfWork) -> str | None:
@@ -50,7 +50,7 @@ async def reset_state(call: api_call.Call) -> None:
         holder = await uow.operations.open_of_instance(server.uuid)
         await uow.servers.update(server, in_operation=True, vm_state=vm_state, task_state=None, progress=0, reason=None)
         await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.RESET_STATE)
-        if holder is None or holder.kind is not operation.OperationKind.LIVE_MIGRATION:
+        if holder is None:
             return None
         # In post-copy, too: whether it comes too late is told by the action's event.
         await uow.operations.record_intent(holder.id, operation.IntentKind.ABORT, request_id=call.caller.request_id)

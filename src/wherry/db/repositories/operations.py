@@ -55,55 +55,54 @@ class Operations:
         self._session = session
 
     async def accept(
-        self,
-        server: server_model.Server,
-        request: migration.LiveMigrationRequest,
-        *,
-        request_id: str,
-        user_id: str,
-        project_id: str,
-        action: instance_actions.ActionName = instance_actions.ActionName.LIVE_MIGRATION,
-    ) -> tuple[model.Operation, migration.Migration]:
-        """Record a live migration of the server as it was read: operation, migration, action, task_state. Four statements.
+        self, server: server_model.Server, request: model.Request, *, request_id: str, user_id: str, project_id: str
+    ) -> tuple[model.Operation, migration.Migration | None]:
+        """Record what is asked of the server as it was read: operation, action, task_state, and its migration where it is to move.
 
+        Four statements at most.
         :raises StaleWrite: the server was changed since, or has an operation.
         """
-        now = self._session.now
-        await self._mark_migrating(server)
-        source = server.host or ""
+        beginning = model.beginning_of(request)
+        await self._mark(server, beginning.task_state)
         operation = model.Operation(
             id=self._session.new_uuid(),
-            kind=model.OperationKind.LIVE_MIGRATION,
+            kind=model.OperationKind(request.kind),
             instance_uuid=server.uuid,
             request_id=request_id,
             user_id=user_id,
             project_id=project_id,
             request=request,
-            step=model.StepName.SELECT_DESTINATION,
-            plan=migration.Plan(source=source),
-            created_at=now,
+            step=beginning.step,
+            plan=migration.Plan(source=server.host or ""),
+            created_at=self._session.now,
         )
         asked = {"instance_uuid": server.uuid, "user_id": user_id, "project_id": project_id}
-        told = {"request_id": request_id, "action": action.value, "started_at": now, "changed_at": now}
-        await self._session.change(_INSERT_ACTION, asked | told)
+        stamps = {"started_at": operation.created_at, "changed_at": operation.created_at}
+        await self._session.change(_INSERT_ACTION, asked | {"request_id": request_id, "action": beginning.action.value} | stamps)
         try:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
+        return operation, await self._add_migration(operation) if operation.kind in model.MIGRATING else None
+
+    async def _add_migration(self, operation: model.Operation) -> migration.Migration:
         created = {
             "uuid": operation.id,
+            "instance_uuid": operation.instance_uuid,
+            "user_id": operation.user_id,
+            "project_id": operation.project_id,
             "migration_type": migration.MigrationType.LIVE_MIGRATION,
             "status": states.Status.ACCEPTED,
-            "source_compute": source,
-            "created_at": now,
-            "changed_at": now,
+            "source_compute": operation.plan.source,
+            "created_at": operation.created_at,
+            "changed_at": operation.created_at,
         }
-        row = (await self._session.connection.execute(_INSERT_MIGRATION, asked | created)).one()
-        return operation, sessions.record_of(migration.Migration, row)
+        row = (await self._session.connection.execute(_INSERT_MIGRATION, created)).one()
+        return sessions.record_of(migration.Migration, row)
 
-    async def _mark_migrating(self, server: server_model.Server) -> None:
+    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState) -> None:
         stamps = {"generation": server.generation + 1, "updated_at": self._session.now, "changed_at": self._session.now}
-        marked = {"task_state": server_model.TaskState.MIGRATING, "progress": 0}
+        marked = {"task_state": task_state, "progress": 0}
         if await self._session.change(_MARK_SERVER, {"of_uuid": server.uuid, "of_generation": server.generation} | marked | stamps) != 1:
             raise errors.StaleWrite(what="Server", name=server.uuid)
 
@@ -161,7 +160,7 @@ class Operations:
         )
         return await self._session.change(statement)
 
-    async def advance(self, operation: model.Operation, transition: model.Transition) -> tuple[model.Operation, migration.Migration]:
+    async def advance(self, operation: model.Operation, transition: model.Transition) -> tuple[model.Operation, migration.Migration | None]:
         """Store one transition: the only writer of a migration's status.
 
         :raises StaleWrite: the operation as it was read is no longer what is stored; nothing was changed.
@@ -187,20 +186,25 @@ class Operations:
     ) -> model.Intent:
         """Record what a person wants of an operation under way. Its action is the caller's to record.
 
-        :param allowed: statuses in which it may be asked.
+        :param allowed: statuses in which it may be asked of a migration; another operation need only be open.
         :raises InvalidMigrationState: the migration's status is none of them.
-        :raises NotFound: there is no such operation.
+        :raises NotFound: there is no such operation, or it has ended.
         """
         # Locked, so that the status cannot move between this look and the commit.
         look = sa.select(_M.c.id, _M.c.instance_uuid, _M.c.status).where(_M.c.uuid == operation_id).with_for_update(key_share=True)
         row = await self._session.row(look)
         if row is None:
-            raise errors.NotFound(what="Migration", name=operation_id)
-        if row.status not in allowed:
+            await self._lock_open(operation_id)
+        elif row.status not in allowed:
             raise errors.InvalidMigrationState(migration_id=row.id, uuid=row.instance_uuid, state=row.status.value, method=_METHOD[kind])
         values = {"operation_id": operation_id, "kind": kind, "request_id": request_id, "requested_at": self._session.now}
         stored = (await self._session.connection.execute(sa.insert(_I).values(**values).returning(*_INTENT_COLUMNS))).one()
         return sessions.record_of(model.Intent, stored)
+
+    async def _lock_open(self, operation_id: str) -> None:
+        look = sa.select(_T.c.id).where(_T.c.id == operation_id, _OPEN).with_for_update(key_share=True)
+        if await self._session.row(look) is None:
+            raise errors.NotFound(what="Operation", name=operation_id)
 
     async def pending_intents(self, operation_id: str) -> list[model.Intent]:
         """Give the intents that nobody has acknowledged, oldest first."""

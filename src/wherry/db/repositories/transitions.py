@@ -38,14 +38,16 @@ _FOLLOW = sa.update(_S).where(_S.c.uuid == sa.bindparam("of_uuid")).values(gener
 
 async def store(
     session: sessions.Session, operation: model.Operation, transition: model.Transition
-) -> tuple[model.Operation, migration.Migration]:
+) -> tuple[model.Operation, migration.Migration | None]:
     """Store it; see `Operations.advance`.
 
     The operation comes first: it decides who may write at all, and its lock puts every other writer of the migration behind this one.
     """
-    is_last = transition.event is not None and ends(transition.event)
+    has_migration = operation.kind in model.MIGRATING
+    # A migration's status says when it is over; without one, the step does.
+    is_last = transition.event is not None and ends(transition.event) if has_migration else transition.step is model.StepName.DONE
     stored = await _store_operation(session, operation, transition, is_last=is_last)
-    moved = await _store_migration(session, operation, transition, is_last=is_last)
+    moved = await _store_migration(session, operation, transition, is_last=is_last) if has_migration else None
     if transition.server is not None:
         await _store_server(session, operation.instance_uuid, transition.server)
     await _store_events(session, operation, transition, is_last=is_last)

@@ -143,7 +143,10 @@ class Harness:
         """Record a live migration of the server."""
         request = fields.pop("request", migration.LiveMigrationRequest())
         asked = {"request_id": f"req-{self._number()}", "user_id": "asker", "project_id": "asking"} | fields
-        return await self.store.run(lambda uow: uow.operations.accept(of, request, **asked))
+        accepted, moving = await self.store.run(lambda uow: uow.operations.accept(of, request, **asked))
+        if moving is None:
+            raise LookupError(f"operation {accepted.id} has no migration")
+        return accepted, moving
 
     async def make_owned(self, *, conductor: str = "conductor-1", **fields: Any) -> operation.Operation:
         """Record a live migration of a new server, and let a conductor with a long lease own it."""
@@ -169,7 +172,7 @@ class Harness:
     @staticmethod
     def _advancing(
         of: operation.Operation, transition: operation.Transition
-    ) -> stores.Unit[tuple[operation.Operation, migration.Migration]]:
+    ) -> stores.Unit[tuple[operation.Operation, migration.Migration | None]]:
         return lambda uow: uow.operations.advance(of, transition)
 
     async def make_queued(self, source: str, destination: str, **fields: Any) -> operation.Operation:

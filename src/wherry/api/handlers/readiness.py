@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a server may take on an operation now: not locked, in a state that allows it, and held by no other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from wherry import errors
+from wherry.api import call as api_call
+from wherry.db import uow as wherry_uow
+from wherry.model import operation
+from wherry.model import server as server_model
+
+
+async def require(
+    uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server, method: str, allowed: Collection[server_model.VmState]
+) -> None:
+    """Make sure that it may, in Nova's order. A guest that its agent found has been launched, so Nova's launched_at needs no look.
+
+    :param method: the operation in the words of Nova's errors
+    :param allowed: states of the server in which it may be asked for
+    :raises InstanceLocked: it is locked, and the caller is no administrator
+    :raises InstanceInvalidState: its state does not allow it; InstanceBusy when a migration holds it
+    """
+    if server.locked_by is not None and not call.caller.is_admin:
+        raise errors.InstanceLocked(uuid=server.uuid)
+    if server.vm_state not in allowed:
+        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+    # After os-resetState the task is over while its operation still ends.
+    holder = await uow.operations.open_of_instance(server.uuid)
+    if server.task_state is not None or holder is not None:
+        raise await _busy(uow, server, method, holder)
+    if server.host is None:
+        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="host", state="None")
+
+
+async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, method: str, holder: operation.Operation | None) -> errors.Error:
+    """Name what holds the server, so that a client whose answer was lost finds its migration."""
+    task = server.task_state
+    if holder is None or holder.kind not in operation.MIGRATING:
+        if task is None and holder is not None:
+            task = operation.beginning_of(holder.request).task_state
+        return errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="task_state", state=task.value if task else "None")
+    record = await uow.migrations.get_by_uuid(holder.id)
+    return errors.InstanceBusy(
+        method=method,
+        uuid=server.uuid,
+        state=task.value if task else "None",
+        migration_id=record.id,
+        request_id=holder.request_id,
+        status=record.status.value,
+    )

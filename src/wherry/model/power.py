@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power actions: what may be asked of a server where it is, and what each is called on the way.
+
+Moves no guest and knows no hypervisor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Literal
+
+from wherry.model.instance_actions import ActionName, EventName
+from wherry.model.server import TaskState, VmState
+
+
+class PowerAction(enum.StrEnum):
+    """What is asked, in Nova's words."""
+
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    START = "start"
+    STOP = "stop"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PowerRequest:
+    """The whole request, stored with the operation."""
+
+    action: PowerAction
+    #: Tells the kinds of request apart where they are stored.
+    kind: Literal["power"] = "power"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What a power action is called, and when it may be asked for."""
+
+    #: States of the server in which it may be asked for, as in Nova.
+    allowed: frozenset[VmState]
+    #: What the server shows meanwhile.
+    task_state: TaskState
+    action: ActionName
+    event: EventName
+
+
+TERMS: dict[PowerAction, Terms] = {
+    PowerAction.PAUSE: Terms(
+        allowed=frozenset({VmState.ACTIVE}), task_state=TaskState.PAUSING, action=ActionName.PAUSE, event=EventName.PAUSE
+    ),
+    PowerAction.UNPAUSE: Terms(
+        allowed=frozenset({VmState.PAUSED}), task_state=TaskState.UNPAUSING, action=ActionName.UNPAUSE, event=EventName.UNPAUSE
+    ),
+    PowerAction.START: Terms(
+        allowed=frozenset({VmState.STOPPED}), task_state=TaskState.POWERING_ON, action=ActionName.START, event=EventName.START
+    ),
+    PowerAction.STOP: Terms(
+        allowed=frozenset({VmState.ACTIVE, VmState.ERROR}),
+        task_state=TaskState.POWERING_OFF,
+        action=ActionName.STOP,
+        event=EventName.STOP,
+    ),
+}
