@@ -15,7 +15,7 @@ from wherry import errors
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import servers as server_records
-from wherry.model import guest, host, server
+from wherry.model import guest, server
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.telemetry import logs
@@ -34,39 +34,41 @@ class Inventory:
 
     async def apply(self, report: messages.ReportInventory) -> None:
         """Store what one host has; an older report than the last one stored is dropped."""
-        if not await self._store.run(_taken_in(report)):
+        settled = [one for one in report.guests if not one.is_incoming]
+        known = await self._store.run(self._taken_in(report, settled))
+        if known is None:
             _log.info("An old inventory was dropped.", host=report.name, sequence=report.sequence)
             return
-        settled = [one for one in report.guests if not one.is_incoming]
-        known = await self._store.read(lambda uow: uow.servers.find([one.uuid for one in settled]))
-        # An operation under way says itself where its server is, and how it is.
-        free = [one for one in settled if one.uuid not in known or known[one.uuid].task_state is None]
-        await self._store_unsurprising(report.name, free, known)
-        for one in free:
+        for one in settled:
             record = known.get(one.uuid)
-            if record is not None and record.host is not None and record.host != report.name:
+            if record is not None and _is_free(record) and record.host is not None and record.host != report.name:
                 await self._elsewhere(report.name, one, record, record.host)
         await self._missing(report)
 
-    async def _store_unsurprising(self, name: str, guests: list[guest.Guest], known: dict[str, server.Server]) -> None:
-        """Insert what is new and update what is where it was, all in one transaction."""
+    def _taken_in(self, report: messages.ReportInventory, settled: list[guest.Guest]) -> stores.Unit[dict[str, server.Server] | None]:
+        """Insert what is new and update what is where it was; give the records as they were, or None for a report that is too old."""
 
-        async def unit(uow: uows.UnitOfWork) -> None:
-            record = await uow.hosts.get(name)
-            for one in guests:
+        async def unit(uow: uows.UnitOfWork) -> dict[str, server.Server] | None:
+            if not await uow.hosts.accept_inventory(report.name, report.incarnation, report.sequence):
+                return None
+            if report.description is not None:
+                await uow.hosts.update_description(report.name, report.description)
+            node = await uow.hosts.node_of(report.name)
+            known = await uow.servers.find([one.uuid for one in settled])
+            new = [_discovered(one, report.name, node, self._config, uow.now) for one in settled if one.uuid not in known]
+            try:
+                await uow.servers.insert_all(new)
+            except errors.StaleWrite as error:
+                _log.info(
+                    "A guest was recorded by another host meanwhile and waits for the next inventory.", instance_uuid=error.fields["name"]
+                )
+            for one in settled:
                 before = known.get(one.uuid)
-                if before is None:
-                    await uow.servers.insert(_discovered(one, record, self._config, uow.now))
-                elif before.host in (None, name):
-                    changes = _changes(one, before, record)
-                    if changes:
-                        await uow.servers.update(before, **changes)
+                if before is not None and _is_free(before) and before.host in (None, report.name):
+                    await _update(uow, before, _changes(one, before, report.name, node))
+            return known
 
-        try:
-            await self._store.run(unit)
-        except errors.StaleWrite:
-            # Something else was written meanwhile, by a migration as a rule; the next inventory tells the same again.
-            _log.info("An inventory met another writer and waits for the next.", host=name)
+        return unit
 
     async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
         """A server is reported by another host than the record's: ask both, now."""
@@ -87,7 +89,7 @@ class Inventory:
         recorded = await self._store.read(lambda uow: uow.servers.on_host(report.name)) if report.is_complete or absent else []
         for record in recorded:
             is_suspect = record.uuid in absent or (report.is_complete and record.uuid not in listed)
-            if not is_suspect or record.task_state is not None:
+            if not is_suspect or not _is_free(record):
                 continue
             if await self._look(report.name, record.uuid) is guest.GuestState.ABSENT:
                 _log.info("A server's guest is gone.", instance_uuid=record.uuid, host=report.name)
@@ -104,8 +106,8 @@ class Inventory:
 
     async def _move(self, name: str, seen: guest.Guest, record: server.Server) -> None:
         _log.info("A server was moved by someone else.", instance_uuid=record.uuid, source=record.host, destination=name)
-        new_host = await self._store.read(lambda uow: uow.hosts.get(name))
-        await self._write(record, **{"host": name, "node": new_host.description.hypervisor_hostname, **_changes(seen, record, new_host)})
+        node = await self._store.read(lambda uow: uow.hosts.node_of(name))
+        await self._write(record, **_changes(seen, record, name, node))
 
     async def _conflict(self, name: str, record: server.Server) -> None:
         if record.reason == "two_hosts":
@@ -114,38 +116,37 @@ class Inventory:
         await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
 
     async def _write(self, record: server.Server, **changes: Any) -> None:
-        async def unit(uow: uows.UnitOfWork) -> None:
-            await uow.servers.update(record, **changes)
-
-        try:
-            await self._store.run(unit)
-        except errors.StaleWrite:
-            _log.info("A server was written by another meanwhile and waits for the next inventory.", instance_uuid=record.uuid)
+        await self._store.run(lambda uow: _update(uow, record, changes))
 
 
-def _taken_in(report: messages.ReportInventory) -> stores.Unit[bool]:
-    async def unit(uow: uows.UnitOfWork) -> bool:
-        is_fresh = await uow.hosts.accept_inventory(report.name, report.incarnation, report.sequence)
-        if is_fresh and report.description is not None:
-            await uow.hosts.update_description(report.name, report.description)
-        return is_fresh
+async def _update(uow: uows.UnitOfWork, record: server.Server, changes: dict[str, Any]) -> None:
+    """Change a record, unless somebody else has: a migration, as a rule."""
+    if not changes:
+        return
+    try:
+        await uow.servers.update(record, **changes)
+    except errors.StaleWrite:
+        _log.info("A server was written by another meanwhile and waits for the next inventory.", instance_uuid=record.uuid)
 
-    return unit
+
+def _is_free(record: server.Server) -> bool:
+    """Whether no operation is under way, which would say itself where its server is, and how it is."""
+    return record.task_state is None
 
 
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 _NOT_ACTIVE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
 
-def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, now: datetime.datetime) -> server_records.NewServer:
+def _discovered(one: guest.Guest, name: str, node: str, config: configs.Config, now: datetime.datetime) -> server_records.NewServer:
     vm_state, power_state = server.STATES_OF_GUEST.get(one.state, (server.VmState.ACTIVE, server.PowerState.NOSTATE))
     return server_records.NewServer(
         uuid=one.uuid,
         name=one.name,
         project_id=one.project_id or config.agent.default_project_id,
         user_id=config.agent.default_project_id,
-        host=record.name,
-        node=record.description.hypervisor_hostname,
+        host=name,
+        node=node,
         vm_state=vm_state,
         power_state=power_state,
         memory_mib=one.memory_mib,
@@ -156,7 +157,7 @@ def _discovered(one: guest.Guest, record: host.Host, config: configs.Config, now
     )
 
 
-def _changes(one: guest.Guest, before: server.Server, record: host.Host) -> dict[str, Any]:
+def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> dict[str, Any]:
     """Give the fields that the guest shows differently from the record; nothing for an unremarkable one."""
     if before.vm_state is server.VmState.ERROR:
         states: tuple[server.VmState, server.PowerState] = (before.vm_state, before.power_state)
@@ -164,12 +165,13 @@ def _changes(one: guest.Guest, before: server.Server, record: host.Host) -> dict
         states = server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))
     wanted: dict[str, Any] = {
         "name": one.name,
-        "host": record.name,
-        "node": record.description.hypervisor_hostname,
+        "host": name,
+        "node": node,
         "vm_state": states[0],
         "power_state": states[1],
         "memory_mib": one.memory_mib,
         "vcpus": one.vcpus,
+        "root_gib": _root_gib(one),
         "disks": one.disks,
         "deleted_at": None,
     }

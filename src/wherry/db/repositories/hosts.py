@@ -23,6 +23,7 @@ from wherry.model import host as model
 _T = schema.hosts
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
+_NODE = sa.select(_T.c.hypervisor_hostname).where(_T.c.name == sa.bindparam("name"))
 _BEAT = (
     sa.update(_T)
     .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
@@ -73,6 +74,16 @@ class Hosts:
         :raises HostNotFound: no host has it.
         """
         return await self._one(_has_id(host_id), str(host_id))
+
+    async def node_of(self, name: str) -> str:
+        """Give the name that a host's hypervisor has for itself.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        row = await self._session.row(_NODE, {"name": name})
+        if row is None:
+            raise errors.HostNotFound(host=name)
+        return str(row.hypervisor_hostname)
 
     async def list(self, query: HostQuery = HostQuery()) -> builtins.list[model.Host]:
         """Give one page, usage included: three queries, however many hosts.
