@@ -36,7 +36,7 @@ class Stage:
     name: str
     #: What it may take on two processors.
     share_seconds: float
-    #: What to run; `{results}` stands for the file of its results.
+    #: What to run; `{results}` stands for the file of its results, `{without}` for what keeps slow tests out.
     command: tuple[str, ...]
     #: Whether the later stages make no sense without it.
     is_needed: bool = False
@@ -67,7 +67,11 @@ class Outcome:
 
 def _pytest(marks: str) -> tuple[str, ...]:
     # -qq: no closing line of its own; the totals of all stages are the one that counts.
-    return (".venv/bin/pytest", "-qq", "--no-header", "--junit-xml={results}", "-m", marks)
+    return (".venv/bin/pytest", "-qq", "--no-header", "--junit-xml={results}", "-m", f"{marks}{{without}}")
+
+
+#: Tests that take long and prove little that others do not are deselected, not skipped, but where all are asked for.
+_WITHOUT_SLOW = " and not slow"
 
 
 #: A test that carries several of these marks belongs to the first.
@@ -115,12 +119,13 @@ def _name(case: ET.Element) -> str:
     return f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
 
 
-def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str]) -> Outcome:
+def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str], has_slow: bool = False) -> Outcome:
     """Run one stage to its end or to the end of its share."""
     outcome = Outcome(stage=stage)
     results = RESULTS / f"{stage.name}.xml"
     results.unlink(missing_ok=True)
-    command = [part.replace("{results}", str(results)) for part in stage.command]
+    without = "" if has_slow else _WITHOUT_SLOW
+    command = [part.replace("{results}", str(results)).replace("{without}", without) for part in stage.command]
     if not shutil.which(command[0]):
         return outcome
     limit = stage.share_seconds * patience
@@ -186,13 +191,15 @@ def report(outcomes: Sequence[Outcome]) -> list[str]:
     return [*lines, "", f"{passed} passed, {failed} failed, {skipped} skipped"]
 
 
-def run(stages: Sequence[Stage], *, patience: float = 1.0, environ: Mapping[str, str] | None = None) -> list[Outcome]:
+def run(
+    stages: Sequence[Stage], *, patience: float = 1.0, environ: Mapping[str, str] | None = None, has_slow: bool = False
+) -> list[Outcome]:
     """Run the stages in order; what a needed one lacks ends the run."""
     RESULTS.mkdir(exist_ok=True)
     outcomes = []
     for stage in stages:
         print(f"\n=== {stage.name} (share {stage.share_seconds * patience:g} s)", flush=True)
-        outcome = run_stage(stage, patience=patience, environ=os.environ if environ is None else environ)
+        outcome = run_stage(stage, patience=patience, environ=os.environ if environ is None else environ, has_slow=has_slow)
         if outcome.trouble:
             print(f"stage {stage.name} FAILED: {outcome.trouble}", flush=True)
         # Not there yet: a stage without tests says nothing, so it has no line either.
@@ -210,12 +217,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/run_stages.py", description=__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(stage.name for stage in STAGES)}; default: all")
     parser.add_argument("--patience", type=float, default=1.0, metavar="FACTOR", help="multiply every share, for a slower machine")
+    parser.add_argument("--slow", action="store_true", help="run the tests marked slow, too")
     options = parser.parse_args(arguments)
     known = {stage.name: stage for stage in STAGES}
     unknown = [name for name in options.stages if name not in known]
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}; the stages are {', '.join(known)}")
-    outcomes = run([known[name] for name in options.stages] or STAGES, patience=options.patience)
+    outcomes = run([known[name] for name in options.stages] or STAGES, patience=options.patience, has_slow=options.slow)
     print("\n".join(report(outcomes)), flush=True)
     return 0 if outcomes and all(outcome.is_good for outcome in outcomes) else 1
 

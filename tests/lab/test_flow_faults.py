@@ -23,7 +23,7 @@ TRANSFER = "compute_live_migration"
 
 def never_ending(wherry: Wherry, name: str = "", **options: typing.Any) -> labs.Guest:
     """A guest at h1 that writes faster than h1's link may send, until that is restored, and that checks its memory itself."""
-    pace = {"range_mib": 24, "rate_mib_per_s": 40, **options}
+    pace = {"range_mib": 16, "rate_mib_per_s": 40, **options}
     guest = wherry.guest(name, payload="counter", memory_mib=64, **pace)
     flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
     wherry.h1.migration_link.shape(mib_per_s=16)

@@ -12,7 +12,7 @@ from tests.lab import flow
 pytestmark = pytest.mark.lab
 
 
-@pytest.mark.parametrize("version", [flow.ASYNCHRONOUS, flow.BLOCKING])
+@pytest.mark.parametrize("version", [flow.ASYNCHRONOUS, pytest.param(flow.BLOCKING, marks=pytest.mark.slow)])
 def test_a_copy_outlives_every_process_of_ours_and_its_record_comes_true(start_wherry: flow.StartWherry, version: str) -> None:
     """SIGKILL in mid-copy; while nothing of ours runs the copy goes on, and whoever comes next takes it up."""
     wherry = start_wherry(is_separate=True)
@@ -48,6 +48,7 @@ def test_a_copy_outlives_every_process_of_ours_and_its_record_comes_true(start_w
     guest.check_memory()
 
 
+@pytest.mark.slow
 def test_a_copy_that_ended_while_nobody_watched_is_recorded_as_it_ended(start_wherry: flow.StartWherry) -> None:
     """Nothing of ours runs when the guest arrives; the truth is read from both hypervisors afterwards."""
     wherry = start_wherry(is_separate=True)

@@ -124,7 +124,7 @@ def images(host: labs.Host) -> set[str]:
     return {path.name for path in host.private_images.iterdir()}
 
 
-@pytest.mark.parametrize("wish", [True, "auto"])
+@pytest.mark.parametrize("wish", [True, pytest.param("auto", marks=pytest.mark.slow)])
 def test_a_private_disk_is_copied_whole_and_the_sources_is_kept(wherry: flow.Flow, wish: typing.Any) -> None:
     guest = wherry.guest(disk="private", disk_mib=16)
     source, arrival = (host.private_images / f"{guest.name}.raw" for host in (wherry.h1, wherry.h2))

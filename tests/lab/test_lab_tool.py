@@ -83,6 +83,7 @@ def test_down_removes_only_what_the_lab_made(name: str, tmp_path: pathlib.Path) 
         labs.Lab(name, tmp_path / "lab", host_count=1).up()
 
 
+@pytest.mark.slow
 def test_up_after_a_crash_removes_what_the_crash_left(name: str, tmp_path: pathlib.Path) -> None:
     lab = labs.Lab(name, tmp_path / "first", host_count=2)
     lab.up()
@@ -140,6 +141,7 @@ def test_hosts_outlive_the_process_that_made_them(name: str, tmp_path: pathlib.P
     assert name not in state.registered()
 
 
+@pytest.mark.slow
 def test_two_labs_do_not_meet(lab: labs.Lab, name: str, tmp_path: pathlib.Path, make_guest: labs.MakeGuest) -> None:
     with labs.Lab(name, tmp_path / "other", host_count=2) as other:
         assert {host.control_address for host in other.hosts}.isdisjoint(host.control_address for host in lab.hosts)
@@ -177,6 +179,7 @@ def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, ca
             labs.Lab("never-up").up()
 
 
+@pytest.mark.slow
 def test_without_kvm_guests_run_under_tcg_and_the_lab_says_why(name: str, tmp_path: pathlib.Path) -> None:
     hidden = 'mount --bind /dev/null /dev/kvm && exec "$@"'
     up = [sys.executable, "-m", "wherry.testing.lab", "up", "--name", name, "--hosts", "1", "--dir", str(tmp_path / "lab")]
@@ -209,12 +212,13 @@ def test_its_cpu_is_compatible_with_every_host(lab: labs.Lab, make_guest: labs.M
     assert "incompatible" not in said
 
 
-@pytest.mark.parametrize("machine", ["pc", "q35"])
+@pytest.mark.parametrize("machine", ["pc", pytest.param("q35", marks=pytest.mark.slow)])
 def test_a_paced_guest_dirties_at_its_rate(make_guest: labs.MakeGuest, machine: str) -> None:
     guest = make_guest(payload="dirty", range_mib=32, rate_mib_per_s=30, machine=machine)
     assert guest.measure_dirty_rate(window_seconds=1) == pytest.approx(30, rel=0.25)
 
 
+@pytest.mark.slow
 def test_an_unpaced_guest_dirties_far_faster(make_guest: labs.MakeGuest) -> None:
     assert make_guest(payload="dirty", range_mib=64).dirty_rate > 60
 
@@ -232,6 +236,7 @@ def test_touch_fills_each_page_once_and_rests(lab: labs.Lab, make_guest: labs.Ma
     assert len({word.split()[1] for word in words}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"accelerator": "qemu"}, {"vcpus": 2, "machine": "q35"}, {"bridge": "lab0"}, {"persistent": True}], ids=str
 )
@@ -249,6 +254,7 @@ def test_a_paused_guest_has_not_begun(make_guest: labs.MakeGuest) -> None:
     assert not guest.beacon().is_lit
 
 
+@pytest.mark.slow
 def test_shared_and_private_disks(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     shared = make_guest("on-shared", disk="shared", disk_format="qcow2", disk_mib=8)
     private = make_guest("on-private", disk="private", disk_mib=8)
@@ -269,6 +275,7 @@ def test_shared_and_private_disks(lab: labs.Lab, make_guest: labs.MakeGuest) -> 
 # -------------------------------------------------------------------- migrations and faults
 
 
+@pytest.mark.slow
 def test_an_idle_guest_migrates_over_the_migration_network(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(memory_mib=512)
     source, destination = lab.host("h1"), lab.host("h2")
@@ -310,6 +317,7 @@ def corrupt_page(qemu: processes.Process, *, index: int, pages: int) -> None:
         memory.write((pages + 1).to_bytes(4, "little"))
 
 
+@pytest.mark.slow
 def test_a_cut_link_freezes_the_copy_and_a_restored_one_lets_it_end(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=256, range_mib=128)
     source, destination = lab.host("h1"), lab.host("h2")
@@ -329,6 +337,7 @@ def test_a_cut_link_freezes_the_copy_and_a_restored_one_lets_it_end(lab: labs.La
     assert guest.where() == ["h2"]
 
 
+@pytest.mark.slow
 def test_a_limited_link_sets_the_pace(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=128, range_mib=64)
     source, destination = lab.host("h2"), lab.host("h3")
@@ -344,6 +353,7 @@ def test_a_limited_link_sets_the_pace(lab: labs.Lab, make_guest: labs.MakeGuest)
     assert time.monotonic() - begun < 1.5
 
 
+@pytest.mark.slow
 def test_a_broken_post_copy_can_be_resumed(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="counter", memory_mib=256, range_mib=192, rate_mib_per_s=100)
     source, destination = lab.host("h1"), lab.host("h2")
@@ -367,6 +377,7 @@ def test_a_broken_post_copy_can_be_resumed(lab: labs.Lab, make_guest: labs.MakeG
     guest.check_memory()
 
 
+@pytest.mark.slow
 def test_closed_sockets_end_a_copy_at_once(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="touch", memory_mib=256, range_mib=128)
     source, destination = lab.host("h1"), lab.host("h2")
@@ -385,15 +396,16 @@ def test_a_silenced_libvirtd_hears_but_is_not_heard(lab: labs.Lab) -> None:
     virsh = ["virsh", "-q", "-k", "1", "-K", "1", "-c", host.uri, "hostname"]
     assert host.virsh("hostname").strip() == "h2", "only the other host is kept from hearing it"
     with pytest.raises(labs.LabError):
-        command.run(other.namespace.enter(virsh), timeout_seconds=3)
+        command.run(other.namespace.enter(virsh), timeout_seconds=1)
     host.silence_libvirtd()
     assert host.is_silenced
     with pytest.raises(labs.LabError):
-        command.run(virsh, timeout_seconds=3)
+        command.run(virsh, timeout_seconds=1)
     host.unsilence_libvirtd()
     assert command.run(other.namespace.enter(virsh)).strip() == "h2"
 
 
+@pytest.mark.slow
 def test_a_killed_libvirtd_comes_back_and_finds_its_guest(lab: labs.Lab, make_guest: labs.MakeGuest) -> None:
     guest = make_guest(payload="dirty", range_mib=16, rate_mib_per_s=10)
     host = lab.host("h1")
@@ -409,6 +421,7 @@ def test_a_killed_libvirtd_comes_back_and_finds_its_guest(lab: labs.Lab, make_gu
     assert guest.dirty_rate > 0
 
 
+@pytest.mark.slow
 def test_a_killed_libvirtd_can_be_started_in_the_same_moment(lab: labs.Lab) -> None:
     """Its last thread may still be there when its process counts as dead."""
     host = lab.host("h1")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -107,7 +108,8 @@ def test_what_a_needed_stage_lacks_ends_the_run(directory: pathlib.Path) -> None
 
 def test_a_test_with_several_marks_belongs_to_one_stage() -> None:
     """The marks of the stages exclude each other, so that no test runs twice."""
-    expressions = [stage.command[-1] for stage in run_stages.STAGES if stage.command[0].endswith("pytest")]
+    commands = [stage.command for stage in run_stages.STAGES if stage.command[0].endswith("pytest")]
+    expressions = [command[-1].replace("{without}", "") for command in commands]
     assert len(expressions) == 5
     for marks in ({"lab", "clients"}, {"contract", "lab"}, {"postgres", "simulation"}, {"nats"}, {"unit"}, set[str]()):
         names = {name: name in marks for name in ("lab", "clients", "postgres", "nats", "simulation")}
@@ -119,3 +121,18 @@ def test_an_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         run_stages.main(["labb"])
     assert "no stage labb; the stages are install, check" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("has_slow", "passed"), [(False, 1), (True, 2)])
+def test_slow_tests_are_left_out_but_where_they_are_asked_for(directory: pathlib.Path, has_slow: bool, passed: int) -> None:
+    """Deselected: they are not counted as skipped."""
+    (directory / "pytest.ini").write_text("[pytest]\nmarkers = slow\n    fast\n")
+    stage = _pytest_stage(directory, "some", "import pytest\ndef test_a(): pass\n@pytest.mark.slow\ndef test_b(): pass\n")
+    stage = dataclasses.replace(stage, command=(*stage.command, "-m", "not fast{without}"))
+    assert run_stages.report(run_stages.run([stage], has_slow=has_slow))[-1] == f"{passed} passed, 0 failed, 0 skipped"
+
+
+def test_every_stage_of_tests_knows_how_to_leave_them_out() -> None:
+    marks = [stage.command[-1] for stage in run_stages.STAGES if stage.command[0].endswith("pytest")]
+    assert marks
+    assert all(one.endswith("{without}") for one in marks)
