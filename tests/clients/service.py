@@ -35,15 +35,15 @@ seed: 7
 stores:
   shared: {{capacity_gib: 20000}}
 hosts:
-  - {{name: "h{{n}}", count: 2, vcpus: 512, memory_mib: 1048576, link_mib_per_s: 4000, directories: {{/shared: shared}}}}
-  - {{name: far, vcpus: 512, memory_mib: 1048576, link_mib_per_s: 4000, directories: {{/shared: shared}}}}
-  - {{name: draining, vcpus: 64, memory_mib: 65536, link_mib_per_s: 4000, directories: {{/shared: shared}}}}
-  - {{name: leaving, vcpus: 64, memory_mib: 65536, link_mib_per_s: 4000, directories: {{/shared: shared}}}}
-  - {{name: limited, vcpus: 64, memory_mib: 65536, link_mib_per_s: 4000, directories: {{/shared: shared}}}}
+  - {{name: "h{{n}}", count: 2, vcpus: 512, memory_mib: 1048576, link_mib_per_s: 1000, directories: {{/shared: shared}}}}
+  - {{name: far, vcpus: 512, memory_mib: 1048576, link_mib_per_s: 1000, directories: {{/shared: shared}}}}
+  - {{name: draining, vcpus: 64, memory_mib: 65536, link_mib_per_s: 1000, directories: {{/shared: shared}}}}
+  - {{name: leaving, vcpus: 64, memory_mib: 65536, link_mib_per_s: 1000, directories: {{/shared: shared}}}}
+  - {{name: limited, vcpus: 64, memory_mib: 65536, link_mib_per_s: 1000, directories: {{/shared: shared}}}}
 guests:
-  - {{name: "idle-{{n}}", count: {IDLE}, hosts: [h1, h2], memory_mib: 256, disks: [{{directory: /shared}}]}}
+  - {{name: "idle-{{n}}", count: {IDLE}, hosts: [h1, h2], memory_mib: 128, disks: [{{directory: /shared}}]}}
   # Dirties faster than the link carries: it moves only if something is done about it.
-  - {{name: "restless-{{n}}", count: {RESTLESS}, hosts: [h1, h2], memory_mib: 4096, dirty_mib_per_s: 20000, working_set_mib: 3072,
+  - {{name: "restless-{{n}}", count: {RESTLESS}, hosts: [h1, h2], memory_mib: 1024, dirty_mib_per_s: 20000, working_set_mib: 900,
      disks: [{{directory: /shared}}]}}
   - {{name: "drained-{{n}}", count: 2, hosts: draining, memory_mib: 256, disks: [{{directory: /shared}}]}}
   - {{name: "leaver-{{n}}", count: 2, hosts: leaving, memory_mib: 256, disks: [{{directory: /shared}}]}}

@@ -59,7 +59,7 @@ def test_show_by_uuid(openstack: running.Client, service: service.Service, restl
     record = service.start_migration(restless)
     shown = openstack.json("server", "migration", "show", restless, record["uuid"])
     assert (shown["ID"], shown["Status"], shown["Source Compute"]) == (record["id"], "running", record["source_compute"])
-    assert shown["Memory Total Bytes"] == 4096 << 20
+    assert shown["Memory Total Bytes"] == 1024 << 20
 
 
 def test_show_by_number_is_a_fault_of_the_client_and_stays_a_404(

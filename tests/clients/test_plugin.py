@@ -187,7 +187,7 @@ def test_watch_tells_progress_and_stages_and_ends_with_the_reason(
     record = service.start_migration(restless, timeout_seconds=2, on_timeout="abort")
     output = openstack.run("live", "migration", "watch", restless, "--interval", "0.2", status=1)
     assert f"{restless}  {record['source_compute']} → {record['dest_compute']}  running" in output.out
-    assert "GiB left" in output.out
+    assert "MiB left" in output.out
     assert "abort in 0:0" in output.out
     assert f"compute_pre_live_migration on {record['dest_compute']}: Success" in output.out
     assert f"{restless}: cancelled: " in output.error
