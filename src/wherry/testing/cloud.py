@@ -26,12 +26,11 @@ from wherry.agent import service as agent_service
 from wherry.api import service as api_service
 from wherry.cmd import wiring
 from wherry.conductor import service as conductor_service
-from wherry.db import store as stores
 from wherry.drivers import base, simulated
 from wherry.rpc import addresses, messages
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
-from wherry.testing import mortal
+from wherry.testing import mortal, schema_image
 
 #: Told by a part what it just did: a conductor's id and what it committed, or an agent's host, method, and whether it is done.
 OnCommit = Callable[[str, object], None]
@@ -92,9 +91,8 @@ class Cloud:
         self._dying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Cloud:
-        self.store = await stores.Store.open(self.config.database, self.clock)
+        self.store = await schema_image.open_store(self.config.database, self.clock)
         self._stack.push_async_callback(self.store.close)
-        await self.store.upgrade()
         await self.start_conductor()
         for name in self.world.hosts:
             await self.start_agent(name)
