@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pydantic_core
 
-from wherry import errors
-from wherry.agent import background, backoff
+from wherry import background, errors
+from wherry.agent import backoff
 from wherry.agent import parts as wherry_parts
 from wherry.drivers import base
 from wherry.model import guest

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from wherry import errors
-from wherry.agent import background, backoff, hand_over, interventions, reporting, timing
+from wherry import background, errors
+from wherry.agent import backoff, hand_over, interventions, reporting, timing
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
 from wherry.drivers import base

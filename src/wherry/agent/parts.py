@@ -10,9 +10,10 @@ import dataclasses
 import functools
 import uuid
 
+from wherry import background
 from wherry import clock as wherry_clock
 from wherry import config as wherry_config
-from wherry.agent import background, boot_clock
+from wherry.agent import boot_clock
 from wherry.agent import journal as wherry_journal
 from wherry.drivers import base
 from wherry.model import capabilities

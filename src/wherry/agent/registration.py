@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from wherry import errors
-from wherry.agent import background, backoff
+from wherry import background, errors
+from wherry.agent import backoff
 from wherry.agent import parts as wherry_parts
 from wherry.model import host
 from wherry.rpc import addresses, messages

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
-from wherry.conductor import background as backgrounds
 from wherry.conductor import chores as chore_keeping
 from wherry.conductor import inventory, progress
 from wherry.conductor import orchestrator as orchestrators
@@ -130,7 +130,7 @@ class Endpoints:
         limit = self.config.default.service_down_time_seconds
         record = await self.store.run(lambda uow: uow.hosts.register(registration, limit))
         _log.info("A host has registered.", host=record.name, incarnation=message.incarnation)
-        self.background.spawn(self.chores.pay(record.name))
+        self.background.spawn(self.chores.pay(record.name), f"pay what {record.name} is owed")
         return messages.HostAccepted(host_id=record.id)
 
     async def _on_heartbeat(self, sender: str, message: messages.Heartbeat) -> messages.HeartbeatNoted:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
+from wherry import background, errors
 from wherry import clock as clocks
 from wherry import config as configs
-from wherry import errors
 from wherry.db import store as stores
-from wherry.telemetry import logs
-
-_log = logs.get_logger(__name__)
 
 
 class Lease:
@@ -47,7 +44,10 @@ class Lease:
     async def acquire(self) -> None:
         """Take the lease and keep renewing it until `release`."""
         await self._renew()
-        self._task = asyncio.create_task(self._keep(), name=f"lease {self.conductor_id}")
+        keep = background.repeat(
+            self._renew, "Renewing the lease", every_seconds=self._section.lease_renew_interval_seconds, clock=self._clock
+        )
+        self._task = asyncio.create_task(keep, name=f"lease {self.conductor_id}")
 
     async def release(self) -> None:
         """Give the lease up, so that another conductor takes over at once."""
@@ -56,20 +56,6 @@ class Lease:
             await asyncio.gather(self._task, return_exceptions=True)
         self._held_until = float("-inf")
         await self._store.run(lambda uow: uow.conductors.remove(self.conductor_id))
-
-    async def _keep(self) -> None:
-        while True:
-            await self._clock.sleep(self._section.lease_renew_interval_seconds)
-            try:
-                await self._renew()
-            except errors.Error as error:
-                _log.warning(
-                    "The lease could not be renewed.",
-                    conductor=self.conductor_id,
-                    slug=error.slug,
-                    error=error.message,
-                    is_held=self.is_held,
-                )
 
     async def _renew(self) -> None:
         # Counted from before the question: the database may have stamped it at any moment since.

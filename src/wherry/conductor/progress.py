@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import asyncio
 
+from wherry import background
 from wherry import clock as clocks
-from wherry import errors
 from wherry.db import store as stores
 from wherry.model import progress
-from wherry.telemetry import logs
-
-_log = logs.get_logger(__name__)
 
 
 class ProgressWriter:
@@ -26,7 +23,9 @@ class ProgressWriter:
 
     def start(self) -> None:
         """Begin to flush."""
-        self._task = asyncio.create_task(self._keep_flushing(), name="progress")
+        self._task = asyncio.create_task(
+            background.repeat(self.flush, "Writing progress", every_seconds=self._interval_seconds, clock=self._clock), name="progress"
+        )
 
     async def stop(self) -> None:
         """Stop; what was not flushed is not written: the outcome carries the last counters."""
@@ -43,11 +42,3 @@ class ProgressWriter:
         batch, self._waiting = list(self._waiting.items()), {}
         if batch:
             await self._store.run(lambda uow: uow.migrations.record_progress(batch))
-
-    async def _keep_flushing(self) -> None:
-        while True:
-            await self._clock.sleep(self._interval_seconds)
-            try:
-                await self.flush()
-            except errors.Error as error:
-                _log.warning("Progress could not be written.", slug=error.slug, error=error.message)

@@ -6,12 +6,9 @@ A lost message is found here; so is everything that a dead conductor left.
 
 from __future__ import annotations
 
-from wherry import errors
+from wherry import background
 from wherry.conductor import endpoints
 from wherry.db import uow as uows
-from wherry.telemetry import logs
-
-_log = logs.get_logger(__name__)
 
 #: Operations taken over in one sweep; the next one takes more.
 _MOST = 200
@@ -26,8 +23,11 @@ class Recovery:
 
     def start(self) -> None:
         """Begin to sweep."""
-        self._surface.background.spawn(self._keep_sweeping())
-        self._surface.background.spawn(self._keep_paying())
+        section, clock, spawn = self._surface.config.conductor, self._surface.clock, self._surface.background.spawn
+        spawn(self.sweep(), "first sweep")
+        spawn(background.repeat(self.sweep, "The sweep", every_seconds=section.sweep_interval_seconds, clock=clock), "sweep")
+        pay, pause = self._surface.chores.pay, section.chore_retry_interval_seconds
+        spawn(background.repeat(pay, "Paying what hosts are owed", every_seconds=pause, clock=clock), "chores")
 
     async def sweep(self) -> None:
         """Look once."""
@@ -35,7 +35,7 @@ class Recovery:
         driven = self._surface.orchestrator.driven
         for operation_id in left:
             if operation_id not in driven:
-                self._surface.background.spawn(self._surface.take_on(operation_id))
+                self._surface.background.spawn(self._surface.take_on(operation_id), f"take on {operation_id}")
         for operation_id in asked:
             if operation_id in driven:
                 self._surface.orchestrator.nudge(operation_id, has_news=True)
@@ -45,22 +45,3 @@ class Recovery:
         free = await uow.operations.claimable(_MOST)
         ours = [one.id for one in await uow.operations.owned_by(self._conductor_id)]
         return [*free, *ours], await uow.operations.operations_with_pending_intents()
-
-    async def _keep_sweeping(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except errors.Error as error:
-                _log.warning("The sweep failed and is tried again.", slug=error.slug, error=error.message)
-            except Exception:
-                # Without the sweep a lost message would stay lost, so nothing ends it.
-                _log.exception("The sweep failed unexpectedly and is tried again.")
-            await self._surface.clock.sleep(self._surface.config.conductor.sweep_interval_seconds)
-
-    async def _keep_paying(self) -> None:
-        while True:
-            await self._surface.clock.sleep(self._surface.config.conductor.chore_retry_interval_seconds)
-            try:
-                await self._surface.chores.pay()
-            except errors.Error as error:
-                _log.warning("Owed cleaning is tried again later.", slug=error.slug, error=error.message)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import uuid
 
+from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
-from wherry.conductor import background as backgrounds
 from wherry.conductor import chores as chore_keeping
 from wherry.conductor import endpoints, inventory, progress, recovery
 from wherry.conductor import lease as leases

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that nobody waits for, kept so that they are neither lost nor silent when they crash.
+"""Tasks that nobody waits for, kept so that they are neither lost nor silent when they fail; loops that no error ends.
 
 Decides nothing about what they do.
 """
@@ -7,9 +7,11 @@ Decides nothing about what they do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
+from wherry import clock as clocks
+from wherry import errors
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
@@ -18,13 +20,13 @@ T = TypeVar("T")
 
 
 class Background:
-    """The tasks of one agent."""
+    """The tasks of one part of a process."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str, *, is_awaited: bool = False) -> asyncio.Task[T]:
-        """Run it. A crash is logged, unless somebody awaits the task and is told that way."""
+        """Run it. A failure is logged, unless somebody awaits the task and is told that way."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended_awaited if is_awaited else self._ended)
@@ -45,11 +47,19 @@ class Background:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.error("A task of the agent ended in an error", task=task.get_name(), exc_info=error)
+            _tell(f"A task in the background failed: {task.get_name()}.", error)
+
+
+async def repeat(work: Callable[[], Awaitable[None]], what: str, *, every_seconds: float, clock: clocks.Clock) -> NoReturn:
+    """Do something again and again, with a pause before each time. Whatever error it meets is logged and ends nothing."""
+    while True:
+        await clock.sleep(every_seconds)
+        try:
+            await work()
+        except Exception as error:
+            _tell(f"{what} failed and is tried again.", error)
 
 
 async def wait_for_wake(wake: asyncio.Event, seconds: float) -> bool:
@@ -61,3 +71,10 @@ async def wait_for_wake(wake: asyncio.Event, seconds: float) -> bool:
         return False
     wake.clear()
     return True
+
+
+def _tell(what: str, error: BaseException) -> None:
+    if isinstance(error, errors.Error):
+        _log.warning(what, slug=error.slug, error=error.message)
+    else:
+        _log.error(what, exc_info=error)
