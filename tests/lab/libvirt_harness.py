@@ -51,6 +51,8 @@ CAPABILITIES = capabilities.DriverCapabilities(
     paused_guests=True,
     per_migration_deadline=True,
     progress=True,
+    pause=True,
+    power=True,
 )
 
 _CLIENT = """

@@ -171,12 +171,6 @@ class MigrationSource(Protocol):
         :raises Unsupported: without `force_complete_by_post_copy`, or when the job was not started for it.
         """
 
-    async def pause_guest(self, instance_uuid: str) -> None:
-        """Pause the guest so that nothing dirties memory; the transfer goes on. A paused one is fine."""
-
-    async def resume_guest(self, instance_uuid: str) -> None:
-        """Let a guest that we paused run on. A running one is fine."""
-
     async def clean_up_source(self, task: Task, plan: migration.Plan) -> None:
         """Remove the stale domain of a guest that was read as running at the destination; keep its disks.
 
@@ -184,8 +178,42 @@ class MigrationSource(Protocol):
         """
 
 
-class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, Protocol):
-    """The whole of a driver: at most 20 methods, so that a third party can write one from these texts."""
+class GuestPower(Protocol):
+    """What a driver does to a guest where it is. A guest that is not here is GuestNotFound for each of these."""
+
+    async def pause_guest(self, instance_uuid: str) -> None:
+        """Pause the guest so that nothing dirties memory; a transfer of it goes on. A paused one is fine.
+
+        :raises Unsupported: without `pause`; during a transfer without `force_complete_by_pause`.
+        """
+
+    async def resume_guest(self, instance_uuid: str) -> None:
+        """Let a paused guest run on. A running one is fine."""
+
+    async def start_guest(self, instance_uuid: str) -> None:
+        """Start a guest that is defined here and off. An active one is fine, paused or not.
+
+        :raises HypervisorFailure: when it does not start.
+        :raises Unsupported: without `power`.
+        """
+
+    async def shut_down_guest(self, instance_uuid: str) -> None:
+        """Ask the guest to shut itself down; returns when it was asked, not when it is off. One that is off is fine.
+
+        :raises GuestNotLasting: when nothing would be left of it.
+        :raises Unsupported: without `power`.
+        """
+
+    async def power_off_guest(self, instance_uuid: str) -> None:
+        """Take the power from the guest; its definition and disks stay. One that is off is fine.
+
+        :raises GuestNotLasting: when nothing would be left of it.
+        :raises Unsupported: without `power`.
+        """
+
+
+class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestPower, Protocol):
+    """The whole of a driver: four roles of a few methods each, so that a third party can write one from these texts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

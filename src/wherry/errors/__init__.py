@@ -86,6 +86,7 @@ from wherry.errors.running import (
 )
 from wherry.errors.transfers import (
     GuestNotFound,
+    GuestNotLasting,
     HypervisorFailure,
     HypervisorUnavailable,
     NoActiveTransfer,
@@ -134,6 +135,7 @@ __all__ = [
     "Field",
     "Forbidden",
     "GuestNotFound",
+    "GuestNotLasting",
     "GuestNotRunning",
     "HostInUse",
     "HostNotFound",

@@ -19,6 +19,14 @@ class GuestNotFound(NotFound):
     template = "Host {host} has no guest {uuid}."
 
 
+class GuestNotLasting(Conflict):
+    """A guest without a lasting definition: once it is off, nothing is left that could be started."""
+
+    slug = "guest_not_lasting"
+    template = "Guest {uuid} is transient on {host}: nothing of it but its disks would be left once it is off."
+    remedy_template = "Define it at the hypervisor of {host} first, with virsh define for example."
+
+
 class NoActiveTransfer(Conflict):
     slug = "no_active_transfer"
     template = "Guest {uuid} has no migration in progress on {host}."

@@ -37,6 +37,10 @@ class DriverCapabilities:
     per_migration_deadline: bool = False
     #: Whether progress counters are reported while a transfer runs.
     progress: bool = False
+    #: Whether a guest can be paused on request.
+    pause: bool = False
+    #: Whether a guest can be started, asked to shut itself down, and powered off.
+    power: bool = False
 
 
 NONE = DriverCapabilities()

@@ -73,6 +73,8 @@ def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int) -
         paused_guests=True,
         per_migration_deadline=True,
         progress=True,
+        pause=True,
+        power=True,
     )
 
 

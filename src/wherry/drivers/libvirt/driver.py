@@ -20,6 +20,7 @@ from wherry.drivers.libvirt import (
     describe,
     destination,
     observe,
+    power,
     reachability,
     source,
     storage,
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 _GUESTS_AT_A_TIME = 25
 
 
-class LibvirtDriver:
+class LibvirtDriver(power.GuestPower):
     """Serves one host."""
 
     def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:
+        super().__init__(connection.Link(settings, section, clock))
         self._settings = settings
         self._section = section
         self._clock = clock
-        self._link = connection.Link(settings, section, clock)
         self._files = storage.Storage(settings.name, section.call_timeout_seconds)
         self._transfers = transfer.Transfers(self._link, section, clock)
         self._sizes = describe.SizeCache(section.disk_size_max_age_seconds)
@@ -191,14 +192,6 @@ class LibvirtDriver:
     async def start_post_copy(self, instance_uuid: str) -> None:
         """Switch to post-copy."""
         await self._transfers.start_post_copy(instance_uuid)
-
-    async def pause_guest(self, instance_uuid: str) -> None:
-        """Pause the guest; the transfer goes on."""
-        await self._link.call("pause the guest", source.pause, self._settings.name, instance_uuid)
-
-    async def resume_guest(self, instance_uuid: str) -> None:
-        """Let the guest run on."""
-        await self._link.call("resume the guest", source.resume, self._settings.name, instance_uuid)
 
     async def clean_up_source(self, task: base.Task, plan: migration.Plan) -> None:
         """Remove the stale domain."""

@@ -130,6 +130,10 @@ class Disturbances:
         """Stop a guest hard, as virsh destroy would: a persistent one stays defined."""
         self._stop(host_name, instance_uuid, "destroyed")
 
+    def shut_down_guest(self, host_name: str, instance_uuid: str) -> None:
+        """Let a guest shut itself down."""
+        self._stop(host_name, instance_uuid, "shut down")
+
     def crash_guest(self, host_name: str, instance_uuid: str) -> None:
         """Let a guest crash by itself."""
         self._stop(host_name, instance_uuid, "crashed")

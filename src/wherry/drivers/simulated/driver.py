@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import calling, checks, describing, fleet, sending, world
+from wherry.drivers.simulated import calling, checks, describing, fleet, powering, sending, world
 from wherry.model import guest, host, migration
 
 _S = guest.GuestState
@@ -164,14 +164,6 @@ class SimulatedDriver:
             sending.require(here, here.profile.capabilities.force_complete_by_post_copy, "switching to post-copy")
             sending.switch_to_post_copy(self._world.copying, here, instance_uuid)
 
-    async def pause_guest(self, instance_uuid: str) -> None:
-        async with self._calling("pause_guest", instance_uuid) as here:
-            sending.pause(self._world.copying, here, instance_uuid)
-
-    async def resume_guest(self, instance_uuid: str) -> None:
-        async with self._calling("resume_guest", instance_uuid) as here:
-            await sending.resume(self._world, here, instance_uuid)
-
     async def clean_up_source(self, task: base.Task, plan: migration.Plan) -> None:
         async with self._calling("clean_up_source", task.instance_uuid) as here:
             local = here.guests.get(task.instance_uuid)
@@ -181,6 +173,28 @@ class SimulatedDriver:
             if self._world.copying.job_at(here, task.instance_uuid) is not None:
                 raise errors.HypervisorFailure(host=here.name, what="remove the stale domain", detail="its migration is under way")
             del here.guests[task.instance_uuid]
+
+    # ------------------------------------------------------------------- power
+
+    async def pause_guest(self, instance_uuid: str) -> None:
+        async with self._calling("pause_guest", instance_uuid) as here:
+            powering.pause(self._world, here, instance_uuid)
+
+    async def resume_guest(self, instance_uuid: str) -> None:
+        async with self._calling("resume_guest", instance_uuid) as here:
+            await powering.resume(self._world, here, instance_uuid)
+
+    async def start_guest(self, instance_uuid: str) -> None:
+        async with self._calling("start_guest", instance_uuid) as here:
+            powering.start(here, instance_uuid)
+
+    async def shut_down_guest(self, instance_uuid: str) -> None:
+        async with self._calling("shut_down_guest", instance_uuid) as here:
+            powering.shut_down(self._world, here, instance_uuid)
+
+    async def power_off_guest(self, instance_uuid: str) -> None:
+        async with self._calling("power_off_guest", instance_uuid) as here:
+            powering.power_off(self._world, here, instance_uuid)
 
     # ------------------------------------------------------------------ pieces
 

@@ -78,6 +78,8 @@ class GuestSpec:
     #: A job of the hypervisor, other than a migration, that keeps it busy.
     active_job: str = ""
     is_persistent: bool = True
+    #: Simulated seconds that it takes to shut itself down when it is asked to; None = it does not heed that.
+    shutdown_seconds: float | None = 2.0
     project_id: str = ""
 
 

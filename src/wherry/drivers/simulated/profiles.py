@@ -41,37 +41,40 @@ LIBVIRT = Profile(
         paused_guests=True,
         per_migration_deadline=True,
         progress=True,
+        pause=True,
+        power=True,
     ),
 )
 
-# The others live-migrate and can neither abort nor force-complete (Nova's support matrix; the last three from its release 21).
+# The others live-migrate and can neither abort nor force-complete; two cannot pause (Nova's support matrix; the last three from its
+# release 21).
 #: Moves a guest by one synchronous relocation within a vCenter, to a datastore that it names; nothing watches it.
 VMWARE = Profile(
     name="vmware",
     hypervisor_type="VMware vCenter Server",
     supported_types=("vmware",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, power=True),
 )
 #: Moves within a pool, or with its disks by storage XenMotion.
 XENAPI = Profile(
     name="xenapi",
     hypervisor_type="XenServer",
     supported_types=("xen",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True),
 )
 #: Moves with or without shared storage.
 HYPERV = Profile(
     name="hyperv",
     hypervisor_type="hyperv",
     supported_types=("hyperv",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True),
 )
 #: Moves on shared storage only.
 POWERVM = Profile(
     name="powervm",
     hypervisor_type="phyp",
     supported_types=("phyp",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, power=True),
 )
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (LIBVIRT, VMWARE, XENAPI, HYPERV, POWERVM)}

@@ -13,8 +13,6 @@ from wherry.drivers.simulated.transfer import Stage
 from wherry.model import guest, migration
 
 _S = guest.GuestState
-#: Seconds that libvirt 9.0.0 waits in a resume during a migration before it refuses it.
-_RESUME_LOCK_SECONDS = 30.0
 
 
 def require(here: fleet.Host, is_able: bool, what: str) -> None:
@@ -198,39 +196,3 @@ def switch_to_post_copy(running: copying.Copying, here: fleet.Host, instance_uui
     if job.stage is Stage.CLOSING:
         raise errors.NoActiveTransfer(uuid=instance_uuid, host=here.name)
     running.switch_to_post_copy(job)
-
-
-def pause(running: copying.Copying, here: fleet.Host, instance_uuid: str) -> None:
-    """Pause a running guest; one that is paused, for whatever reason, is fine.
-
-    :raises Unsupported: during a transfer, where the hypervisor cannot.
-    """
-    local = _local(here, instance_uuid)
-    if running.job_at(here, instance_uuid) is not None:
-        require(here, here.profile.capabilities.force_complete_by_pause, "pausing a guest during its transfer")
-    if local.state is _S.SHUT_OFF:
-        raise errors.HypervisorFailure(host=here.name, what="pause the guest", detail="domain is not running")
-    running.pause(here, instance_uuid)
-
-
-async def resume(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
-    """Let a paused guest run on; a running one is fine.
-
-    :raises HypervisorFailure: during a transfer, after a while, as libvirt does; and for a guest that is not active.
-    """
-    if _local(here, instance_uuid).state is _S.RUNNING:
-        return
-    if fleet_world.copying.job_at(here, instance_uuid) is not None:
-        await fleet_world.time.sleep(_RESUME_LOCK_SECONDS)
-        raise errors.HypervisorFailure(host=here.name, what="resume the guest", detail="cannot acquire state change lock")
-    local = _local(here, instance_uuid)
-    if local.state not in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER):
-        raise errors.HypervisorFailure(host=here.name, what="resume the guest", detail=f"it is {local.state.value}")
-    fleet_world.copying.resume(here, instance_uuid)
-
-
-def _local(here: fleet.Host, instance_uuid: str) -> fleet.Guest:
-    local = here.guests.get(instance_uuid)
-    if local is None:
-        raise errors.GuestNotFound(host=here.name, uuid=instance_uuid)
-    return local
