@@ -9,6 +9,7 @@ from __future__ import annotations
 from wherry.agent import destination as wherry_destination
 from wherry.agent import fencing
 from wherry.agent import inventory as wherry_inventory
+from wherry.agent import power as wherry_power
 from wherry.agent import source as wherry_source
 from wherry.rpc import messages
 from wherry.rpc import server as rpc_server
@@ -22,11 +23,13 @@ class Endpoints:
         fence: fencing.Fence,
         source: wherry_source.Source,
         destination: wherry_destination.Destination,
+        power: wherry_power.Power,
         inventory: wherry_inventory.Inventory,
     ) -> None:
         self._fence = fence
         self._source = source
         self._destination = destination
+        self._power = power
         self._inventory = inventory
 
     def register(self, server: rpc_server.Server) -> None:
@@ -43,6 +46,8 @@ class Endpoints:
         server.register(messages.FinishSource, self.finish_source)
         server.register(messages.RollBackDestination, self.roll_back_destination)
         server.register(messages.RollBackSource, self.roll_back_source)
+        server.register(messages.ShutDownGuest, self.shut_down_guest)
+        server.register(messages.ChangePower, self.change_power)
 
     async def describe_guest(self, _sender: str, command: messages.DescribeGuest) -> messages.DescribedGuest:
         return await self._fence.read(command, self._source.describe_guest)
@@ -91,3 +96,21 @@ class Endpoints:
 
     async def roll_back_source(self, _sender: str, command: messages.RollBackSource) -> messages.Done:
         return await self._fence.run(command, self._source.roll_back_source, final_reply=messages.Done)
+
+    async def shut_down_guest(self, _sender: str, command: messages.ShutDownGuest) -> messages.Observed:
+        async def shut_down(command: messages.ShutDownGuest) -> messages.Observed:
+            await self._fence.take_place(command)
+            return await self._power.shut_down(command)
+
+        return await self._fence.run(command, shut_down)
+
+    async def change_power(self, _sender: str, command: messages.ChangePower) -> messages.PowerChanged:
+        async def change(command: messages.ChangePower) -> messages.PowerChanged:
+            await self._fence.take_place(command)
+            return await self._power.change_power(command)
+
+        try:
+            return await self._fence.run(command, change, final_reply=messages.PowerChanged)
+        finally:
+            # Whatever came of it, and also where nobody waits for the answer any more.
+            self._inventory.report(command.instance_uuid)

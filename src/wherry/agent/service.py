@@ -15,6 +15,7 @@ from wherry.agent import backoff, endpoints, fencing, recovery
 from wherry.agent import destination as wherry_destination
 from wherry.agent import inventory as wherry_inventory
 from wherry.agent import parts as wherry_parts
+from wherry.agent import power as wherry_power
 from wherry.agent import registration as wherry_registration
 from wherry.agent import source as wherry_source
 from wherry.drivers import base
@@ -49,7 +50,8 @@ class Agent:
         """
         predecessor = await self._parts.journal.open(self._parts.incarnation)
         self._registration = wherry_registration.Registration(self._parts, predecessor, self._inventory.report_all)
-        endpoints.Endpoints(self._fence, self._source, self._destination, self._inventory).register(self._parts.server)
+        power = wherry_power.Power(self._parts)
+        endpoints.Endpoints(self._fence, self._source, self._destination, power, self._inventory).register(self._parts.server)
         await self._parts.server.start()
         self._parts.background.spawn(self._bring_up(self._registration), f"bring up {self.host}")
 
