@@ -16,7 +16,7 @@ from wherry.testing.store_contract import admission, facts, hosts, operations, s
 @pytest.fixture
 async def harness(tmp_path: pathlib.Path) -> AsyncIterator[store_contract.Harness]:
     # The disk is not waited for: what a power failure would do is no part of the contract.
-    config = config_database.DatabaseSection(connection=f"sqlite+aiosqlite:///{tmp_path}/wherry.sqlite", sqlite_synchronous="normal")
+    config = config_database.DatabaseSection(connection=f"sqlite:///{tmp_path}/wherry.sqlite", sqlite_synchronous="normal")
     made = store_contract.Harness(config=config)
     await made.store.upgrade()
     yield made

@@ -22,14 +22,14 @@ class DatabaseSection:
 
     connection: str = opt.option(
         "",
-        "Where the database is: sqlite+aiosqlite:///FILE for one machine, "
+        "Where the database is: sqlite:///FILE for one machine, "
         "postgresql+asyncpg://USER:PASSWORD@HOST/NAME for several. Write $$ for a dollar sign.",
         constraint=opt.matching(
-            r"(sqlite\+aiosqlite:///.*|postgresql\+asyncpg://.+)?",
-            "sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME",
+            r"(sqlite:///.*|postgresql\+asyncpg://.+)?",
+            "sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME",
         ),
         secret=True,
-        derived="sqlite+aiosqlite:///STATE_PATH/wherry.sqlite",
+        derived="sqlite:///STATE_PATH/wherry.sqlite",
     )
     sqlite_synchronous: str = opt.option(
         "full",

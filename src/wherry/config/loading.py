@@ -98,7 +98,7 @@ def _derive(config: tree.Config, files: Sequence[str]) -> tree.Config:
         default = dataclasses.replace(default, host=socket.gethostname())
     if not database.connection:
         path = pathlib.Path(state_path) / "wherry.sqlite"
-        connection = f"sqlite+aiosqlite:///{path}"
+        connection = f"sqlite:///{path}"
         database = dataclasses.replace(database, connection=connection)
     if not agent.journal_path:
         agent = dataclasses.replace(agent, journal_path=str(pathlib.Path(state_path) / "agent"))

@@ -119,5 +119,5 @@ def engine_for(config: config_database.DatabaseSection) -> engines.Engine:
     raise errors.ConfigInvalid(
         where="[database] connection",
         problem=f"{scheme!r} is no database that Wherry knows",
-        instead="Write sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME.",
+        instead="Write sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME.",
     )

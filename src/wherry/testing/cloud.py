@@ -248,7 +248,7 @@ class Cloud:
 def _config(directory: pathlib.Path, overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
     settings: dict[str, dict[str, Any]] = {
         "DEFAULT": {"host": "control", "state_path": str(directory)},
-        "database": {"connection": "sqlite+aiosqlite:///:memory:"},
+        "database": {"connection": "sqlite:///:memory:"},
         "agent": {"driver": "simulated"},
         # What a killed part has in work is not waited for.
         "bus": {"drain_timeout_seconds": 0.0},

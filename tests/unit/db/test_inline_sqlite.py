@@ -24,7 +24,7 @@ from wherry.testing import store_contract
 
 
 def _config(path: pathlib.Path, **options: object) -> config_database.DatabaseSection:
-    return config_database.DatabaseSection(connection=f"sqlite+aiosqlite:///{path}", **options)  # type: ignore[arg-type]  # options differ in type
+    return config_database.DatabaseSection(connection=f"sqlite:///{path}", **options)  # type: ignore[arg-type]  # options differ in type
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_the_file_is_in_wal_mode_with_the_configured_durability(path: path
 
 
 async def test_a_database_in_memory_lasts_as_long_as_its_store() -> None:
-    harness = store_contract.Harness(config=config_database.DatabaseSection(connection="sqlite+aiosqlite:///"))
+    harness = store_contract.Harness(config=config_database.DatabaseSection(connection="sqlite:///"))
     await harness.store.upgrade()
     made = await harness.make_server()
     assert await harness.server(made.uuid) == made
@@ -135,7 +135,7 @@ async def test_a_file_that_cannot_be_opened_is_said_to_be_unavailable(tmp_path: 
 async def test_an_unknown_database_is_refused_with_what_to_write_instead() -> None:
     with pytest.raises(errors.ConfigInvalid) as refused:
         await stores.Store.open(config_database.DatabaseSection(connection="mysql://x"), LoopClock())
-    assert "sqlite+aiosqlite:///FILE" in refused.value.remedy
+    assert "sqlite:///FILE" in refused.value.remedy
 
 
 _DYING = """

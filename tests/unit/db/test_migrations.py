@@ -93,7 +93,7 @@ def test_a_schema_that_is_current_is_left_without_loading_alembic(tmp_path: path
 
 
 async def test_an_empty_database_is_not_usable_until_it_is_upgraded(tmp_path: pathlib.Path) -> None:
-    config = config_database.DatabaseSection(connection=f"sqlite+aiosqlite:///{tmp_path}/w.sqlite")
+    config = config_database.DatabaseSection(connection=f"sqlite:///{tmp_path}/w.sqlite")
     store = await stores.Store.open(config, LoopClock())
     before = await store.check()
     assert (before.current, before.is_usable, before.is_current) == (None, False, False)

@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
-        self.harness = store_contract.Harness(config=config_database.DatabaseSection(connection="sqlite+aiosqlite:///"))
+        self.harness = store_contract.Harness(config=config_database.DatabaseSection(connection="sqlite:///"))
         self.runner.run(self.harness.store.upgrade())
         self.examples = 0
 
