@@ -20,30 +20,10 @@ class BusSection:
     SECTION: ClassVar[str] = "bus"
     ABOUT: ClassVar[str] = "Messages between api, conductor and agents."
 
-    url: str = opt.option(
-        "memory://",
-        "Which bus: memory:// inside one process (all-in-one), or "
-        "nats://USER:PASSWORD@HOST:4222[,HOST:4222...], tls:// for an encrypted one. Write $$ "
-        "for a dollar sign.",
-        constraint=opt.matching(r"(memory://|nats://.+|tls://.+)", "memory://, nats://HOST:PORT or tls://HOST:PORT"),
-        secret=True,
-    )
     rpc_response_timeout_seconds: float = opt.option(
         60.0,
         "Longest wait for the answer to an ordinary call.",
         constraint=opt.at_least(0.1),
-        unit="seconds",
-    )
-    connect_timeout_seconds: float = opt.option(
-        5.0,
-        "Longest wait for a connection to a bus server.",
-        constraint=opt.at_least(0.1),
-        unit="seconds",
-    )
-    reconnect_interval_seconds: float = opt.option(
-        2.0,
-        "Pause before a bus server that refused a connection is tried again.",
-        constraint=opt.at_least(0.01),
         unit="seconds",
     )
     max_message_bytes: int = opt.option(

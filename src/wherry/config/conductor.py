@@ -34,7 +34,7 @@ class ConductorSection:
     )
     sweep_interval_seconds: float = opt.option(
         1.0,
-        "How often a conductor looks for migrations that nobody drives.",
+        "How often a conductor looks for migrations that nobody drives, and for aborts and force-completes to send (again).",
         constraint=opt.at_least(0.01),
         unit="seconds",
     )
@@ -78,12 +78,6 @@ class ConductorSection:
         15.0,
         "How long both hosts may show a guest as running, while its source is being suspended, before it is called a conflict.",
         constraint=opt.at_least(1),
-        unit="seconds",
-    )
-    intent_redelivery_interval_seconds: float = opt.option(
-        1.0,
-        "How often an abort or force-complete that the agent has not acknowledged is sent again.",
-        constraint=opt.at_least(0.01),
         unit="seconds",
     )
     agent_silence_seconds: float = opt.option(

@@ -97,12 +97,6 @@ class DefaultSection:
         constraint=opt.at_least(0.01),
         mutable=True,
     )
-    disk_allocation_ratio: float = opt.option(
-        1.0,
-        "Guest disk that may be placed on a host for each byte it has.",
-        constraint=opt.at_least(0.01),
-        mutable=True,
-    )
     reserved_host_memory_mb: int = opt.option(
         512,
         "Memory of each host that is kept for the host itself.",

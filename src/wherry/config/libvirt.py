@@ -136,11 +136,6 @@ class LibvirtSection:
         constraint=opt.at_least(0.05),
         unit="seconds",
     )
-    block_migration_create_pools: bool = opt.option(
-        True,
-        "Whether a directory that has no storage pool at the destination gets one, so that files "
-        "for copied disks can be created in it. Otherwise such a migration fails in its checks.",
-    )
     keepalive_interval_seconds: int = opt.option(
         5,
         "Silence on a connection after which libvirt is asked for a sign of life.",

@@ -56,7 +56,7 @@ def test_what_is_derived() -> None:
     """An empty host is this machine, and paths follow state_path."""
     loaded = config.load([], {"OS_DEFAULT__STATE_PATH": "/srv/w"})
     assert loaded.default.host == socket.gethostname()
-    assert loaded.database.connection == "sqlite+aiosqlite:////srv/w/wherry.sqlite"
+    assert loaded.database.connection == "sqlite:////srv/w/wherry.sqlite"
     assert loaded.agent.journal_path == "/srv/w/agent"
 
 
@@ -74,8 +74,8 @@ def test_overrides_win_over_everything() -> None:
 
 
 def test_the_environment_of_the_process_counts_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OS_BUS__CONNECT_TIMEOUT_SECONDS", "1.5")
-    assert config.load().bus.connect_timeout_seconds == 1.5
+    monkeypatch.setenv("OS_BUS__DRAIN_TIMEOUT_SECONDS", "1.5")
+    assert config.load().bus.drain_timeout_seconds == 1.5
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: f"{option.section}.{option.name}")
@@ -117,9 +117,9 @@ def test_the_configuration_cannot_be_changed() -> None:
         ("[api]\nbind_port = http", "an integer from 0 to 65535"),
         ("[api]\nbind_port =", "an integer from 0 to 65535"),
         ("[DEFAULT]\ndebug = maybe", "true or false"),
+        ("[database]\nconnection = mysql://x", "sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME"),
         ("[DEFAULT]\nhost = a b", "a name of at most 255 letters"),
         ("[api]\nshutdown_grace_seconds = nan", "a number of 0 or more (seconds)"),
-        ("[bus]\nurl = amqp://x", "memory://, nats://HOST:PORT or tls://HOST:PORT"),
         ("bind_port = 1", "line 1"),
         ("[api]\nwhat is this", "line 2"),
     ],
@@ -170,11 +170,11 @@ def test_a_wrong_secret_is_not_repeated() -> None:
 
 
 def test_other_options_are_inserted_by_name_and_a_dollar_sign_is_doubled(write: Write) -> None:
-    path = write("[agent]\njournal_path = $state_path/j\n[bus]\nurl = nats://u:a$$b@h:1\n")
+    path = write("[agent]\njournal_path = $state_path/j\n[database]\nconnection = postgresql+asyncpg://u:a$$b@h/w\n")
     loaded = config.load([path], {"OS_DEFAULT__STATE_PATH": "/s"})
     assert loaded.agent.journal_path == "/s/j"
-    assert loaded.bus.url == "nats://u:a$b@h:1"
-    assert "write $$ for a dollar sign" in _refusal([write("[bus]\nurl = nats://u:a$b@h:1\n")])
+    assert loaded.database.connection == "postgresql+asyncpg://u:a$b@h/w"
+    assert "write $$ for a dollar sign" in _refusal([write("[database]\nconnection = postgresql+asyncpg://u:a$b@h/w\n")])
 
 
 def test_an_empty_value_of_an_optional_option_means_none(write: Write) -> None:
