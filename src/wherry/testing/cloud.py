@@ -30,7 +30,7 @@ from wherry.drivers import base, simulated
 from wherry.rpc import addresses, messages
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
-from wherry.testing import mortal, schema_image
+from wherry.testing import lent_store, mortal
 
 #: Told by a part what it just did: a conductor's id and what it committed, or an agent's host, method, and whether it is done.
 OnCommit = Callable[[str, object], None]
@@ -91,7 +91,7 @@ class Cloud:
         self._dying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Cloud:
-        self.store = await schema_image.open_store(self.config.database, self.clock)
+        self.store = await lent_store.open_store(self.config.database, self.clock)
         self._stack.push_async_callback(self.store.close)
         await self.start_conductor()
         for name in self.world.hosts:

@@ -86,10 +86,14 @@ async def test_the_second_out_of_a_host_waits_for_the_first(make_cloud: clouds.M
 
 
 @pytest.mark.parametrize(
-    ("limit", "value"),
-    [("max_concurrent_live_migrations", 2), ("max_concurrent_incoming_live_migrations", 1), ("max_concurrent_live_migrations_cluster", 3)],
+    ("limit", "value", "conductors"),
+    [
+        ("max_concurrent_live_migrations", 2, 1),
+        ("max_concurrent_live_migrations", 2, 2),
+        ("max_concurrent_incoming_live_migrations", 1, 2),
+        ("max_concurrent_live_migrations_cluster", 3, 2),
+    ],
 )
-@pytest.mark.parametrize("conductors", [1, 2])
 async def test_thirty_at_once_respect_the_limit(
     make_cloud: clouds.MakeCloud, world: simulated.World, limit: str, value: int, conductors: int
 ) -> None:

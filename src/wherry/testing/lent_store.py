@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stores in memory that one process uses again and again: brought up to date once, emptied for each use.
+
+Made by the same revisions as any other; what is spared is running them, and compiling each statement, for every test. Not for files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wherry import clock as clocks
+from wherry.config import database
+from wherry.db import engine as engines
+from wherry.db import store as stores
+
+#: Engines that nobody uses now, by their configuration.
+_idle: dict[database.DatabaseSection, list[engines.Engine]] = {}
+#: SQL of the rows that a new schema holds.
+_first_rows: list[str] = []
+
+
+class LentStore(stores.Store):
+    """A store on an engine that is given back at the close."""
+
+    def __init__(self, engine: engines.Engine, config: database.DatabaseSection, clock: clocks.Clock) -> None:
+        super().__init__(engine, config, clock)
+        self._give_back = _idle.setdefault(config, []).append
+
+    async def close(self) -> None:
+        """Let somebody else have the engine."""
+        self._give_back(self._engine)
+
+
+async def open_store(config: database.DatabaseSection, clock: clocks.Clock) -> stores.Store:
+    """Open a store on a database in memory: empty, its schema up to date."""
+    idle = _idle.get(config)
+    if idle:
+        engine = idle.pop()
+        await engine.run_sync(_empty)
+        return LentStore(engine, config, clock)
+    engine = stores.engine_for(config)
+    store = LentStore(engine, config, clock)
+    await store.upgrade()
+    if not _first_rows:
+        _first_rows.extend(await engine.run_sync(_rows))
+    return store
+
+
+def _rows(connection: Any) -> list[str]:
+    return [line for line in connection.connection.driver_connection.iterdump() if line.startswith("INSERT INTO")]
+
+
+def _empty(connection: Any) -> None:
+    # Until the end of this transaction: the tables are emptied in any order.
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").all():
+        connection.exec_driver_sql(f'DELETE FROM "{name}"')
+    for statement in _first_rows:
+        connection.exec_driver_sql(statement)
