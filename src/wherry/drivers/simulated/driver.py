@@ -18,11 +18,11 @@ from wherry.model import guest, host, migration
 _S = guest.GuestState
 
 
-class SimulatedDriver:
+class SimulatedDriver(powering.GuestPower):
     """The driver object of one host of a world."""
 
     def __init__(self, fleet_world: world.World, settings: base.HostSettings) -> None:
-        self._world = fleet_world
+        super().__init__(fleet_world)
         self._settings = settings
         named = fleet_world.host_at(settings.connection_uri)
         self._name = settings.name if named is None else named.name
@@ -173,28 +173,6 @@ class SimulatedDriver:
             if self._world.copying.job_at(here, task.instance_uuid) is not None:
                 raise errors.HypervisorFailure(host=here.name, what="remove the stale domain", detail="its migration is under way")
             del here.guests[task.instance_uuid]
-
-    # ------------------------------------------------------------------- power
-
-    async def pause_guest(self, instance_uuid: str) -> None:
-        async with self._calling("pause_guest", instance_uuid) as here:
-            powering.pause(self._world, here, instance_uuid)
-
-    async def resume_guest(self, instance_uuid: str) -> None:
-        async with self._calling("resume_guest", instance_uuid) as here:
-            await powering.resume(self._world, here, instance_uuid)
-
-    async def start_guest(self, instance_uuid: str) -> None:
-        async with self._calling("start_guest", instance_uuid) as here:
-            powering.start(here, instance_uuid)
-
-    async def shut_down_guest(self, instance_uuid: str) -> None:
-        async with self._calling("shut_down_guest", instance_uuid) as here:
-            powering.shut_down(self._world, here, instance_uuid)
-
-    async def power_off_guest(self, instance_uuid: str) -> None:
-        async with self._calling("power_off_guest", instance_uuid) as here:
-            powering.power_off(self._world, here, instance_uuid)
 
     # ------------------------------------------------------------------ pieces
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
+
 from wherry import errors
 from wherry.drivers import base
 from wherry.drivers.simulated import disturbances, fleet, sending, world
@@ -12,6 +15,37 @@ from wherry.model import guest
 _S = guest.GuestState
 #: Seconds that libvirt 9.0.0 waits in a resume during a migration before it refuses it.
 _RESUME_LOCK_SECONDS = 30.0
+
+
+class GuestPower(abc.ABC):
+    """That role of a simulated driver."""
+
+    def __init__(self, fleet_world: world.World) -> None:
+        self._world = fleet_world
+
+    @abc.abstractmethod
+    def _calling(self, method: str, instance_uuid: str = "") -> contextlib.AbstractAsyncContextManager[fleet.Host]:
+        """Make one call of the hypervisor: its effect is what is done inside."""
+
+    async def pause_guest(self, instance_uuid: str) -> None:
+        async with self._calling("pause_guest", instance_uuid) as here:
+            pause(self._world, here, instance_uuid)
+
+    async def resume_guest(self, instance_uuid: str) -> None:
+        async with self._calling("resume_guest", instance_uuid) as here:
+            await resume(self._world, here, instance_uuid)
+
+    async def start_guest(self, instance_uuid: str) -> None:
+        async with self._calling("start_guest", instance_uuid) as here:
+            start(here, instance_uuid)
+
+    async def shut_down_guest(self, instance_uuid: str) -> None:
+        async with self._calling("shut_down_guest", instance_uuid) as here:
+            shut_down(self._world, here, instance_uuid)
+
+    async def power_off_guest(self, instance_uuid: str) -> None:
+        async with self._calling("power_off_guest", instance_uuid) as here:
+            power_off(self._world, here, instance_uuid)
 
 
 def pause(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
