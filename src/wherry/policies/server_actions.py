@@ -11,6 +11,10 @@ MIGRATE_LIVE_HOST = "os_compute_api:os-migrate-server:migrate_live:host"
 LOCK = "os_compute_api:os-lock-server:lock"
 UNLOCK = "os_compute_api:os-lock-server:unlock"
 UNLOCK_OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
+PAUSE = "os_compute_api:os-pause-server:pause"
+UNPAUSE = "os_compute_api:os-pause-server:unpause"
+START = "os_compute_api:servers:start"
+STOP = "os_compute_api:servers:stop"
 RESET_STATE = "os_compute_api:os-admin-actions:reset_state"
 
 _ACTION = ("POST /servers/{server_id}/action (os-migrateLive)",)
@@ -27,6 +31,30 @@ RULES = (
     ),
     base.Rule(name=UNLOCK, check=base.PROJECT_MEMBER_OR_ADMIN, description="Unlock a server.", operations=_UNLOCK),
     base.Rule(name=UNLOCK_OVERRIDE, check=base.ADMIN, description="Unlock a server that somebody else locked.", operations=_UNLOCK),
+    base.Rule(
+        name=PAUSE,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Pause a server.",
+        operations=("POST /servers/{server_id}/action (pause)",),
+    ),
+    base.Rule(
+        name=UNPAUSE,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Let a paused server run on.",
+        operations=("POST /servers/{server_id}/action (unpause)",),
+    ),
+    base.Rule(
+        name=START,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Start a stopped server.",
+        operations=("POST /servers/{server_id}/action (os-start)",),
+    ),
+    base.Rule(
+        name=STOP,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Shut a server down, or power it off.",
+        operations=("POST /servers/{server_id}/action (os-stop)",),
+    ),
     base.Rule(
         name=RESET_STATE,
         check=base.ADMIN,

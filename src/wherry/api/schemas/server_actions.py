@@ -44,3 +44,8 @@ UNLOCK = validation.Schema(("2.1", types.action("unlock", {})))
 RESET_STATE = validation.Schema(
     ("2.1", types.action("os-resetState", types.payload({"state": {"type": "string", "enum": ["active", "error"]}}, required=("state",))))
 )
+#: Nova looks at nothing behind these keys.
+PAUSE = validation.Schema(("2.1", types.action("pause", {})))
+UNPAUSE = validation.Schema(("2.1", types.action("unpause", {})))
+START = validation.Schema(("2.1", types.action("os-start", {})))
+STOP = validation.Schema(("2.1", types.action("os-stop", {})))

@@ -10,7 +10,7 @@ import pytest
 
 from wherry import errors
 from wherry.db import uow as uows
-from wherry.model import deadline, instance_actions, migration, operation, server, states
+from wherry.model import deadline, instance_actions, migration, operation, power, server, states
 from wherry.testing.store_contract import harness as harnesses
 
 _ABORT = operation.IntentKind.ABORT
@@ -73,6 +73,29 @@ class AcceptContract:
 
         _, statements = await harness.statements_of(unit)
         assert statements <= 5
+
+    async def test_a_power_action_has_no_migration_and_ends_with_its_last_step(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server(host="host-a")
+        request = power.PowerRequest(action=power.PowerAction.STOP)
+        asked = {"request_id": "req-x", "user_id": "asker", "project_id": "asking"}
+        accepted, moving = await harness.store.run(lambda uow: uow.operations.accept(made, request, **asked))
+        assert moving is None and await harness.store.read(lambda uow: uow.migrations.list()) == []
+        assert await harness.store.read(lambda uow: uow.operations.get(accepted.id)) == accepted
+        assert (accepted.kind, accepted.request, accepted.plan.source) == (operation.OperationKind.POWER, request, "host-a")
+        assert (await harness.server(made.uuid)).task_state is server.TaskState.POWERING_OFF
+        assert (await harness.action(accepted)).action == "stop"
+        await harness.store.run(lambda uow: uow.operations.record_intent(accepted.id, _ABORT, request_id="req-y"))
+        started = instance_actions.EventStart(name=instance_actions.EventName.STOP, host="host-a")
+        going = await harness.advance(accepted, operation.Transition(step=operation.StepName.CHANGE_POWER, started=(started,)))
+        assert going.finished_at is None
+        off = server.ServerChange(clear_task=True, vm_state=server.VmState.STOPPED)
+        done = await harness.advance(going, operation.Transition(step=operation.StepName.DONE, server=off))
+        assert (done.step, done.finished_at) == (operation.StepName.DONE, harness.clock.now())
+        after = await harness.server(made.uuid)
+        assert (after.vm_state, after.task_state) == (server.VmState.STOPPED, None)
+        assert [event.result for event in (await harness.action(accepted)).events] == [instance_actions.Result.SUCCESS]
+        with pytest.raises(errors.NotFound):
+            await harness.store.run(lambda uow: uow.operations.record_intent(accepted.id, _ABORT, request_id="req-z"))
 
     async def test_one_query_says_how_far_many_operations_are(self, harness: harnesses.Harness) -> None:
         refused = await harness.make_owned()

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Server actions pause, unpause, os-start, os-stop. Records and nudges; the conductor has the guest's host do it."""
+
+from __future__ import annotations
+
+from wherry.api import call as api_call
+from wherry.api.handlers import finding, readiness, recording
+from wherry.db import uow as wherry_uow
+from wherry.model import operation, power
+from wherry.rpc import messages
+
+
+async def pause(call: api_call.Call) -> None:
+    """Record that a server is to be paused."""
+    await _record(call, power.PowerAction.PAUSE)
+
+
+async def unpause(call: api_call.Call) -> None:
+    """Record that a paused server is to run on."""
+    await _record(call, power.PowerAction.UNPAUSE)
+
+
+async def start(call: api_call.Call) -> None:
+    """Record that a stopped server is to be started."""
+    await _record(call, power.PowerAction.START)
+
+
+async def stop(call: api_call.Call) -> None:
+    """Record that a server is to be shut down, and powered off if it does not heed that."""
+    await _record(call, power.PowerAction.STOP)
+
+
+async def _record(call: api_call.Call, action: power.PowerAction) -> None:
+    async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
+        server = await finding.server_of(uow, call)
+        await readiness.require(uow, call, server, action.value, power.TERMS[action].allowed)
+        caller = call.caller
+        accepted, _ = await uow.operations.accept(
+            server,
+            power.PowerRequest(action=action),
+            request_id=caller.request_id,
+            user_id=caller.user_id,
+            project_id=caller.project_id,
+        )
+        return accepted
+
+    accepted = await recording.record(call, unit)
+    await recording.nudge(call, messages.OperationRecorded(operation_id=accepted.id))
