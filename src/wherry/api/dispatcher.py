@@ -12,7 +12,7 @@ import urllib.parse
 
 from starlette import types
 
-from wherry.api import answers, faults, microversions, routing
+from wherry.api import answers, faults, microversions, openapi, routing
 from wherry.api import call as api_call
 from wherry.api import paths as api_paths
 from wherry.api.handlers import versions
@@ -33,9 +33,14 @@ class Dispatcher:
     async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         split = api_paths.split(scope["path"])
         this = exchange.of(scope)
-        if not split.prefix or not split.segments:
+        if not split.prefix and split.segments == (openapi.PATH,):
+            this.route = f"/{openapi.PATH}"
+            versions.only_read(scope["method"])
+            version = openapi.asked_for(_parameters(scope["query_string"]))
+            answer: types.ASGIApp = answers.json_answer(openapi.document(version, base_address(scope)), 200)
+        elif not split.prefix or not split.segments:
             this.route = "/" if not split.prefix else split.prefix
-            answer: types.ASGIApp = versions.discover(scope["method"], scope["path"], split, base_address(scope))
+            answer = versions.discover(scope["method"], scope["path"], split, base_address(scope))
         else:
             endpoint = self._table.find(split.segments)
             if endpoint is None:
@@ -49,6 +54,7 @@ class Dispatcher:
     ) -> types.ASGIApp:
         this = exchange.of(scope)
         method = scope["method"]
+        endpoint.require(method)
         # The legacy API has no microversions: it is the first one, and tolerant.
         version = this.version or microversions.MINIMUM
         caller = this.caller

@@ -44,7 +44,6 @@ ROUTES: tuple[Route, ...] = (
         policy=service_policies.UPDATE,
         body=service_schemas.UPDATE_BY_NAME,
         view=service_views.updated_by_name,
-        errors=(413, 415),
         summary="Enable or disable a service, or declare its host dead; the path names which.",
     ),
     Route(
@@ -55,7 +54,6 @@ ROUTES: tuple[Route, ...] = (
         policy=service_policies.UPDATE,
         body=service_schemas.UPDATE,
         view=service_views.updated,
-        errors=(413, 415),
         summary="Enable or disable a service, or declare its host dead.",
     ),
     Route(
@@ -235,7 +233,6 @@ ROUTES: tuple[Route, ...] = (
         policy=server_group_policies.CREATE,
         body=server_group_schemas.CREATE,
         view=server_group_views.show,
-        errors=(413, 415),
         summary="Make a server group.",
     ),
     Route(
@@ -267,7 +264,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.GROUP,
         body=server_group_schemas.ADD_SERVER,
         view=server_group_views.show,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Put a server into a server group.",
     ),
     Route(
@@ -280,7 +277,6 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.GROUP,
         body=server_group_schemas.REMOVE_SERVER,
         view=server_group_views.show,
-        errors=(413, 415),
         summary="Take a server out of a server group.",
     ),
 )

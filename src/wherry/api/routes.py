@@ -89,7 +89,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.MIGRATE_LIVE,
         status=202,
-        errors=(409, 413, 415, 503),
+        errors=(409,),
         summary="Live-migrate a server: from 2.34 on a 202 means recorded, not checked.",
     ),
     Route(
@@ -101,7 +101,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.RESET_STATE,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Set the state of a server, and abort its migration.",
     ),
     Route(
@@ -113,7 +113,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.LOCK,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Lock a server against all but administrators.",
     ),
     Route(
@@ -125,7 +125,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.UNLOCK,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Unlock a server.",
     ),
     Route(
@@ -137,7 +137,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.PAUSE,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Pause a server: its memory stays, nothing runs.",
     ),
     Route(
@@ -149,7 +149,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.UNPAUSE,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Let a paused server run on.",
     ),
     Route(
@@ -161,7 +161,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.START,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Start a stopped server.",
     ),
     Route(
@@ -173,7 +173,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_action_schemas.STOP,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Shut a server down; one that does not heed it is powered off after its time.",
     ),
     # -------------------------------------------------------- server migrations
@@ -220,7 +220,7 @@ ROUTES: tuple[Route, ...] = (
         concern=Concern.SERVER,
         body=server_migration_schemas.FORCE_COMPLETE,
         status=202,
-        errors=(409, 413, 415),
+        errors=(409,),
         summary="Force a server's live migration to complete.",
     ),
     # --------------------------------------------------------------- migrations

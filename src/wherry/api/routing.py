@@ -16,6 +16,12 @@ Handler = Callable[[api_call.Call], Awaitable[Any]]
 View = Callable[[Any, api_call.Call], object]
 
 
+#: Codes of errors that every route may answer: the version and the token come before any route, the database and bugs are everywhere.
+COMMON_ERRORS = (400, 401, 403, 404, 406, 500, 503)
+#: Those of a route that takes a body.
+BODY_ERRORS = (413, 415)
+
+
 class Concern(enum.Enum):
     """Whose project a route's rule is asked about, and so when."""
 
@@ -48,7 +54,7 @@ class Route:
     #: None: the answer has no body.
     view: View | None = None
     status: int = 200
-    #: Statuses of errors beside 400, 401, 403, 404, 406 and 500, for the reference and OpenAPI.
+    #: Codes of errors beside COMMON_ERRORS, for the reference and OpenAPI.
     errors: tuple[int, ...] = ()
     #: One sentence, for the reference and OpenAPI.
     summary: str
@@ -57,6 +63,12 @@ class Route:
     def name(self) -> str:
         """Give a name that no other route has, apart from other versions of the same."""
         return f"{self.method} {self.path}" + (f" ({self.action})" if self.action else "")
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Every code that it can answer with, in order."""
+        of_body = BODY_ERRORS if self.body is not None else ()
+        return tuple(sorted({self.status, *self.errors, *of_body, *COMMON_ERRORS}))
 
     @property
     def versions(self) -> tuple[microversions.Microversion, microversions.Microversion]:
@@ -77,15 +89,23 @@ class Endpoint:
         """Say whether the body of this method names an action."""
         return any(route.action for route, _, _ in self.routes if route.method == method)
 
+    def require(self, method: str) -> None:
+        """Make sure that the path knows the method, in whichever version.
+
+        :raises HttpFault: 405, with the methods that it knows
+        """
+        known = sorted({route.method for route, _, _ in self.routes})
+        if method not in known:
+            allowed = ", ".join(known)
+            raise faults.HttpFault(405, f"The method {method} is not allowed here. Use one of: {allowed}.", {"Allow": allowed})
+
     def choose(self, method: str, version: microversions.Microversion, action: str = "") -> Route:
         """Find the route of this method, action and version.
 
         :raises HttpFault: 405 when the path does not know the method, 404 when not in this version, 400 for an unknown action
         """
+        self.require(method)
         of_method = [row for row in self.routes if row[0].method == method]
-        if not of_method:
-            allowed = ", ".join(sorted({route.method for route, _, _ in self.routes}))
-            raise faults.HttpFault(405, f"The method {method} is not allowed here. Use one of: {allowed}.", {"Allow": allowed})
         candidates = [row for row in of_method if row[0].action == action]
         if not candidates:
             raise faults.bad_request(f"There is no such action: {action}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import pathlib
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -14,8 +15,10 @@ import httpx
 import pytest
 
 from wherry import clock as wherry_clock
-from wherry import config
+from wherry import config, errors
+from wherry.api import app as api_app
 from wherry.api import service
+from wherry.auth import context, noauth
 from wherry.db import store as wherry_store
 from wherry.db import uow as wherry_uow
 from wherry.db.repositories import hosts as host_rows
@@ -51,6 +54,15 @@ class RecordingTransport(memory.MemoryTransport):
     async def request(self, subject: str, data: bytes, timeout_seconds: float) -> bytes:
         self.sent.append(subject)
         return await super().request(subject, data, timeout_seconds)
+
+
+class TokenRequired(noauth.NoAuth):
+    """noauth that believes only tokens such as the ones above: who sends none, or another, is nobody, as with an identity service."""
+
+    async def authenticate(self, headers: Mapping[str, str], request_id: str) -> context.RequestContext:
+        if not re.fullmatch(r"[a-z]+:p\d(:[a-z]+)?", headers.get("x-auth-token", "")):
+            raise errors.Unauthenticated()
+        return await super().authenticate(headers, request_id)
 
 
 @dataclasses.dataclass
@@ -177,6 +189,13 @@ class Cloud:
         self._conductors.append(listener)
         return listener
 
+    async def require_tokens(self) -> None:
+        """Answer 401 from now on to requests without a token."""
+        parts = self.api.parts
+        self.api.application = api_app.build(parts, TokenRequired(parts.config.api, parts.clock))
+        await self.http.aclose()
+        self.http = _http(self.api)
+
     async def close(self) -> None:
         for listener in self._conductors:
             await listener.stop()
@@ -205,8 +224,11 @@ async def make_cloud(directory: pathlib.Path, overrides: Mapping[str, Mapping[st
     await transport.open()
     client = rpc_client.Client(transport, addresses.Sender(addresses.Role.API, "api-1"), timeout_seconds=5.0, clock=clock)
     api = service.Api(settings, store, client, clock=clock)
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=api.application), base_url="http://api.example:8774")
-    return Cloud(api=api, store=store, bus=bus, transport=transport, http=http)
+    return Cloud(api=api, store=store, bus=bus, transport=transport, http=_http(api))
+
+
+def _http(api: service.Api) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=api.application), base_url="http://api.example:8774")
 
 
 @pytest.fixture(scope="session")

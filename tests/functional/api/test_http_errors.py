@@ -13,7 +13,7 @@ from wherry import errors
 from wherry.api import app as api_app
 from wherry.api import call, dispatcher, routing
 from wherry.api.middleware import authentication, envelope, faults
-from wherry.auth import context, noauth
+from wherry.auth import context, login, noauth
 
 
 @pytest.fixture
@@ -85,6 +85,11 @@ async def test_bad_queries_are_400(cloud: conftest.Cloud, query: str) -> None:
 class _Broken:
     """A strategy with a programming error in it."""
 
+    login: login.Login | None = None
+
+    def challenge(self, base: str) -> str:
+        return base
+
     async def authenticate(self, headers: Mapping[str, str], request_id: str) -> context.RequestContext:
         raise KeyError(f"secret of {headers['host']} {request_id}")
 
@@ -129,9 +134,16 @@ async def test_a_handler_that_forgets_to_ask_its_rule_answers_nobody(cloud: conf
     )
     inner = dispatcher.Dispatcher(routing.Table([route]), cloud.api.parts)
     layered = envelope.Envelope(
-        faults.Faults(authentication.Authentication(inner, noauth.NoAuth(cloud.api.parts.config.api))), lambda: "req-1"
+        faults.Faults(authentication.Authentication(inner, noauth.NoAuth(cloud.api.parts.config.api, cloud.api.parts.clock))),
+        lambda: "req-1",
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=layered), base_url="http://api.example") as client:
         answer = await client.get("/v2.1/servers/x/forgetful")
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_a_method_is_refused_before_its_body_is_read(cloud: conftest.Cloud, method: str) -> None:
+    answer = await cloud.request(method, "/v2.1/servers", content=b"{", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 405

@@ -39,6 +39,13 @@ async def test_it_serves_on_the_port_it_tells_and_leaves_signals_alone(tmp_path:
         assert "server" not in answer.headers
 
 
+async def test_answers_on_a_kept_connection_are_not_held_back(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> None:
+    """Nagle's algorithm would hold each answer's body back for 40 ms, until the client's system has acknowledged its head."""
+    async with _served(tmp_path, empty_database) as (_, address), httpx.AsyncClient(base_url=address) as client:
+        seconds = [(await client.get("/v2.1/")).elapsed.total_seconds() for _ in range(20)]
+    assert min(seconds[5:]) < 0.03
+
+
 async def test_stopping_answers_waiting_clients_and_frees_the_port(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> None:
     async with _served(tmp_path, empty_database) as (cloud, address):
         server = await cloud.add_server(1)

@@ -16,10 +16,18 @@ def discover(method: str, path: str, split: paths.Split, base: str) -> responses
 
     :raises HttpFault: 405 for anything but GET and HEAD
     """
-    if method not in ("GET", "HEAD"):
-        raise faults.HttpFault(405, f"The method {method} is not allowed here. Use one of: GET.", {"Allow": "GET"})
+    only_read(method)
     if split.prefix:
         return answers.json_answer(view.version(base, is_legacy=split.is_legacy), 200)
     if not split.segments:
         return answers.json_answer(view.versions(base), 200)
     return answers.json_answer(view.choices(base, path), _MULTIPLE_CHOICES)
+
+
+def only_read(method: str) -> None:
+    """Make sure that a document is read.
+
+    :raises HttpFault: 405 for anything but GET and HEAD
+    """
+    if method not in ("GET", "HEAD"):
+        raise faults.HttpFault(405, f"The method {method} is not allowed here. Use one of: GET.", {"Allow": "GET"})
