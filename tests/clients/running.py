@@ -108,8 +108,17 @@ def openstack(environ: Mapping[str, str]) -> Client:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from openstackclient import shell
+        from osc_lib import clientmanager
 
-    return Client("openstack", shell.main, environ)
+    def main(words: list[str]) -> int | None:
+        # A handle is kept by the class: without this, every command in this process would go on as whoever came first.
+        for descriptor in vars(clientmanager.ClientManager).values():
+            if hasattr(descriptor, "_handle"):
+                descriptor._handle = None
+        ended: int | None = shell.main(words)
+        return ended
+
+    return Client("openstack", main, environ)
 
 
 def nova(environ: Mapping[str, str]) -> Client:
