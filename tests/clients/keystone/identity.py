@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Keystone as a process of its own, which can be killed, stopped and started again, and the people it knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+PYTHON = pathlib.Path(".venv.keystone/bin/python").absolute()
+HERE = pathlib.Path(__file__).parent.absolute()
+START_SECONDS = 60.0
+PASSWORD = "correct horse"
+
+CONFIGURATION = """
+[DEFAULT]
+log_file = {directory}/keystone.log
+[database]
+connection = sqlite:///{directory}/keystone.sqlite
+[token]
+provider = fernet
+expiration = 3600
+[fernet_tokens]
+key_repository = {directory}/tokens
+[fernet_receipts]
+key_repository = {directory}/receipts
+[credential]
+key_repository = {directory}/credentials
+[cache]
+enabled = false
+[identity]
+# The fewest there are: tests log in often.
+password_hash_rounds = 4
+"""
+
+
+def missing() -> str | None:
+    """Say what is missing to run it, None when nothing is."""
+    return None if PYTHON.exists() else "there is no .venv.keystone; run scripts/setup"
+
+
+class Process:
+    """The process, with its database and keys in a directory of its own."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        for name in ("tokens", "receipts", "credentials"):
+            (directory / name).mkdir(mode=0o700)
+        self.config_file = directory / "keystone.conf"
+        self.config_file.write_text(CONFIGURATION.format(directory=directory))
+        self._directory = directory
+        self._requests = directory / "requests"
+        self._requests.touch()
+        self._listener: socket.socket | None = _listen(0)
+        self._port = self._listener.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"http://127.0.0.1:{self._port}/v3"
+        # Kept connections would hold requests back while it is stopped or killed.
+        self.http = httpx.Client(timeout=30.0, headers={"Connection": "close"})
+
+    def bootstrap(self) -> None:
+        """Make database, keys and administrator."""
+        with (self._directory / "bootstrap.log").open("wb") as log:
+            command = [str(PYTHON), "-P", str(HERE / "bootstrap.py"), str(self.config_file), PASSWORD, self.url]
+            subprocess.run(command, stdout=log, stderr=log, check=True, timeout=START_SECONDS)
+
+    def launch(self) -> None:
+        """Start it; `wait` says when it answers."""
+        listener = self._listener or _listen(self._port)
+        with (self._directory / "stdout").open("ab") as log:
+            command = [str(PYTHON), "-P", str(HERE / "serve.py"), str(listener.fileno()), str(self._requests)]
+            environ = {**os.environ, "OS_KEYSTONE_CONFIG_DIR": str(self._directory)}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environ, pass_fds=[listener.fileno()])
+        # While ours is open too, connections to a dead Keystone would not be refused.
+        listener.close()
+        self._listener = None
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + START_SECONDS
+        pause = selectors.DefaultSelector()
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if self.http.get(self.url).status_code == 200:
+                    return
+            assert self._process is not None and self._process.poll() is None, (self._directory / "stdout").read_text()[-4000:]
+            assert time.monotonic() < deadline, f"Keystone did not answer within {START_SECONDS:g} s"
+            pause.select(0.05)
+
+    def kill(self) -> None:
+        """End it as a power failure does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it take connections and answer nothing meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it for good."""
+        self.kill()
+        self.http.close()
+
+    def requests(self, start: str) -> int:
+        """Count the requests so far that start so: "GET /v3/auth/tokens"."""
+        return sum(line.startswith(start) for line in self._requests.read_text().splitlines())
+
+    def log_in(self, user: Mapping[str, Any], scope: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Ask for a token."""
+        identity = {"methods": ["password"], "password": {"user": {**user, "password": PASSWORD}}}
+        auth = {"identity": identity} if scope is None else {"identity": identity, "scope": scope}
+        answer = self.http.post(f"{self.url}/auth/tokens", json={"auth": auth}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer
+
+
+class Keystone:
+    """Keystone with projects, and a user for each thing that somebody can be."""
+
+    #: User -> (role, project); "" for none. Also who has no role at all.
+    PEOPLE: Mapping[str, tuple[str, str]] = {
+        "manager": ("manager", "home"),
+        "member": ("member", "home"),
+        "reader": ("reader", "home"),
+        "frank": ("manager", "foreign"),
+        "nobody": ("", ""),
+        # As whom Wherry validates tokens: the role service is all it has.
+        "wherry": ("service", "service"),
+        # A service that acts for users, with the role that says so.
+        "mover": ("service", "service"),
+    }
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.process = Process(directory)
+        self.projects: dict[str, str] = {}
+        self._users: dict[str, str] = {}
+        self._roles: dict[str, str] = {}
+        self.admin = ""
+
+    @property
+    def url(self) -> str:
+        """Give its address."""
+        return self.process.url
+
+    def start(self) -> None:
+        """Bootstrap it, start it and make everybody known."""
+        self.process.bootstrap()
+        self.process.launch()
+        self.process.wait()
+        self.admin = self.token("admin", "admin")
+        self._users["admin"] = self.ask("GET", "/users?name=admin")["users"][0]["id"]
+        self._roles = {role["name"]: role["id"] for role in self.ask("GET", "/roles")["roles"]}
+        for name in ("home", "foreign", "service"):
+            self.projects[name] = self.ask("POST", "/projects", {"project": {"name": name, "domain_id": "default"}})["project"]["id"]
+        for name, (role, project) in self.PEOPLE.items():
+            user = {"name": name, "password": PASSWORD, "domain_id": "default"}
+            self._users[name] = self.ask("POST", "/users", {"user": user})["user"]["id"]
+            if role:
+                self.assign(name, role, f"projects/{self.projects[project]}")
+
+    def close(self) -> None:
+        """End all processes."""
+        self.process.close()
+
+    def ask(self, method: str, path: str, content: Any = None, **headers: str) -> Any:
+        """Do something as the administrator."""
+        sent = {"X-Auth-Token": self.admin, **headers}
+        answer = self.process.http.request(method, f"{self.url}{path}", json=content, headers=sent)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def assign(self, user: str, role: str, where: str) -> None:
+        """Give a user a role on "projects/ID" or "domains/ID"."""
+        self.ask("PUT", f"/{where}/users/{self._users[user]}/roles/{self._roles[role]}")
+
+    def token(self, user: str, project: str) -> str:
+        """Log somebody in to a project."""
+        return self.scoped(user, {"project": {"name": project, "domain": {"id": "default"}}})
+
+    def scoped(self, user: str, scope: Any) -> str:
+        """Log somebody in with a scope as Keystone's API has it, or none."""
+        return str(self.process.log_in({"name": user, "domain": {"id": "default"}}, scope).headers["x-subject-token"])
+
+    def user_id(self, name: str) -> str:
+        """Give a user's id."""
+        return self._users[name]
+
+    def brief_token(self, user: str, project: str, seconds: int) -> str:
+        """Log somebody in for a few seconds."""
+        scope = {"project": {"name": project, "domain": {"id": "default"}}}
+        answer = self.process.log_in({"name": user, "domain": {"id": "default"}}, scope, {"X-Expiration-Seconds": str(seconds)})
+        return str(answer.headers["x-subject-token"])
+
+    def revoke(self, token: str) -> None:
+        """Make a token worth nothing."""
+        self.ask("DELETE", "/auth/tokens", **{"X-Subject-Token": token})
+
+    def register_compute(self, url: str) -> None:
+        """Put a compute service into the catalog."""
+        service = self.ask("POST", "/services", {"service": {"type": "compute", "name": "nova"}})["service"]
+        for interface in ("public", "internal", "admin"):
+            endpoint = {"service_id": service["id"], "interface": interface, "url": url, "region_id": "RegionOne"}
+            self.ask("POST", "/endpoints", {"endpoint": endpoint})
+
+    def application_credential(self, user: str, project: str, **more: Any) -> str:
+        """Make an application credential and log in with it."""
+        own = self.token(user, project)
+        content = {"application_credential": {"name": f"credential-{len(more)}", **more}}
+        path = f"/users/{self._users[user]}/application_credentials"
+        made = self.ask("POST", path, content, **{"X-Auth-Token": own})["application_credential"]
+        identity = {"methods": ["application_credential"], "application_credential": {"id": made["id"], "secret": made["secret"]}}
+        answer = self.process.http.post(f"{self.url}/auth/tokens", json={"auth": {"identity": identity}})
+        assert answer.status_code == 201, answer.text
+        return str(answer.headers["x-subject-token"])
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(64)
+    return listener
