@@ -18,7 +18,9 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.agent import service as agent_service
+from wherry.api import service as api_service
 from wherry.cmd import wiring
+from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
 from wherry.rpc.transports import memory
 from wherry.telemetry import logs, metrics
@@ -33,7 +35,9 @@ class AllInOne:
         self._config = config
         self._around = wiring.Surroundings(config=config, clock=clock or clocks.LoopClock(), metrics=metrics.Metrics())
         self._stack = contextlib.AsyncExitStack()
+        self._conductor: conductor_service.Conductor | None = None
         self._agents: list[agent_service.Agent] = []
+        self._api: api_service.Api | None = None
 
     async def start(self) -> str:
         """Start everything; gives the API's address. What was started is stopped again when something cannot be."""
@@ -45,6 +49,22 @@ class AllInOne:
     async def stop(self) -> None:
         """Stop everything, the API first. Migrations go on in their hypervisors."""
         await self._stack.aclose()
+
+    async def reload(self, config_files: Sequence[str]) -> configs.Reloaded:
+        """Read configuration and policies again, and go on with what may change while a process runs.
+
+        :raises ConfigInvalid: what is wrong with them; what could not be read is as it was.
+        """
+        reloaded = configs.reload(self._config, config_files)
+        self._config = reloaded.config
+        logs.set_debug(reloaded.config.default.debug)
+        if self._conductor is not None:
+            self._conductor.reload(reloaded.config)
+        for agent in self._agents:
+            await agent.reload(reloaded.config)
+        if self._api is not None:
+            self._api.reload_policies()
+        return reloaded
 
     async def broken(self) -> None:
         """Wait for ever, or until one of the parts cannot go on.
@@ -70,7 +90,7 @@ class AllInOne:
         transport = memory.MemoryTransport(bus, max_message_bytes=self._config.bus.max_message_bytes)
         await transport.open()
         stack.push_async_callback(transport.close)
-        conductor = wiring.make_conductor(around, store, transport)
+        conductor = self._conductor = wiring.make_conductor(around, store, transport)
         await conductor.start()
         stack.push_async_callback(conductor.stop)
         for settings in wiring.hosts_of(self._config):
@@ -78,7 +98,7 @@ class AllInOne:
             await agent.start()
             stack.push_async_callback(agent.stop)
             self._agents.append(agent)
-        api = wiring.make_api(around, store, transport)
+        api = self._api = wiring.make_api(around, store, transport)
         address = await api.start()
         stack.push_async_callback(api.stop)
         _log.info("All in one is up.", address=address, hosts=len(self._agents))
@@ -86,16 +106,18 @@ class AllInOne:
 
 
 def run(config_files: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; SIGHUP has configuration and policies read again."""
     config = configs.load(config_files)
     logs.configure(config.default.log_format, is_debug=config.default.debug)
-    uvloop.run(_serve(config))
+    uvloop.run(_serve(config, config_files))
     return 0
 
 
-async def _serve(config: configs.Config) -> None:
-    stopping = asyncio.Event()
+async def _serve(config: configs.Config, config_files: Sequence[str]) -> None:
+    stopping, hangup = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    # From the first moment on, for unhandled it would end the process.
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     service = AllInOne(config)
@@ -103,14 +125,29 @@ async def _serve(config: configs.Config) -> None:
     print(f"Wherry serves the Compute API at {address}/v2.1", flush=True)
     broken = asyncio.create_task(service.broken())
     stopped = asyncio.create_task(stopping.wait())
+    reloading = asyncio.create_task(_keep_reloading(service, hangup, config_files))
     try:
         done, _ = await asyncio.wait({broken, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        broken.cancel()
-        stopped.cancel()
+        for task in (broken, stopped, reloading):
+            task.cancel()
         await service.stop()
+
+
+async def _keep_reloading(service: AllInOne, hangup: asyncio.Event, config_files: Sequence[str]) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            reloaded = await service.reload(config_files)
+        except errors.Error as error:
+            _log.error("The configuration cannot be read again.", slug=error.slug, error=error.message, remedy=error.remedy)
+        else:
+            _log.info(
+                "The configuration was read again.", changed=list(reloaded.changed), needs_restart=list(reloaded.needs_restart) or None
+            )
 
 
 def _prepare_directory(path: str) -> None:

@@ -39,6 +39,8 @@ class _Journey:
     checks: asyncio.Future[errors.Error | None]
     #: The error with which the checks ended the migration here, whole; a record keeps only its words.
     refusal: errors.Error | None = None
+    #: What its steps work with, once it was taken on.
+    on: drive.Drive | None = None
 
 
 class Orchestrator:
@@ -80,6 +82,14 @@ class Orchestrator:
         journey.has_news = journey.has_news or has_news
         journey.alarm.set()
 
+    def reload(self, config: configs.Config) -> None:
+        """Go on with these values, operations under way included."""
+        self._config = config
+        for journey in self._journeys.values():
+            if journey.on is not None:
+                journey.on.config = config
+        self._wake_queue()
+
     async def takes_checks(self, operation_id: str) -> bool:
         """Say whether this conductor is the one to run the operation's checks; false also when they are over, or it is another's."""
         self._lease.require()
@@ -119,7 +129,7 @@ class Orchestrator:
     async def _travel(self, operation_id: str) -> None:
         journey = self._journeys[operation_id]
         try:
-            on = await self._take_on(operation_id)
+            on = journey.on = await self._take_on(operation_id)
             if on is not None:
                 self._tell_waiters(journey, on)
                 while on.operation.step is not operation.StepName.DONE:

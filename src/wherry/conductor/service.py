@@ -66,6 +66,10 @@ class Conductor:
         self._recovery.start()
         _log.info("The conductor drives.", conductor=self.id)
 
+    def reload(self, config: configs.Config) -> None:
+        """Go on with a configuration that was read again; what needs a restart is as it was."""
+        self.orchestrator.reload(config)
+
     async def stop(self) -> None:
         """Stop listening and driving, then give the lease up, so that another conductor goes on at once."""
         await self._server.stop()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -117,6 +118,24 @@ async def test_thirty_at_once_respect_the_limit(
             "max_concurrent_live_migrations_cluster": watch.cluster,
         }
         assert most[limit] == value
+
+
+async def test_a_limit_that_is_raised_meanwhile_lets_the_next_start(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """The second is queued behind the only slot; with two slots after a reload it starts at once, beside the first."""
+    _add(world, "h1", "g2")
+    _slow(world, "h1")
+    async with make_cloud(world, DEFAULT=_FREE | {"max_concurrent_live_migrations": 1}) as cloud:
+        assert (await cloud.live_migrate("g1")).status_code == 202
+        await asking.until_status(cloud, "g1", Status.RUNNING)
+        assert (await cloud.live_migrate("g2")).status_code == 202
+        await asking.until_status(cloud, "g2", Status.QUEUED)
+        more = dataclasses.replace(cloud.config.default, max_concurrent_live_migrations=2)
+        for conductor in cloud.conductors.values():
+            conductor.part.reload(dataclasses.replace(cloud.config, default=more))
+        raised_at = cloud.clock.monotonic()
+        await asking.until_status(cloud, "g2", Status.RUNNING)
+        assert cloud.clock.monotonic() - raised_at < 1
+        assert (await asking.migration_of(cloud, "g1")).status is Status.RUNNING
 
 
 async def test_both_ends_or_none(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
