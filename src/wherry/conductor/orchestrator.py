@@ -267,9 +267,10 @@ class Orchestrator:
         journey.checks.set_result(journey.refusal)
 
     def _wake_queue(self) -> None:
-        """A slot may be free: those who wait in the queue look again, the oldest first."""
+        """A slot may be free: those who wait in the queue look again, the oldest first. Nobody else's pause is cut short."""
         for journey in self._journeys.values():
-            journey.alarm.set()
+            if journey.on is not None and journey.on.operation.step is operation.StepName.ADMIT:
+                journey.alarm.set()
 
     def _log_transition(self, on: drive.Drive, before: states.Status) -> None:
         record = on.migration
