@@ -17,6 +17,7 @@ from collections.abc import Iterator
 #: File -> the function that returns its text.
 GENERATORS = {
     "etc/wherry.conf.sample": "wherry.config.sample:sample_text",
+    "etc/policy.yaml.sample": "wherry.policies.sample:sample_text",
     "docs/generated/states.mmd": "wherry.model.states:diagram",
     "docs/reference/configuration.md": "wherry.config.sample:reference_text",
     "docs/reference/errors.md": "wherry.api.reference:errors_text",

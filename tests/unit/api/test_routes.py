@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import pathlib
 import re
 
 import pytest
@@ -119,3 +120,16 @@ def test_services_are_updated_in_two_ways_by_version() -> None:
 def test_paths_are_written_alike() -> None:
     for route in ROUTES:
         assert re.fullmatch(r"(/[a-z][a-z_-]*|/\{[a-z_]+\})+", route.path)
+
+
+def test_the_page_has_each_route_with_its_versions_and_codes() -> None:
+    page = (pathlib.Path(__file__).parents[3] / "docs/reference/routes.md").read_text()
+    section = page.partition("## Routes")[2].partition("\n## ")[0]
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in section.splitlines() if line.startswith("| `")]
+    expected = []
+    for route in ROUTES:
+        name = f"`{route.method} {route.path}`" + (f" `{route.action}`" if route.action else "")
+        since = "all" if route.first == "2.1" else f"{route.first} and later"
+        versions = f"{route.first} to {route.last}" if route.last else since
+        expected.append((name, versions, ", ".join(str(code) for code in route.codes), route.summary))
+    assert rows == expected

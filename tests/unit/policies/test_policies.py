@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 
 from wherry import errors, policies
 from wherry.auth import context
-from wherry.policies import base
+from wherry.policies import base, sample
 
 
 def _caller(role: str, project_id: str = "p1") -> context.RequestContext:
@@ -75,3 +76,35 @@ def test_a_wrong_file_is_refused_at_the_start(tmp_path: pathlib.Path, text: str,
 def test_a_file_that_is_not_there_changes_nothing(tmp_path: pathlib.Path) -> None:
     enforcer = policies.Enforcer(policies.list_rules(), str(tmp_path / "policy.yaml"))
     assert not enforcer.allows("os_compute_api:os-services:list", _caller("member"))
+
+
+def test_a_rule_of_the_file_replaces_its_default_and_no_other(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text('"os_compute_api:os-migrate-server:migrate_live": "role:member and project_id:%(project_id)s"\n')
+    enforcer = policies.Enforcer(policies.list_rules(), str(file))
+    live, named = "os_compute_api:os-migrate-server:migrate_live", "os_compute_api:os-migrate-server:migrate_live:host"
+    assert [enforcer.allows(live, caller, "p1") for caller in CALLERS] == [False, True, True, False, False]
+    assert [enforcer.allows(named, caller, "p1") for caller in CALLERS] == [False, False, False, False, True]
+
+
+def test_a_base_rule_of_the_file_changes_all_that_are_made_of_it(tmp_path: pathlib.Path) -> None:
+    """Before Nova 32 there were no managers: an operator who keeps it so changes one rule."""
+    file = tmp_path / "policy.yaml"
+    file.write_text('"project_manager_or_admin": "rule:context_is_admin"\n')
+    enforcer = policies.Enforcer(policies.list_rules(), str(file))
+    managed = [rule for rule in GUARDING if rule.check == base.PROJECT_MANAGER_OR_ADMIN]
+    assert managed
+    for rule in managed:
+        assert [enforcer.allows(rule.name, caller, "p1") for caller in CALLERS] == [False, False, False, False, True]
+
+
+def test_the_sample_names_each_rule_and_changes_nothing_when_it_is_used_as_it_is(tmp_path: pathlib.Path) -> None:
+    text = sample.sample_text()
+    plain, commented = tmp_path / "policy.yaml", tmp_path / "sample.yaml"
+    commented.write_text(text)
+    plain.write_text(re.sub(r'^#"', '"', text, flags=re.MULTILINE))
+    assert {f'"{rule.name}": "{rule.check}"' for rule in policies.list_rules()} == set(re.findall(r'^#(".*)$', text, re.MULTILINE))
+    for file in (plain, commented):
+        enforcer = policies.Enforcer(policies.list_rules(), str(file))
+        for rule in GUARDING:
+            assert tuple(enforcer.allows(rule.name, caller, "p1") for caller in CALLERS) == EXPECTED[rule.check]
