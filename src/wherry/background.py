@@ -7,6 +7,7 @@ Decides nothing about what they do.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -74,7 +75,5 @@ async def wait_for_wake(wake: asyncio.Event, seconds: float) -> bool:
 
 
 def _tell(what: str, error: BaseException) -> None:
-    if isinstance(error, errors.Error):
-        _log.warning(what, slug=error.slug, error=error.message)
-    else:
-        _log.error(what, exc_info=error)
+    level = logging.WARNING if isinstance(error, errors.Error) else logging.ERROR
+    _log.log(level, what, **logs.told(error))

@@ -70,9 +70,10 @@ class Inventory:
                 await self._parts.clock.sleep(self._parts.config.agent.inventory_debounce_seconds)
             try:
                 await self._report_due()
-            except errors.Error as error:
+            except Exception as error:
+                # Whatever it is: a host that beats and never tells of its guests again would look well.
                 if not pauses.has_failed:
-                    _log.warning("An inventory is reported later", host=self._parts.host.name, slug=error.slug, error=error.message)
+                    _log.warning("An inventory is reported later", host=self._parts.host.name, **logs.told(error))
                 await self._parts.clock.sleep(pauses.next_seconds())
                 self._wake.set()
                 continue
@@ -86,7 +87,7 @@ class Inventory:
                 await self._report_everything()
             elif changed:
                 await self._report_changed(changed)
-        except errors.Error:
+        except Exception:
             self._is_all_wanted |= is_all
             self._changed |= changed
             raise

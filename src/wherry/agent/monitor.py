@@ -249,14 +249,11 @@ class Monitor:
     async def _wait_after(self, error: Exception) -> None:
         """Wait before the next look after one that failed; the log says so once, not each time."""
         if not self._pauses.has_failed:
-            is_expected = isinstance(error, errors.Error)
             _log.warning(
                 "A transfer cannot be looked at and is watched further",
                 migration_id=self._entry.operation_id,
                 instance_uuid=self._entry.instance_uuid,
-                slug=error.slug if isinstance(error, errors.Error) else None,
-                error=str(error),
-                exc_info=None if is_expected else error,
+                **logs.told(error),
             )
         pause = self._pauses.next_seconds()
         if not isinstance(error, errors.HypervisorUnavailable):

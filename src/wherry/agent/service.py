@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 
 from wherry import config as wherry_config
-from wherry import errors
 from wherry.agent import backoff, endpoints, fencing, recovery
 from wherry.agent import destination as wherry_destination
 from wherry.agent import inventory as wherry_inventory
@@ -104,9 +103,10 @@ class Agent:
             try:
                 await self._parts.driver.open()
                 return await self._parts.driver.describe_host()
-            except errors.Error as error:
+            except Exception as error:
+                # Whatever it is: nobody else would try again.
                 if not pauses.has_failed:
-                    _log.warning("The hypervisor is not reached yet", host=self.host, slug=error.slug, error=error.message)
+                    _log.warning("The hypervisor is not reached yet", host=self.host, **logs.told(error))
                 await self._parts.clock.sleep(pauses.next_seconds())
 
     def _on_signal(self, signal: base.Signal) -> None:

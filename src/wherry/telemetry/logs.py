@@ -17,6 +17,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from wherry import errors
+
 #: Fields that hold secrets wherever they appear.
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|cookie|private_key|credential", re.IGNORECASE)
 #: The password of a URL, up to the last @ before the host.
@@ -60,6 +62,13 @@ def bound(**fields: Any) -> Iterator[None]:
 def current(name: str, default: str = "") -> str:
     """Return a field that is bound in this task, so that a message can carry it on."""
     return str(structlog.contextvars.get_contextvars().get(name, default))
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """Give the fields that tell of an error: slug and message of one of ours, the traceback of any other."""
+    if isinstance(error, errors.Error):
+        return {"slug": error.slug, "error": error.message}
+    return {"error": f"{type(error).__name__}: {error}", "exc_info": error}
 
 
 def configure(

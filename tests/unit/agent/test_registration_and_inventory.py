@@ -156,6 +156,25 @@ async def test_an_inventory_that_was_not_taken_is_sent_again(rig: rigs.Rig) -> N
     assert [one.uuid for one in last.guests] == [spec.uuid]
 
 
+async def test_an_error_that_nobody_foresaw_ends_no_inventory(rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver trips over one guest for a while: the change is reported once it does not any more."""
+    rig.add_hosts()
+    spec = rig.world.add_guest("h1", "g")
+    await rig.start("h1")
+    await rig.conductor.wait_for(messages.ReportInventory)
+
+    async def trip(uuids: object = None) -> list[guest.Guest]:
+        raise KeyError("a device that is new to the driver")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.agents["h1"].driver, "describe_guests", trip)
+        rig.disturb.pause_guest("h1", spec.uuid)
+        await asyncio.sleep(30)
+    assert len(rig.conductor.of(messages.ReportInventory)) == 1
+    report = await rig.conductor.wait_for(messages.ReportInventory, 2)
+    assert [(one.uuid, one.state) for one in report.guests] == [(spec.uuid, guest.GuestState.PAUSED)]
+
+
 async def test_a_long_list_is_divided_and_the_last_part_names_what_went_before(rig: rigs.Rig) -> None:
     rig.configure("bus", max_message_bytes=65536)
     rig.add_hosts()
