@@ -44,6 +44,8 @@ class Lease:
     async def acquire(self) -> None:
         """Take the lease and keep renewing it until `release`."""
         await self._renew()
+        # Those that were killed could not take their rows along.
+        await self._store.run(lambda uow: uow.conductors.remove_expired(self._section.lease_seconds))
         keep = background.repeat(
             self._renew, "Renewing the lease", every_seconds=self._section.lease_renew_interval_seconds, clock=self._clock
         )
