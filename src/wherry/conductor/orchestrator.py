@@ -285,7 +285,8 @@ class Orchestrator:
             reason=record.reason.slug if record.reason else None,
         )
         if record.status in states.TERMINAL:
-            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None)
+            took = (record.finished_at - record.started_at).total_seconds() if record.finished_at and record.started_at else None
+            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
 
 
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:

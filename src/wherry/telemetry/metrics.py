@@ -8,14 +8,9 @@ their unit; labels have few values (never a server's or a request's id).
 from __future__ import annotations
 
 import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram
-
-#: Content type of render().
-CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+from prometheus_client import Counter, Histogram
 
 _TRANSFER_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400, 43200)
-_WAIT_BUCKETS = (0.01, 0.1, 1, 10, 60, 300, 1800, 7200, 28800)
-_DOWNTIME_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 15, 60)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 120)
 
 
@@ -29,12 +24,6 @@ class Metrics:
         self.migrations = Counter(
             "wherry_migrations", "Live migrations that ended, by terminal status and reason.", ["outcome", "reason"], registry=registry
         )
-        #: Set by the conductor from its admission query.
-        self.migrations_queued = Gauge("wherry_migrations_queued", "Live migrations that wait for a slot.", registry=registry)
-        self.migrations_running = Gauge("wherry_migrations_running", "Live migrations under way, by status.", ["status"], registry=registry)
-        self.queue_seconds = Histogram(
-            "wherry_migration_queue_seconds", "Time that migrations waited for a slot.", buckets=_WAIT_BUCKETS, registry=registry
-        )
         self.transfer_seconds = Histogram(
             "wherry_migration_transfer_seconds",
             "Time from the start of a transfer to its end, by terminal status.",
@@ -42,18 +31,8 @@ class Metrics:
             buckets=_TRANSFER_BUCKETS,
             registry=registry,
         )
-        self.downtime_seconds = Histogram(
-            "wherry_migration_downtime_seconds", "Pause of the guest at the switch-over.", buckets=_DOWNTIME_BUCKETS, registry=registry
-        )
         self.deadlines_fired = Counter(
             "wherry_migration_deadlines_fired", "Deadlines that ran out, by what was done.", ["action"], registry=registry
-        )
-        self.agent_heartbeats = Counter("wherry_agent_heartbeats", "Reports of life from agents, by host.", ["host"], registry=registry)
-        self.agent_last_heartbeat = Gauge(
-            "wherry_agent_last_heartbeat_timestamp_seconds", "When an agent last reported, by host.", ["host"], registry=registry
-        )
-        self.hypervisor_connected = Gauge(
-            "wherry_hypervisor_connected", "Whether the agent reaches the hypervisor (1) or not (0), by host.", ["host"], registry=registry
         )
         self.rpc_messages_dropped = Counter(
             "wherry_rpc_messages_dropped", "Messages that were received and not acted on, by reason.", ["reason"], registry=registry
@@ -77,9 +56,6 @@ class Metrics:
             "Tokens that were judged, by result: kept (known from before), valid, refused, unanswered, not asked.",
             ["result"],
             registry=registry,
-        )
-        self.leases_taken_over = Counter(
-            "wherry_conductor_leases_taken_over", "Operations claimed from a conductor whose lease had ended.", registry=registry
         )
 
     def migration_ended(self, outcome: str, reason: str | None = None, transfer_seconds: float | None = None) -> None:
