@@ -31,8 +31,6 @@ class DriverCapabilities:
     downtime_change: bool = False
     #: Whether a paused guest can be sent, and stays paused.
     paused_guests: bool = False
-    #: Whether a broken post-copy can be resumed.
-    post_copy_recovery: bool = False
     #: Whether the agent keeps a deadline that travels with the request.
     per_migration_deadline: bool = False
     #: Whether progress counters are reported while a transfer runs.

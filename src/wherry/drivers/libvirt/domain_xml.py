@@ -16,7 +16,6 @@ _NOVA_PROJECT = ".//{http://openstack.org/xmlns/libvirt/nova/1.1}project"
 _NOVA_PROJECT_OLD = ".//{http://openstack.org/xmlns/libvirt/nova/1.0}project"
 _WHERRY_PROJECT = f".//{{{METADATA_URI}}}project"
 
-_KIB_PER_MIB = 1024
 _UNIT_BYTES = {
     "b": 1,
     "bytes": 1,
