@@ -57,7 +57,14 @@ def options_of(lab: labs.Lab, state_path: pathlib.Path, more: Options) -> dict[s
             "reconnect_max_seconds": 0.5,
             "inventory_interval_seconds": 2,
         },
-        "conductor": {"agent_silence_seconds": 3, "chore_retry_interval_seconds": 0.5, "queue_poll_interval_seconds": 0.2},
+        "conductor": {
+            "lease_seconds": 2,
+            "lease_renew_interval_seconds": 0.5,
+            "agent_silence_seconds": 3,
+            "chore_retry_interval_seconds": 0.5,
+            "queue_poll_interval_seconds": 0.2,
+            "progress_flush_interval_seconds": 0.2,
+        },
         "libvirt": {
             "live_migration_monitor_interval": 1,
             "call_timeout_seconds": 4,

@@ -121,6 +121,7 @@ def stands_still(wherry: Wherry, guest: labs.Guest) -> int | None:
     return now["memory_remaining"] if now["memory_processed"] == before else None
 
 
+@pytest.mark.slow
 def test_a_copy_over_a_cut_network_is_aborted(wherry: Wherry) -> None:
     guest = never_ending(wherry)
     move = wherry.live_migrate(guest)

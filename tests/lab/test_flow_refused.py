@@ -205,6 +205,7 @@ def test_snapshots_cannot_move(wherry: Wherry) -> None:
         wherry.h1.virsh("snapshot-delete", guest.name, "before")
 
 
+@pytest.mark.slow
 def test_a_guest_that_somebody_migrates_by_hand_is_busy_and_is_left_alone(wherry: Wherry) -> None:
     guest = wherry.guest(payload="dirty", range_mib=32, rate_mib_per_s=60)
     wherry.h1.migration_link.shape(mib_per_s=10)
@@ -230,13 +231,19 @@ def test_a_guest_that_somebody_migrates_by_hand_is_busy_and_is_left_alone(wherry
 
 
 def test_what_cannot_be_meant_is_refused_at_once(wherry: Wherry) -> None:
-    """The guest's own host, a host that nobody knows, and a guest that is off."""
+    """The guest's own host, a host that nobody knows or that is disabled, and a guest that is off."""
     guest = wherry.guest(persistent=True)
     to_itself = wherry.ask(guest, wherry.h1, version=flow.BLOCKING).answer
     assert (to_itself.status_code, "to current host h1" in to_itself.text) == (400, True), to_itself.text
     asked = {"os-migrateLive": {"host": "h9", "block_migration": "auto"}}
     unknown = wherry.request("POST", f"/servers/{guest.uuid}/action", json=asked)
     assert (unknown.status_code, "Compute host h9 could not be found" in unknown.text) == (400, True), unknown.text
+    service = next(one["id"] for one in wherry.get("/os-services?binary=nova-compute")["services"] if one["host"] == "h2")
+    for status in ("disabled", "enabled"):
+        assert wherry.request("PUT", f"/os-services/{service}", json={"status": status}).status_code == 200
+        if status == "disabled":
+            disabled = wherry.ask(guest, wherry.h2, version=flow.BLOCKING).answer
+            assert (disabled.status_code, "Compute service of h2 is disabled" in disabled.text) == (400, True), disabled.text
     wherry.h1.virsh("destroy", guest.name)
     flow.until(lambda: (wherry.server(guest) or {}).get("status") == "SHUTOFF", "the server to be SHUTOFF")
     for version in (flow.BLOCKING, flow.ASYNCHRONOUS):

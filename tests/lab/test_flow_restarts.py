@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import time
+from concurrent import futures
 
+import httpx
 import pytest
 
 from tests.lab import flow
+from wherry.testing import lab as labs
 
 pytestmark = pytest.mark.lab
 
@@ -65,6 +68,39 @@ def test_a_copy_that_ended_while_nobody_watched_is_recorded_as_it_ended(start_wh
     server = wherry.server(guest)
     assert server is not None
     assert (server["status"], server["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", "h2")
+
+
+@pytest.mark.slow
+def test_a_request_whose_client_still_waited_when_everything_died_goes_on(start_wherry: flow.StartWherry) -> None:
+    """SIGKILL in the checks of a blocking request: its client is cut off, and finds the outcome with the server's actions."""
+    wherry = start_wherry(is_separate=True)
+    guest = wherry.guest()
+    wherry.h2.stop_libvirtd()
+    with futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(wherry.ask, guest, wherry.h2, version=flow.BLOCKING)
+        flow.until(lambda: actions(wherry, guest) and "compute_check_can_live_migrate_destination" in stages(wherry, guest), "its check")
+        assert isinstance(wherry.process, flow.Separate)
+        wherry.process.kill()
+        assert isinstance(answer.exception(10), httpx.TransportError)
+    wherry.h2.continue_libvirtd()
+    wherry.start()
+    flow.until(lambda: guest.where(active_only=False) == ["h2"], "the guest to arrive")
+    flow.until(lambda: stages(wherry, guest).get("compute_post_live_migration_at_destination") == "Success", "the end")
+    assert {name: result for name, result in stages(wherry, guest).items() if result != "Success"} == {}
+    (found,) = wherry.get(f"/os-migrations?instance_uuid={guest.uuid}")["migrations"]
+    assert found["status"] == "completed"
+
+
+def actions(wherry: flow.Flow, guest: labs.Guest) -> list[str]:
+    """Give the request ids of a server's actions, as a client finds them that has none."""
+    return [one["request_id"] for one in wherry.get(f"/servers/{guest.uuid}/os-instance-actions")["instanceActions"]]
+
+
+def stages(wherry: flow.Flow, guest: labs.Guest) -> dict[str, str | None]:
+    """Give the result of each stage of a server's one action."""
+    (request_id,) = actions(wherry, guest)
+    found = wherry.get(f"/servers/{guest.uuid}/os-instance-actions/{request_id}")["instanceAction"]["events"]
+    return {event["event"]: event["result"] for event in reversed(found)}
 
 
 def test_a_deadline_by_configuration_aborts(start_wherry: flow.StartWherry) -> None:
