@@ -162,6 +162,9 @@ class Endpoints:
         last = message.progress if isinstance(message, messages.TransferEnded) else None
 
         async def unit(uow: uows.UnitOfWork) -> bool:
+            source = (await uow.operations.get(message.operation_id)).plan.source
+            if message.host != source:
+                raise errors.SenderRefused(sender=message.host, named=f"{source}, the source of migration {message.operation_id}")
             is_new = await uow.reports.store(report)
             if is_new and last is not None:
                 await uow.migrations.record_progress([(message.operation_id, last)])

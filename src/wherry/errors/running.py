@@ -104,7 +104,7 @@ class PlanIncomplete(Internal):
 
 
 class SenderRefused(Forbidden):
-    """An agent spoke of another host than its own."""
+    """An agent spoke of another host than its own, or of a migration that is another host's to report of."""
 
     slug = "sender_refused"
     template = "A message of {sender} speaks for {named}."

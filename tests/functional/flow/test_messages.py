@@ -6,8 +6,11 @@ from __future__ import annotations
 import pytest
 
 from tests.functional.flow import asking, conftest
+from wherry import errors
 from wherry.drivers import simulated
-from wherry.rpc import addresses, messages
+from wherry.model import guest, truth
+from wherry.rpc import addresses, client, messages
+from wherry.rpc.transports import memory
 from wherry.testing import cloud as clouds
 from wherry.testing import invariants, mortal
 
@@ -113,3 +116,24 @@ async def test_one_message_in_so_many_is_lost(make_cloud: clouds.MakeCloud, worl
         await cloud.clock.sleep(60.0)
         cloud.bus.taps.remove(tap)
         await invariants.come_to_hold(cloud, before, seconds=600)
+
+
+async def test_a_host_is_not_believed_about_a_migration_of_others(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """h3 says that the transfer from h1 has ended there: it is refused, and the copy goes on."""
+    async with make_cloud(world) as cloud:
+        simulated.Disturbances(world).change_link("h1", mib_per_s=50.0)
+        assert (await cloud.live_migrate("g1", host="h2")).status_code == 202
+        record = await asking.until_status(cloud, "g1", Status.RUNNING)
+        transport = memory.MemoryTransport(cloud.bus)
+        await transport.open()
+        liar = client.Client(transport, addresses.Sender(addresses.Role.AGENT, "h3"), timeout_seconds=5, clock=cloud.clock)
+        gone = guest.Observation(state=guest.GuestState.ABSENT)
+        for claimed in ("h1", "h3"):
+            ended = messages.TransferEnded(
+                operation_id=record.uuid, epoch=1, sequence=99, host=claimed, observation=gone, intent=truth.LastIntent.NONE
+            )
+            with pytest.raises(errors.SenderRefused):
+                await liar.call(addresses.conductor(), ended)
+        await transport.close()
+        assert not [one for one in await cloud.store.read(lambda uow: uow.reports.list(record.uuid)) if one.sequence == 99]
+        assert (await asking.until_ended(cloud, "g1")).status is Status.COMPLETED
