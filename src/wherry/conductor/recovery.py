@@ -43,5 +43,5 @@ class Recovery:
     async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str]]:
         """Give operations that nobody drives, or that are ours and may have dropped out of our hands, and those with open intents."""
         free = await uow.operations.claimable(_MOST)
-        ours = [one.id for one in await uow.operations.owned_by(self._conductor_id)]
+        ours = await uow.operations.owned_by(self._conductor_id)
         return [*free, *ours], await uow.operations.operations_with_pending_intents()

@@ -28,7 +28,7 @@ class CheckDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
-        source = (await on.hosts_by_name())[on.plan.source]
+        source = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
         command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source.description)
         try:
             answer = await on.ask(on.destination, command)

@@ -146,10 +146,10 @@ class Operations:
         statement = sa.select(_T.c.id).where(_OPEN, _KNOWN, self._is_free()).order_by(_T.c.created_at, _T.c.id).limit(limit)
         return [row.id for row in await self._session.rows(statement)]
 
-    async def owned_by(self, conductor_id: str) -> list[model.Operation]:
-        """Give the operations that the conductor drives, oldest first."""
-        statement = sa.select(*_COLUMNS).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
-        return [sessions.record_of(model.Operation, row) for row in await self._session.rows(statement)]
+    async def owned_by(self, conductor_id: str) -> list[str]:
+        """Give ids of the operations that the conductor drives, oldest first."""
+        statement = sa.select(_T.c.id).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
+        return [row.id for row in await self._session.rows(statement)]
 
     async def release(self, conductor_id: str) -> int:
         """Hand every operation of the conductor back, for a shutdown: anybody may claim them. Give their number."""

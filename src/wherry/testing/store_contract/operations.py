@@ -129,7 +129,7 @@ class ClaimContract:
         assert (claimed.owner, claimed.epoch, claimed.generation) == ("one", 1, 1)
         assert await self._claim(harness, accepted, "two") is None
         assert await harness.store.read(lambda uow: uow.operations.claimable(9)) == []
-        assert await harness.store.read(lambda uow: uow.operations.owned_by("one")) == [claimed]
+        assert await harness.store.read(lambda uow: uow.operations.owned_by("one")) == [claimed.id]
 
     async def test_claiming_what_is_mine_changes_nothing(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_owned(conductor="one")
