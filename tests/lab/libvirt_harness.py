@@ -43,6 +43,7 @@ CAPABILITIES = capabilities.DriverCapabilities(
     live_migration=True,
     abort=True,
     force_complete_by_post_copy=True,
+    post_copy_recovery=True,
     force_complete_by_pause=True,
     adoption=True,
     storage_copy=True,

@@ -171,6 +171,15 @@ class MigrationSource(Protocol):
         :raises Unsupported: without `force_complete_by_post_copy`, or when the job was not started for it.
         """
 
+    async def resume_post_copy(self, task: Task, plan: migration.Plan, options: TransferOptions) -> None:
+        """Connect a broken post-copy again, over the plan's addresses; return as soon as memory flows or it has ended.
+
+        One that is being connected, or flows, is joined. Whatever fails, both sides are left as they are.
+        :raises NoActiveTransfer: when nothing is broken here.
+        :raises TransferRefused: when it could not be connected; it may be tried again.
+        :raises Unsupported: without `post_copy_recovery`.
+        """
+
     async def clean_up_source(self, task: Task, plan: migration.Plan) -> None:
         """Remove the stale domain of a guest that was read as running at the destination; keep its disks.
 

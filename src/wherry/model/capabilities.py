@@ -19,6 +19,8 @@ class DriverCapabilities:
     abort: bool = False
     #: Whether force-complete can switch a transfer to post-copy.
     force_complete_by_post_copy: bool = False
+    #: Whether a post-copy whose connection was lost can be connected again, with both sides' memory kept.
+    post_copy_recovery: bool = False
     #: Whether force-complete can pause the guest so that the copy ends.
     force_complete_by_pause: bool = False
     #: Whether a transfer survives its agent and can be watched again afterwards.

@@ -18,6 +18,8 @@ DRIVER = "libvirt"
 CACHE_DROPPING_QEMU = 4_000_000
 #: First QEMU with post-copy.
 _POST_COPY_QEMU = 2_005_000
+#: First libvirt that tells a broken post-copy from a failed migration, and can resume it.
+_POST_COPY_RECOVERY_LIBVIRT = 8_005_000
 #: First QEMU that sends memory over parallel connections and can still switch to post-copy.
 PARALLEL_POST_COPY_QEMU = 10_001_000
 
@@ -56,8 +58,8 @@ def parse(text: str) -> HostCapabilities:
     )
 
 
-def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int) -> capabilities.DriverCapabilities:
-    """Say what the driver can do with this QEMU and these options."""
+def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int, manager_version: int) -> capabilities.DriverCapabilities:
+    """Say what the driver can do with this QEMU, this libvirt and these options."""
     can_post_copy = hypervisor_version >= _POST_COPY_QEMU and not section.live_migration_tunnelled
     if section.live_migration_parallel_connections > 1:
         can_post_copy = can_post_copy and hypervisor_version >= PARALLEL_POST_COPY_QEMU
@@ -65,6 +67,7 @@ def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int) -
         live_migration=True,
         abort=True,
         force_complete_by_post_copy=can_post_copy,
+        post_copy_recovery=can_post_copy and manager_version >= _POST_COPY_RECOVERY_LIBVIRT,
         force_complete_by_pause=True,
         adoption=True,
         storage_copy=not section.live_migration_tunnelled,

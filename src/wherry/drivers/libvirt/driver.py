@@ -193,6 +193,15 @@ class LibvirtDriver(power.GuestPower):
         """Switch to post-copy."""
         await self._transfers.start_post_copy(instance_uuid)
 
+    async def resume_post_copy(self, task: base.Task, plan: migration.Plan, options: base.TransferOptions) -> None:
+        """Connect a broken post-copy again."""
+        if plan.guest is None or plan.facts is None:
+            raise errors.Internal(detail="a post-copy was to be resumed without the plan of its transfer")
+        if not (self._description or await self.describe_host()).capabilities.post_copy_recovery:
+            raise errors.Unsupported(what="Resuming a broken post-copy", driver=capabilities.DRIVER)
+        call = transfer_call.make(plan.guest, plan.facts, _storage(plan), options, self._section)
+        await self._transfers.resume_post_copy(transfer_call.resuming(call))
+
     async def clean_up_source(self, task: base.Task, plan: migration.Plan) -> None:
         """Remove the stale domain."""
         await self._link.call("remove the stale domain", source.remove_stale, task.instance_uuid)

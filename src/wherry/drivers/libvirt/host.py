@@ -41,7 +41,7 @@ def describe(connection: libvirt.virConnect, settings: base.HostSettings, sectio
         cpu_info=found.cpu_info,
         supported_types=found.supported_types,
         driver=capabilities.DRIVER,
-        capabilities=capabilities.of_driver(section, version),
+        capabilities=capabilities.of_driver(section, version, connection.getLibVersion()),
         migration_address=inbound_address(settings, section),
     )
 

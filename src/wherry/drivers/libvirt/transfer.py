@@ -144,6 +144,32 @@ class Transfers:
 
         await self._act(instance_uuid, "switch to post-copy", switch)
 
+    async def resume_post_copy(self, call: transfer_call.Call) -> None:
+        """Connect a broken post-copy again, or join who does; return when memory flows or the call has ended.
+
+        :raises NoActiveTransfer: when nothing is broken here.
+        :raises TransferRefused: when it could not be connected.
+        """
+        uuid = call.instance_uuid
+        record = self._records.get(uuid)
+        if record is None or not record.is_calling:
+            seen = await self._link.call("look at the guest", _look, uuid)
+            if seen.state is guest.GuestState.POST_COPY:
+                return
+            if seen.state is not guest.GuestState.POST_COPY_FAILED:
+                raise errors.NoActiveTransfer(uuid=uuid, host=self._link.host)
+            # Nothing is awaited from here to the record, as in start().
+            record = self._records.get(uuid)
+            if record is None or not record.is_calling:
+                record = self._begin(call)
+        while record.is_calling:
+            if (await self._link.call("look at the guest", _look, uuid)).state is guest.GuestState.POST_COPY:
+                return
+            if record.task is not None:
+                await asyncio.wait({record.task}, timeout=self._section.start_poll_interval_seconds)
+        if record.call_error and (await self._link.call("look at the guest", _look, uuid)).state is guest.GuestState.POST_COPY_FAILED:
+            raise errors.TransferRefused(uuid=uuid, detail=record.call_error)
+
     async def close(self) -> None:
         """Stop waiting for the calls; what they do goes on."""
         tasks = [record.task for record in self._records.values() if record.task is not None and not record.task.done()]
@@ -186,7 +212,8 @@ class Transfers:
         uuid = call.instance_uuid
         try:
             async with self._link.transfer_lane() as lane:
-                is_set = await self._link.call("set the downtime", transfer_call.set_downtime, call)
+                # In post-copy there is no switch-over left that could take long.
+                is_set = call.is_resuming or await self._link.call("set the downtime", transfer_call.set_downtime, call)
                 late = None if is_set else asyncio.create_task(self._set_downtime_late(call))
                 try:
                     await self._link.run_transfer(lane, lambda handle: transfer_call.perform(handle, call))

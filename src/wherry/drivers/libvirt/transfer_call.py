@@ -31,6 +31,11 @@ class Call:
     downtime_ms: int
 
     @property
+    def is_resuming(self) -> bool:
+        """Whether it connects a broken post-copy again."""
+        return bool(self.flags & libvirt.VIR_MIGRATE_POSTCOPY_RESUME)
+
+    @property
     def permits_post_copy(self) -> bool:
         """Whether the job may switch to post-copy."""
         return bool(self.flags & libvirt.VIR_MIGRATE_POSTCOPY)
@@ -59,6 +64,11 @@ def make(
         parameters=_parameters(facts, plan, options, section, is_post_copy=is_post_copy),
         downtime_ms=options.downtime_ms,
     )
+
+
+def resuming(call: Call) -> Call:
+    """Give the call that connects its broken post-copy again: the same addresses and flags, as libvirt wants it."""
+    return dataclasses.replace(call, flags=call.flags | libvirt.VIR_MIGRATE_POSTCOPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME)
 
 
 def _flags(moving: guest.Guest, plan: migration.StoragePlan, section: libvirt_config.LibvirtSection) -> int:

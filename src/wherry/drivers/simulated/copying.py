@@ -137,6 +137,19 @@ class Copying(Course):
         self._set_state(order.destination, order.spec.uuid, _S.POST_COPY_FAILED)
         self._announce_end(transfer)
 
+    def resume_post_copy(self, transfer: Transfer) -> None:
+        """Let a broken post-copy flow again from where it stood."""
+        order, now = transfer.order, self._time.now()
+        transfer.at = now
+        transfer.stage, transfer.error = Stage.POST_COPY, ""
+        self.active[order.spec.uuid] = transfer
+        self.ended.pop((order.source.name, order.spec.uuid), None)
+        self._set_state(order.source, order.spec.uuid, _S.POST_COPY)
+        self._set_state(order.destination, order.spec.uuid, _S.POST_COPY)
+        for link in transfer.links:
+            link.flows[transfer] = None
+        self.reshare(transfer.links)
+
     def daemon_answers(self, host: fleet.Host) -> None:
         """Let transfers switch over that waited for this daemon."""
         for transfer in self.touching(host):

@@ -164,6 +164,11 @@ class SimulatedDriver(powering.GuestPower):
             sending.require(here, here.profile.capabilities.force_complete_by_post_copy, "switching to post-copy")
             sending.switch_to_post_copy(self._world.copying, here, instance_uuid)
 
+    async def resume_post_copy(self, task: base.Task, plan: migration.Plan, options: base.TransferOptions) -> None:
+        async with self._calling("resume_post_copy", task.instance_uuid) as here:
+            sending.require(here, here.profile.capabilities.post_copy_recovery, "resuming a broken post-copy")
+            sending.resume_post_copy(self._world, here, task, plan)
+
     async def clean_up_source(self, task: base.Task, plan: migration.Plan) -> None:
         async with self._calling("clean_up_source", task.instance_uuid) as here:
             local = here.guests.get(task.instance_uuid)

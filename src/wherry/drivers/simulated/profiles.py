@@ -33,6 +33,7 @@ LIBVIRT = Profile(
         live_migration=True,
         abort=True,
         force_complete_by_post_copy=True,
+        post_copy_recovery=True,
         force_complete_by_pause=True,
         adoption=True,
         storage_copy=True,

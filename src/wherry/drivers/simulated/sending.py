@@ -196,3 +196,26 @@ def switch_to_post_copy(running: copying.Copying, here: fleet.Host, instance_uui
     if job.stage is Stage.CLOSING:
         raise errors.NoActiveTransfer(uuid=instance_uuid, host=here.name)
     running.switch_to_post_copy(job)
+
+
+def resume_post_copy(fleet_world: world.World, here: fleet.Host, task: base.Task, plan: migration.Plan) -> None:
+    """Connect a broken post-copy again; one that flows is fine.
+
+    :raises NoActiveTransfer: when nothing is broken here.
+    :raises TransferRefused: when the destination is not reached, or has lost its part.
+    """
+    running = fleet_world.copying
+    local = here.guests.get(task.instance_uuid)
+    if local is not None and local.state is _S.POST_COPY:
+        return
+    ended = running.ended.get((here.name, task.instance_uuid))
+    if local is None or local.state is not _S.POST_COPY_FAILED or ended is None or plan.facts is None:
+        raise errors.NoActiveTransfer(uuid=task.instance_uuid, host=here.name)
+    try:
+        destination = check_way(fleet_world, here, plan.facts)
+    except errors.MigrationAddressUnreachable as error:
+        raise _refused(task, error.message) from error
+    other = destination.guests.get(task.instance_uuid)
+    if destination is not ended.order.destination or other is None or other.state is not _S.POST_COPY_FAILED:
+        raise _refused(task, f"{destination.name} has no broken post-copy of the domain")
+    running.resume_post_copy(ended)

@@ -113,7 +113,7 @@ class StoppingContract:
         assert (await harness.source_driver.read_transfer(instance_uuid)).is_active
         assert (await move.sides()).source is _S.RUNNING
 
-    async def test_a_broken_post_copy_is_seen_and_neither_side_is_removed(self, harness: Harness) -> None:
+    async def test_a_broken_post_copy_loses_neither_side_and_can_be_resumed(self, harness: Harness) -> None:
         if not harness.capabilities.force_complete_by_post_copy:
             return  # refused: see TransferringContract
         instance_uuid = await harness.create_guest(GuestWish(load=Load.DIRTYING))
@@ -133,6 +133,25 @@ class StoppingContract:
         await move.roll_back()
         sides = await move.sides()
         assert (sides.source, sides.destination) == (_S.POST_COPY_FAILED, _S.POST_COPY_FAILED)
+        driver, resuming = harness.source_driver, (move.source_task, move.plan, move.slowly(permit_post_copy=True))
+        if not harness.capabilities.post_copy_recovery:
+            with pytest.raises(errors.Unsupported):
+                await driver.resume_post_copy(*resuming)
+            return
+        await driver.resume_post_copy(*resuming)
+        if (await driver.read_transfer(instance_uuid)).is_active:
+            await driver.resume_post_copy(*resuming)
+        await move.wait_ended()
+        assert await move.verdict(truth.LastIntent.POST_COPY) is truth.Verdict.COMPLETED
+        assert (await move.finish()).state is _S.RUNNING
+        assert (await move.sides()).source is _S.ABSENT
+
+    async def test_a_post_copy_that_is_not_broken_is_not_resumed(self, harness: Harness) -> None:
+        move = Move(harness, await harness.create_guest(GuestWish()))
+        await move.check()
+        with pytest.raises(errors.NoActiveTransfer if harness.capabilities.post_copy_recovery else errors.Unsupported):
+            await harness.source_driver.resume_post_copy(move.source_task, move.plan, move.slowly())
+        assert (await move.sides()).source is _S.RUNNING
 
 
 async def _ended(signals: list[base.Signal]) -> bool:

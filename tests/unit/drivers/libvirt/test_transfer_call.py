@@ -100,10 +100,12 @@ def test_addresses(options: dict[str, Any], address: str, connection: str, trans
 
 def test_flags_of_the_driver_follow_versions_and_options() -> None:
     section = config.LibvirtSection()
-    assert capabilities.of_driver(section, 7_002_000).force_complete_by_post_copy
-    assert not capabilities.of_driver(section, 2_004_000).force_complete_by_post_copy
+    assert capabilities.of_driver(section, 7_002_000, 9_000_000).force_complete_by_post_copy
+    assert not capabilities.of_driver(section, 2_004_000, 9_000_000).force_complete_by_post_copy
+    assert capabilities.of_driver(section, 7_002_000, 8_005_000).post_copy_recovery
+    assert not capabilities.of_driver(section, 7_002_000, 8_004_000).post_copy_recovery
     parallel = dataclasses.replace(section, live_migration_parallel_connections=2)
-    assert not capabilities.of_driver(parallel, 10_000_000).force_complete_by_post_copy
-    assert capabilities.of_driver(parallel, 10_001_000).force_complete_by_post_copy
-    tunnelled = capabilities.of_driver(dataclasses.replace(section, live_migration_tunnelled=True), 7_002_000)
+    assert not capabilities.of_driver(parallel, 10_000_000, 9_000_000).force_complete_by_post_copy
+    assert capabilities.of_driver(parallel, 10_001_000, 9_000_000).force_complete_by_post_copy
+    tunnelled = capabilities.of_driver(dataclasses.replace(section, live_migration_tunnelled=True), 7_002_000, 9_000_000)
     assert not tunnelled.storage_copy and not tunnelled.force_complete_by_post_copy
