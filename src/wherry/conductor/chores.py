@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from wherry import config as configs
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
+from wherry.db.repositories import chores as records
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.telemetry import logs
@@ -36,26 +38,41 @@ async def owe(on: drive.Drive, host: str, command: messages.PlannedCommand, why:
 class Chores:
     """Gives hosts what they are owed, at their return and from time to time."""
 
-    def __init__(self, *, store: stores.Store, agents: clients.Client, lease: leases.Lease, section: configs.ConductorSection) -> None:
+    def __init__(self, *, store: stores.Store, agents: clients.Client, lease: leases.Lease) -> None:
         self._store = store
         self._agents = agents
         self._lease = lease
-        self._section = section
 
     async def pay(self, host: str | None = None) -> None:
-        """Send what is owed to this host, or to all; what fails again stays owed."""
+        """Send what is owed to this host, or to all, each beside the others; what fails again stays owed."""
+        owed: dict[str, list[records.Chore]] = {}
         for chore in await self._store.read(lambda uow: uow.chores.list(host)):
-            self._lease.require()
-            command = _COMMANDS[chore.command].model_validate(chore.body)
+            if chore.command in _COMMANDS:
+                owed.setdefault(chore.host, []).append(chore)
+            else:
+                _log.warning("A host is owed what only a newer release knows.", host=chore.host, command=chore.command)
+        await asyncio.gather(*(self._pay_all(chores) for chores in owed.values()))
+
+    async def _pay_all(self, chores: Sequence[records.Chore]) -> None:
+        for chore in chores:
             try:
-                await self._agents.call(addresses.agent(chore.host), command)
-            except errors.StaleEpoch:
-                _log.info("A host had been given its cleaning before.", migration_id=chore.operation_id, host=chore.host)
+                await self._pay(chore)
+            except (errors.Unavailable, errors.Timeout) as error:
+                _log.info("A host is still owed its cleaning.", host=chore.host, chores=len(chores), slug=error.slug)
+                return
+            except errors.LeaseLost:
+                raise
             except errors.Error as error:
                 _log.info("A host is still owed its cleaning.", migration_id=chore.operation_id, host=chore.host, slug=error.slug)
-                continue
-            await self._store.run(_done(chore.id))
-            _log.info("A host was given its cleaning.", migration_id=chore.operation_id, host=chore.host, command=chore.command)
+
+    async def _pay(self, chore: records.Chore) -> None:
+        self._lease.require()
+        try:
+            await self._agents.call(addresses.agent(chore.host), _COMMANDS[chore.command].model_validate(chore.body))
+        except errors.StaleEpoch:
+            _log.info("A host had been given its cleaning before.", migration_id=chore.operation_id, host=chore.host)
+        await self._store.run(_done(chore.id))
+        _log.info("A host was given its cleaning.", migration_id=chore.operation_id, host=chore.host, command=chore.command)
 
 
 def _done(chore_id: int) -> stores.Unit[None]:

@@ -43,7 +43,7 @@ class Conductor:
             store=store, agents=client, clock=clock, config=config, lease=self._lease, counters=counters
         )
         self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
-        chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease, section=section)
+        chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
         surface = endpoints.Endpoints(
             store=store,
             clock=clock,

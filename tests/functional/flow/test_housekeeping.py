@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from tests.functional.flow import asking
@@ -29,3 +31,16 @@ async def test_the_row_of_a_killed_conductor_goes_when_the_next_one_starts(make_
         await cloud.clock.sleep(3 * cloud.config.conductor.lease_seconds)
         successor = await cloud.start_conductor()
         assert [one.id for one in await cloud.store.read(lambda uow: uow.conductors.list())] == [successor]
+
+
+async def test_what_only_a_newer_release_knows_is_kept_for_it(
+    make_cloud: clouds.MakeCloud, world: simulated.World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A chore of a command that is not known here stays owed, and is looked at again each time."""
+    async with make_cloud(world) as cloud:
+        moved = await asking.move(cloud, "g1")
+        await cloud.store.run(lambda uow: uow.chores.add(moved.uuid, "h2", "FromTheFuture", {}))
+        with caplog.at_level(logging.WARNING):
+            await cloud.clock.sleep(2.5 * cloud.config.conductor.chore_retry_interval_seconds)
+        assert caplog.text.count("what only a newer release knows") == 2
+        assert [one.command for one in await cloud.store.read(lambda uow: uow.chores.list())] == ["FromTheFuture"]
