@@ -70,6 +70,11 @@ class Orchestrator:
         return self._lease.conductor_id
 
     @property
+    def may_command(self) -> bool:
+        """Whether its lease holds."""
+        return self._lease.is_held
+
+    @property
     def driven(self) -> frozenset[str]:
         """Ids of the operations that are on their way here."""
         return frozenset(self._journeys)

@@ -30,7 +30,9 @@ class Recovery:
         spawn(background.repeat(pay, "Paying what hosts are owed", every_seconds=pause, clock=clock), "chores")
 
     async def sweep(self) -> None:
-        """Look once."""
+        """Look once. Without the lease there is nothing that this conductor may do about what it would find."""
+        if not self._surface.orchestrator.may_command:
+            return
         left, asked = await self._surface.store.read(self._look)
         driven = self._surface.orchestrator.driven
         for operation_id in left:
