@@ -109,6 +109,13 @@ def test_service_down_and_up(openstack: running.Client, service: service.Service
     assert (found["forced_down"], found["state"]) == (False, "up")
 
 
+def test_service_delete_is_refused_while_servers_are_there(openstack: running.Client, service: service.Service) -> None:
+    uuid = service.compute_service("limited")["id"]
+    refused = openstack.run("compute", "service", "delete", uuid, status=1)
+    assert "limited" in refused.error
+    assert service.compute_service("limited")["id"] == uuid
+
+
 def test_a_disabled_host_is_no_destination(openstack: running.Client, service: service.Service, limited: str, idle: str) -> None:
     openstack.run("compute", "service", "set", "--disable", limited, "nova-compute")
     source = service.host_of(idle)

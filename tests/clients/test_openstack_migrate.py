@@ -55,7 +55,13 @@ def test_disk_overcommit_is_dropped_by_the_client_with_a_warning(openstack: runn
 
 
 def test_a_pinned_version_is_no_obstacle(openstack: running.Client, service: service.Service, idle: str, elsewhere: Elsewhere) -> None:
-    for version in ("2.25", "2.30", "2.95"):
+    """Below 2.30 the client itself refuses to name a host."""
+    refused = openstack.run("--os-compute-api-version", "2.25", "server", "migrate", "--live-migration", "--host", "far", idle, status=1)
+    assert "2.30 or greater is required" in refused.error
+    assert service.migrations(idle) == []
+    openstack.run("--os-compute-api-version", "2.25", "server", "migrate", "--live-migration", idle)
+    assert service.settled(idle)["status"] == "completed"
+    for version in ("2.30", "2.95"):
         wanted = elsewhere(idle)
         openstack.run("--os-compute-api-version", version, "server", "migrate", "--live-migration", "--host", wanted, idle)
         assert service.settled(idle)["status"] == "completed"
