@@ -10,7 +10,7 @@ import pytest
 
 from wherry.config import database as config_database
 from wherry.testing import store_contract
-from wherry.testing.store_contract import admission, facts, hosts, operations, servers, transactions, transitions
+from wherry.testing.store_contract import admission, facts, hosts, operations, server_groups, servers, transactions, transitions
 
 
 @pytest.fixture
@@ -72,3 +72,12 @@ class TestProcessOvershoot(admission.ProcessOvershootContract): ...
 
 
 class TestTransactions(transactions.TransactionContract): ...
+
+
+class TestServerGroups(server_groups.ServerGroupContract): ...
+
+
+class TestSizes(server_groups.SizeContract): ...
+
+
+class TestRemoval(server_groups.RemovalContract): ...

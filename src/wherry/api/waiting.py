@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that wait for the checks (microversions below 2.34): each costs a coroutine, all of them together one query an interval.
+"""Clients that wait for the checks (microversions below 2.34): each costs a coroutine, thousands of them one query an interval.
 
 Drives nothing: it watches the record, which says what became of a migration whoever drives it, and may be woken early.
 """
@@ -19,6 +19,10 @@ from wherry.model import migration, states
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
+
+
+#: Ids in one query: PostgreSQL takes some thirty thousand.
+_ASKED_AT_ONCE = 2000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,9 +102,12 @@ class Waiting:
 
     async def _look(self) -> None:
         ids = list(self._waiters)
-        if not ids:
-            return
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            await self._look_at(ids[start : start + _ASKED_AT_ONCE])
+            # A look at thousands takes milliseconds, and others want to be answered in between.
+            await asyncio.sleep(0)
 
+    async def _look_at(self, ids: list[str]) -> None:
         async def unit(uow: wherry_uow.UnitOfWork) -> dict[str, Checked]:
             found = await uow.operations.waiting_for(ids)
             return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.testing.store_contract import admission, facts, hosts, operations, servers, transactions, transitions
+from wherry.testing.store_contract import admission, facts, hosts, operations, server_groups, servers, transactions, transitions
 
 pytestmark = pytest.mark.postgres
 
@@ -59,3 +59,12 @@ class TestProcesses(admission.ProcessContract): ...
 
 
 class TestTransactions(transactions.TransactionContract): ...
+
+
+class TestServerGroups(server_groups.ServerGroupContract): ...
+
+
+class TestSizes(server_groups.SizeContract): ...
+
+
+class TestRemoval(server_groups.RemovalContract): ...
