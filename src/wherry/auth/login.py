@@ -188,10 +188,12 @@ def _named(kind: str, name: str | None, question: Question) -> Reply:
     if kind == "domains":
         found = [{**_DOMAIN, "enabled": True}] if wanted.lower() in ("", "default") else []
     else:
-        found = [{"id": wanted, "name": wanted, "domain_id": _DOMAIN["id"], "enabled": True}] if wanted else []
+        # openstackclient 6.0 takes for granted that a project has links.
+        links = {"self": f"{question.base}{PREFIX}/{kind}/{wanted}"}
+        found = [{"id": wanted, "name": wanted, "domain_id": _DOMAIN["id"], "enabled": True, "links": links}] if wanted else []
     if name is None:
-        links = {"self": f"{question.base}{PREFIX}/{kind}", "next": None, "previous": None}
-        return Reply(status=200, content={kind: found, "links": links})
+        pages = {"self": f"{question.base}{PREFIX}/{kind}", "next": None, "previous": None}
+        return Reply(status=200, content={kind: found, "links": pages})
     if not found:
         raise _Refused(404, "Not Found", f"Could not find {kind[:-1]}: {name}. Under noauth there is only the domain default.")
     return Reply(status=200, content={kind[:-1]: found[0]})
