@@ -10,7 +10,7 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import inventory, progress
+from wherry.conductor import heartbeats, inventory, progress
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -40,6 +40,7 @@ class Endpoints:
     orchestrator: orchestrators.Orchestrator
     inventory: inventory.Inventory
     progress: progress.ProgressWriter
+    heartbeats: heartbeats.Heartbeats
     chores: chore_keeping.Chores
     events: instance_events.EventSink
     background: backgrounds.Background
@@ -135,7 +136,7 @@ class Endpoints:
 
     async def _on_heartbeat(self, sender: str, message: messages.Heartbeat) -> messages.HeartbeatNoted:
         _must_be(sender, message.name)
-        is_known = await self.store.run(lambda uow: uow.hosts.heartbeat(message.name, message.incarnation))
+        is_known = await self.heartbeats.note(message.name, message.incarnation)
         return messages.HeartbeatNoted(is_known=is_known)
 
     async def _on_sign_off(self, sender: str, message: messages.SignOff) -> None:

@@ -9,7 +9,7 @@ from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import endpoints, inventory, progress, recovery
+from wherry.conductor import endpoints, heartbeats, inventory, progress, recovery
 from wherry.conductor import lease as leases
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
@@ -43,6 +43,7 @@ class Conductor:
             store=store, agents=client, clock=clock, config=config, lease=self._lease, counters=counters
         )
         self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
+        self._heartbeats = heartbeats.Heartbeats(store=store, clock=clock, interval_seconds=section.heartbeat_flush_interval_seconds)
         chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
         surface = endpoints.Endpoints(
             store=store,
@@ -51,6 +52,7 @@ class Conductor:
             orchestrator=self.orchestrator,
             inventory=inventory.Inventory(store=store, agents=client, clock=clock, config=config),
             progress=self._progress,
+            heartbeats=self._heartbeats,
             chores=chores,
             events=endpoints.StoredEvents(store=store, host=host),
             background=self._background,
@@ -73,6 +75,7 @@ class Conductor:
     async def stop(self) -> None:
         """Stop listening and driving, then give the lease up, so that another conductor goes on at once."""
         await self._server.stop()
+        await self._heartbeats.stop()
         await self._background.stop()
         await self.orchestrator.stop()
         await self._progress.stop()

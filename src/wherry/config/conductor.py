@@ -68,6 +68,12 @@ class ConductorSection:
         constraint=opt.at_least(0.01),
         unit="seconds",
     )
+    heartbeat_flush_interval_seconds: float = opt.option(
+        0.2,
+        "How long signs of life are gathered, to be stored together.",
+        constraint=opt.at_least(0.001, 5.0),
+        unit="seconds",
+    )
     progress_flush_interval_seconds: float = opt.option(
         1.0,
         "How often the counters of running migrations are written, all together; how often each is reported is the agents' matter.",

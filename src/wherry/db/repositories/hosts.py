@@ -152,18 +152,14 @@ class Hosts:
         statement = sa.update(_T).where(_T.c.name == name, _T.c.incarnation == incarnation).values(is_signed_off=True)
         return await self._session.change(statement) == 1
 
-    async def heartbeat(self, name: str, incarnation: str) -> bool:
-        """Record that an agent lives. False: it is not the current one, and should register or end."""
-        beat = {"beat_name": name, "beat_incarnation": incarnation, "beat_at": self._session.now}
-        return await self._session.change(_BEAT, beat) == 1
-
-    async def heartbeats(self, beats: Sequence[tuple[str, str]]) -> None:
-        """Record that many agents live, pairs of name and incarnation, in one statement; those that are not current are ignored."""
-        if not beats:
-            return
+    async def heartbeats(self, beats: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Record that many agents live, pairs of name and incarnation, in one statement; give those that are current."""
         # By name, so that two conductors lock them in one order.
         parameters = [{"beat_name": name, "beat_incarnation": own, "beat_at": self._session.now} for name, own in sorted(beats)]
-        await self._session.connection.execute(_BEAT, parameters)
+        if parameters:
+            await self._session.connection.execute(_BEAT, parameters)
+        known = await self._session.rows(sa.select(_T.c.name, _T.c.incarnation).where(_T.c.name.in_([name for name, _ in beats])))
+        return {(row.name, row.incarnation) for row in known} & set(beats)
 
     async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> bool:
         """Record that an inventory is taken in. False: it is late (a newer one was taken, or the agent has a successor); drop it."""

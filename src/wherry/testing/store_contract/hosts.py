@@ -40,14 +40,14 @@ class RegistrationContract:
             await harness.make_host("host-a", incarnation="host-a-2")
         assert refused.value.fields["retry_after_seconds"] == 15
         assert refused.value.fields["predecessor"] == "host-a-1"
-        assert await harness.store.run(lambda uow: uow.hosts.heartbeat("host-a", "host-a-1"))
+        assert await harness.store.run(lambda uow: uow.hosts.heartbeats([("host-a", "host-a-1")]))
 
     async def test_a_successor_registers_after_silence(self, harness: harnesses.Harness) -> None:
         before = await harness.make_host("host-a")
         harness.clock.advance(60.5)
         after = await harness.make_host("host-a", incarnation="host-a-2")
         assert (after.id, after.uuid, after.incarnation) == (before.id, before.uuid, "host-a-2")
-        assert not await harness.store.run(lambda uow: uow.hosts.heartbeat("host-a", "host-a-1"))
+        assert not await harness.store.run(lambda uow: uow.hosts.heartbeats([("host-a", "host-a-1")]))
 
     async def test_a_successor_registers_at_once_after_a_goodbye(self, harness: harnesses.Harness) -> None:
         await harness.make_host("host-a")
@@ -76,7 +76,9 @@ class RegistrationContract:
         await harness.make_host("host-b")
         started = harness.clock.now()
         later = harness.clock.advance(10)
-        await harness.store.run(lambda uow: uow.hosts.heartbeats([("host-b", "not this one"), ("host-a", "host-a-1")]))
+        current = await harness.store.run(lambda uow: uow.hosts.heartbeats([("host-b", "not this one"), ("host-a", "host-a-1")]))
+        assert current == {("host-a", "host-a-1")}
+        assert await harness.store.run(lambda uow: uow.hosts.heartbeats([])) == set()
         seen = {one.name: one.last_seen_at for one in await harness.store.read(lambda uow: uow.hosts.list())}
         assert seen == {"host-a": later, "host-b": started}
 
