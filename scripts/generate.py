@@ -19,6 +19,7 @@ GENERATORS = {
     "etc/wherry.conf.sample": "wherry.config.sample:sample_text",
     "etc/policy.yaml.sample": "wherry.policies.sample:sample_text",
     "docs/generated/states.mmd": "wherry.model.states:diagram",
+    "docs/reference/capability-matrix.md": "wherry.testing.capability_matrix:reference_text",
     "docs/reference/configuration.md": "wherry.config.sample:reference_text",
     "docs/reference/errors.md": "wherry.api.reference:errors_text",
     "docs/reference/routes.md": "wherry.api.reference:routes_text",

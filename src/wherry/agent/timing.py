@@ -6,6 +6,8 @@ Decides nothing when the time is over.
 
 from __future__ import annotations
 
+import dataclasses
+
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
 from wherry.model import convergence, deadline, progress
@@ -40,15 +42,23 @@ def settle_beginning(parts: wherry_parts.Parts, note: wherry_journal.TransferNot
 
 
 def budget_of(parts: wherry_parts.Parts, command: messages.StartTransfer) -> deadline.Deadline:
-    """Resolve the effective budget from request and configuration as they are now."""
+    """Resolve the effective budget from request and configuration as they are now.
+
+    What is only configured and cannot be kept by this driver is left out; the event of the source's check says so.
+    """
     section = parts.config.libvirt
-    return deadline.resolve(
+    resolved = deadline.resolve(
         requested_timeout_seconds=command.request.timeout_seconds,
         requested_action=command.request.on_timeout,
         configured_timeout_seconds_per_gib=section.live_migration_completion_timeout,
         configured_action=deadline.TimeoutAction(section.live_migration_timeout_action),
         data=_data_gib(command),
     )
+    is_configured = resolved.timeout_origin is resolved.on_timeout_origin is deadline.Origin.CONFIGURATION
+    can_both = command.plan.facts is not None and command.plan.facts.capabilities.force_complete_by_post_copy
+    can_force = parts.capabilities.force_complete_by_pause or (parts.capabilities.force_complete_by_post_copy and can_both)
+    can_act = parts.capabilities.abort if resolved.on_timeout is deadline.TimeoutAction.ABORT else can_force
+    return dataclasses.replace(resolved, timeout_seconds=0) if is_configured and not can_act else resolved
 
 
 def ramp_of(parts: wherry_parts.Parts, command: messages.StartTransfer, budget: deadline.Deadline) -> tuple[convergence.DowntimeStep, ...]:

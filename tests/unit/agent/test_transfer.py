@@ -154,11 +154,11 @@ async def test_nothing_aborts_after_the_switch_to_post_copy(rig: rigs.Rig) -> No
 
 
 async def test_a_driver_without_the_ability_refuses_the_request_and_outlives_the_deadline(rig: rigs.Rig) -> None:
-    rig.configure("libvirt", live_migration_completion_timeout=5)
     rig.add_hosts(link_mib_per_s=rigs.SLOW, profile=simulated.PROFILES["vmware"])
     spec = rig.world.add_guest("h1", "g", memory_mib=2048, dirty_mib_per_s=500.0)
     await rig.start()
-    await rig.start_transfer(spec)
+    # The checks refuse such a request; an agent that is told to start all the same says what it cannot do.
+    await rig.start_transfer(spec, timeout_seconds=10)
     for kind in (ABORT, FORCE):
         with pytest.raises(errors.Unsupported):
             await rig.conductor.ask("h1", intent(rig, spec, kind))
@@ -168,6 +168,18 @@ async def test_a_driver_without_the_ability_refuses_the_request_and_outlives_the
     await asyncio.sleep(100)
     assert len(rig.conductor.of(messages.ActionTaken)) == 1
     assert rig.world.copying.of(spec.uuid) is not None
+
+
+async def test_a_configured_deadline_that_the_driver_cannot_keep_is_none(rig: rigs.Rig) -> None:
+    rig.configure("libvirt", live_migration_completion_timeout=5)
+    rig.add_hosts(link_mib_per_s=rigs.SLOW, profile=simulated.PROFILES["vmware"])
+    spec = rig.world.add_guest("h1", "g", memory_mib=2048, dirty_mib_per_s=500.0)
+    await rig.start()
+    await rig.start_transfer(spec)
+    started = await rig.conductor.wait_for(messages.TransferStarted)
+    assert not started.deadline.is_set
+    await asyncio.sleep(100)
+    assert not rig.conductor.of(messages.ActionTaken)
 
 
 async def test_a_pause_that_cannot_hold_its_bound_becomes_an_abort(rig: rigs.Rig) -> None:

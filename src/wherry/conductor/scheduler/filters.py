@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from wherry import errors
-from wherry.model import guest, host, server_group
+from wherry.model import abilities, guest, host, server_group
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +27,8 @@ class Demand:
     reserved_host_memory_mib: int
     #: Where the other servers of its group are; None = it is in none.
     neighbours: server_group.Neighbours | None = None
+    #: What the request needs of the drivers; None = not asked.
+    ask: abilities.Ask | None = None
 
 
 Filter = Callable[[host.Host, Demand], errors.CheckFailed | None]
@@ -112,6 +114,13 @@ def in_group(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     return errors.ServerGroupForbids(group=group.group, policy=group.policy.value, host=candidate.name, uuid=demand.guest.uuid, why=why)
 
 
+def able(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its driver has the abilities that the request needs of a destination."""
+    if demand.ask is None:
+        return None
+    return abilities.refusal_by_destination(demand.ask, demand.source, candidate)
+
+
 #: By the name that [scheduler] enabled_filters uses.
 FILTERS: Mapping[str, Filter] = {
     "up": up,
@@ -131,11 +140,18 @@ FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_typ
 
 def refusal(candidate: host.Host, demand: Demand, names: Iterable[str]) -> errors.CheckFailed | None:
     """Give the first reason why this host cannot be the destination, or None."""
-    for name in names:
-        reason = FILTERS[name](candidate, demand)
+    return next(refusals(candidate, demand, names), None)
+
+
+def refusals(candidate: host.Host, demand: Demand, names: Iterable[str]) -> Iterator[errors.CheckFailed]:
+    """Give every reason why this host cannot be the destination.
+
+    What the request needs of its driver comes last and cannot be switched off: it would be promised and not kept.
+    """
+    for one in (*(FILTERS[name] for name in names), able):
+        reason = one(candidate, demand)
         if reason is not None:
-            return reason
-    return None
+            yield reason
 
 
 def dotted(version: int) -> str:

@@ -7,8 +7,8 @@ import dataclasses
 
 from wherry import errors
 from wherry.conductor import drive
-from wherry.conductor.steps import check_destination
-from wherry.model import instance_actions, operation, states
+from wherry.conductor.steps import check_destination, select_destination
+from wherry.model import abilities, instance_actions, operation, states
 from wherry.rpc import messages
 
 
@@ -40,7 +40,8 @@ class CheckSource:
             if not is_answer:
                 raise
             return check_destination.refused(on, error, instance_actions.EventName.CHECK_SOURCE, on.plan.source)
-        finished = instance_actions.EventFinish(name=instance_actions.EventName.CHECK_SOURCE, host=on.plan.source, outcome=answer.outcome)
+        outcome = await _with_notes(on, answer.outcome)
+        finished = instance_actions.EventFinish(name=instance_actions.EventName.CHECK_SOURCE, host=on.plan.source, outcome=outcome)
         is_first = on.migration.status is states.Status.ACCEPTED
         transition = operation.Transition(
             step=operation.StepName.ADMIT,
@@ -53,3 +54,13 @@ class CheckSource:
 
     async def undo(self, on: drive.Drive) -> None:
         """The source's check changes nothing; the probes are the destination's check's."""
+
+
+async def _with_notes(on: drive.Drive, outcome: instance_actions.EventOutcome) -> instance_actions.EventOutcome:
+    """Add what the migration goes on without, because it is only configured and a driver cannot do it."""
+    source = (await on.hosts_by_name())[on.plan.source].description
+    ends = abilities.Ends(source=source.capabilities, destination=on.facts.capabilities)
+    ask = select_destination.ask_of(on.config, on.request, on.guest)
+    notes = abilities.notes(abilities.shortfalls(ask, ends), source.driver)
+    details = " ".join(part for part in (outcome.details, *notes) if part)
+    return dataclasses.replace(outcome, details=details or None)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from wherry import config as configs
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.scheduler import filters, select
 from wherry.db import uow as uows
-from wherry.model import guest, host, instance_actions, migration, operation, server_group
+from wherry.model import abilities, deadline, guest, host, instance_actions, migration, operation, server_group
 from wherry.rpc import messages
 
 _MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
@@ -32,6 +33,10 @@ class SelectDestination:
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
         described = await _describe(on)
+        lacking = abilities.refusal_by_source(ask_of(on.config, on.request, described), source)
+        if lacking is not None:
+            # No other destination would change it.
+            raise lacking
         neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(described.uuid))
         demand = demand_of(on, described, source, neighbours)
         chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
@@ -62,6 +67,19 @@ def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighb
         ram_allocation_ratio=options.ram_allocation_ratio,
         reserved_host_memory_mib=options.reserved_host_memory_mb,
         neighbours=neighbours,
+        ask=ask_of(on.config, on.request, described),
+    )
+
+
+def ask_of(config: configs.Config, request: migration.LiveMigrationRequest, described: guest.Guest) -> abilities.Ask:
+    """Give what the request, with this configuration, needs of the drivers."""
+    section = config.libvirt
+    return abilities.ask_of(
+        request,
+        described,
+        configured_action=deadline.TimeoutAction(section.live_migration_timeout_action),
+        configured_timeout_seconds_per_gib=section.live_migration_completion_timeout,
+        permits_post_copy=section.live_migration_permit_post_copy,
     )
 
 
