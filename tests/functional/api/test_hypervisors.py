@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.functional.api import conftest
@@ -24,6 +26,7 @@ COUNTERS = {
         ("2.87", FULL | COUNTERS, dict),
         ("2.88", FULL | {"uptime"}, None),
         ("2.104", FULL | {"uptime"}, None),
+        ("2.1000", FULL | {"uptime", "driver", "driver_manager_version", "capabilities"}, None),
     ],
 )
 async def test_fields_by_version(cloud: conftest.Cloud, version: str, keys: set[str], cpu_info: type | None) -> None:
@@ -36,6 +39,16 @@ async def test_fields_by_version(cloud: conftest.Cloud, version: str, keys: set[
     assert shown["service"] == {"id": brief[0]["id"], "host": "h1", "disabled_reason": None}
     if cpu_info is not None:
         assert isinstance(shown["cpu_info"], cpu_info)
+
+
+async def test_the_flags_of_each_host_are_shown(cloud: conftest.Cloud) -> None:
+    """Every flag that there is, as the host's agent reported it."""
+    shown = (await cloud.get("/v2.1/os-hypervisors/detail", "2.1000")).json()["hypervisors"]
+    stored = {host.description.hypervisor_hostname: host.description for host in await cloud.store.read(lambda uow: uow.hosts.list())}
+    for one in shown:
+        assert one["capabilities"] == dataclasses.asdict(stored[one["hypervisor_hostname"]].capabilities)
+        assert one["driver"] == stored[one["hypervisor_hostname"]].driver
+    assert {"abort", "per_migration_deadline", "force_complete_by_post_copy"} <= set(shown[0]["capabilities"])
 
 
 async def test_counters_count_servers_and_what_is_on_its_way(cloud: conftest.Cloud) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import call as api_call
-from wherry.api.views import parts
+from wherry.api.views import parts, reasons
 from wherry.model import host as model
 from wherry.model import server as server_model
 
@@ -90,6 +90,13 @@ def _full(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
         "host_ip": description.host_address,
         "service": {"id": row["id"], "host": host.name, "disabled_reason": host.disabled_reason},
     }
+    if call.version >= reasons.FROM:
+        # What its driver can do with the hypervisor that runs there now: a request that needs more is refused in the checks.
+        row |= {
+            "driver": description.driver,
+            "driver_manager_version": description.manager_version,
+            "capabilities": dataclasses.asdict(description.capabilities),
+        }
     if call.version >= (2, 88):
         # How long the machine has been up: no driver tells, and null is what Nova gives then.
         row["uptime"] = None

@@ -17,12 +17,17 @@ FROM = (2, 1000)
 #: What stands for the places of an error's text where the reader may not see hosts.
 _VEILED = {"host": "the host", "source": "the source", "destination": "the destination", "uuid": "the server"}
 
+#: Errors whose remedy says what to send and never names a host.
+_NAMELESS_REMEDIES = frozenset({errors.CapabilityMissing.slug})
+
 
 def fields(reason: model.Reason | None, *, shows_hosts: bool) -> dict[str, Any]:
     """Give the fields of a migration that say why."""
     if reason is None:
         return {"reason": None, "reason_message": None, "remedy": None}
     message, remedy = (reason.message, reason.remedy) if shows_hosts else _veil(reason.slug)
+    if reason.slug in _NAMELESS_REMEDIES:
+        remedy = reason.remedy
     return {"reason": reason.slug, "reason_message": message, "remedy": remedy or None}
 
 
