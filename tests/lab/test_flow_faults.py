@@ -21,11 +21,17 @@ Wherry = flow.Flow
 TRANSFER = "compute_live_migration"
 
 
-def never_ending(wherry: Wherry, name: str = "", **options: typing.Any) -> labs.Guest:
-    """A guest at h1 that writes faster than h1's link may send, until that is restored, and that checks its memory itself."""
+def writing(wherry: Wherry, name: str = "", **options: typing.Any) -> labs.Guest:
+    """A guest at h1 that writes all the time, and checks its memory itself."""
     pace = {"range_mib": 16, "rate_mib_per_s": 40, **options}
     guest = wherry.guest(name, payload="counter", memory_mib=64, **pace)
     flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
+    return guest
+
+
+def never_ending(wherry: Wherry, **options: typing.Any) -> labs.Guest:
+    """Such a guest, which writes faster than h1's link may send until that is restored."""
+    guest = writing(wherry, **options)
     wherry.h1.migration_link.shape(mib_per_s=16)
     return guest
 
@@ -61,7 +67,7 @@ def check_at_destination(wherry: Wherry, guest: labs.Guest) -> None:
 def test_a_guest_that_never_converges_is_aborted(wherry: Wherry) -> None:
     guest = never_ending(wherry)
     move = wherry.live_migrate(guest)
-    move.until_copying(wherry.h1, mib=30)
+    move.until_copying(wherry.h1, mib=20)
     assert wherry.hypervisor(wherry.h1)["current_workload"] == 1
     cancel = move.abort()
     record = move.until_ended()
@@ -77,7 +83,8 @@ def test_a_guest_that_never_converges_is_aborted(wherry: Wherry) -> None:
 
 def test_with_six_migrations_out_of_one_host_an_abort_reaches_libvirt_at_once(wherry: Wherry, caplog: pytest.LogCaptureFixture) -> None:
     with futures.ThreadPoolExecutor(3) as pool:
-        guests = list(pool.map(lambda number: never_ending(wherry, f"six{number}", range_mib=4, rate_mib_per_s=16), range(6)))
+        guests = list(pool.map(lambda number: writing(wherry, f"six{number}", range_mib=4, rate_mib_per_s=16), range(6)))
+    wherry.h1.migration_link.shape(mib_per_s=16)
     moves = [wherry.live_migrate(guest) for guest in guests]
     for move in moves:
         move.until_copying(wherry.h1, mib=0.1)

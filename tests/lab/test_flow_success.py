@@ -81,7 +81,7 @@ def test_a_paused_guest_arrives_paused(wherry: flow.Flow) -> None:
 
 def test_a_guest_that_writes_slower_than_the_link_converges_as_its_pause_may_grow(wherry: flow.Flow) -> None:
     """The allowed downtime grows in steps; the guest's own count finds no page lost."""
-    guest = wherry.guest(payload="counter", memory_mib=64, range_mib=16, rate_mib_per_s=12)
+    guest = wherry.guest(payload="counter", memory_mib=64, range_mib=8, rate_mib_per_s=12)
     flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
     wherry.h1.migration_link.shape(mib_per_s=18)
     # The ramp reaches its maximum at half of a requested timeout: a step each 0.3 s.
@@ -99,7 +99,7 @@ def test_a_guest_that_writes_slower_than_the_link_converges_as_its_pause_may_gro
     assert allowed == sorted(allowed)
     assert len(set(allowed)) >= 3, allowed
     assert max(allowed) <= 500, "live_migration_downtime"
-    assert record["memory_processed_bytes"] > 24 << 20, "more than its range was sent"
+    assert record["memory_processed_bytes"] > 12 << 20, "more than its range was sent"
     assert guest.where(active_only=False) == ["h2"]
     passes = guest.beacon().passes
     flow.until(lambda: guest.beacon().passes >= passes + 2, "two passes at the destination")

@@ -55,6 +55,8 @@ async def _complete(move: driver_contract.Move, options: base.TransferOptions | 
 # ------------------------------------------------------------- calls and threads
 
 
+# The same is proven through the API in test_flow_faults.py.
+@pytest.mark.slow
 async def test_an_abort_reaches_libvirt_at_once_while_six_guests_leave_one_host(
     harness: libvirt_harness.LibvirtHarness, make_guest: labs.MakeGuest
 ) -> None:
