@@ -27,6 +27,11 @@ class Interventions:
         self._parts = parts
         self._entry = entry
         self._reporter = reporter
+        self._sent_bytes: int | None = None
+        #: When bytes were last seen to move; None until two looks showed it.
+        self._moved_at: float | None = None
+        #: Whether a switch to post-copy waits for a link that sends.
+        self.is_waiting = False
 
     async def request(self, note: wherry_journal.TransferNote, kind: operation.IntentKind, request_id: str) -> None:
         """Take up what somebody wants; done by the next `apply`. Wanting it twice is wanting it once.
@@ -52,7 +57,9 @@ class Interventions:
     async def apply(self, note: wherry_journal.TransferNote, transfer: base.Transfer) -> None:
         """Do what is due now, by the clock or by request. What the hypervisor did not take is tried again the next time."""
         if note.is_post_copy or transfer.is_post_copy:
+            self.is_waiting = False
             return
+        self._note_movement(transfer.progress)
         elapsed = timing.elapsed_seconds(self._parts, note)
         self._spend_deadline(note, elapsed)
         self._bound_pause(note)
@@ -114,6 +121,8 @@ class Interventions:
         self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None
     ) -> None:
         if note.is_post_copy_permitted and self._parts.capabilities.force_complete_by_post_copy:
+            if not await self._may_switch(note, cause, counters):
+                return
             detail = self._numbers(note, cause, counters, "switch to post-copy")
             await self._write_intent(note, truth.LastIntent.POST_COPY, detail)
             try:
@@ -127,6 +136,33 @@ class Interventions:
                 await self._applied(cause, truth.LastIntent.POST_COPY, detail)
                 return
         await self._pause(note, cause, counters)
+
+    async def _may_switch(self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None) -> bool:
+        """Whether the switch, which cannot be taken back, can succeed: the link sends, and the rest fits into what it may take."""
+        if counters is None:
+            return True
+        section, now = self._parts.config.libvirt, self._parts.clock.monotonic()
+        if self._moved_at is None or now - self._moved_at > section.live_migration_post_copy_idle_seconds:
+            if not self.is_waiting and self._sent_bytes is not None and self._moved_at is not None:
+                await self._report(note.intent, f"{self._numbers(note, cause, counters, 'no switch to post-copy')}; waits: nothing moves")
+            self.is_waiting = True
+            return False
+        self.is_waiting = False
+        needed, limit = _pause_estimate(counters), section.live_migration_max_post_copy_seconds
+        if limit > 0 and self._parts.capabilities.abort and (needed is None or needed > limit):
+            cause.is_applied = True
+            note.abort = wherry_journal.Cause(origin="max_post_copy")
+            await self._abort(note, note.abort, counters)
+            return False
+        return True
+
+    def _note_movement(self, counters: progress.Progress | None) -> None:
+        if counters is None:
+            return
+        sent = counters.memory_processed_bytes + counters.disk_processed_bytes
+        if self._sent_bytes is not None and sent > self._sent_bytes:
+            self._moved_at = self._parts.clock.monotonic()
+        self._sent_bytes = sent
 
     async def _pause(self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None) -> None:
         detail = self._numbers(note, cause, counters, "pause the guest")
@@ -163,10 +199,10 @@ class Interventions:
         cause.is_applied = True
         note.intent, note.intent_detail = truth.LastIntent.NONE, ""
         _log.warning("A transfer could not be acted on", migration_id=self._entry.operation_id, detail=detail)
-        await self._report(truth.LastIntent.NONE, detail)
+        await self._report(truth.LastIntent.NONE, detail, is_done=False)
 
-    async def _report(self, intent: truth.LastIntent, detail: str) -> None:
-        await self._reporter.add(self._entry, messages.ActionTaken, {"intent": intent.value, "detail": detail})
+    async def _report(self, intent: truth.LastIntent, detail: str, *, is_done: bool = True) -> None:
+        await self._reporter.add(self._entry, messages.ActionTaken, {"intent": intent.value, "detail": detail, "is_done": is_done})
 
     def _numbers(
         self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None, what: str
@@ -174,7 +210,7 @@ class Interventions:
         elapsed = timing.elapsed_seconds(self._parts, note)
         budget = f"{note.budget.timeout_seconds} s ({note.budget.timeout_origin.value})" if note.budget.is_set else "no limit"
         origin = f"{cause.origin} {cause.request_id}".rstrip()
-        text = f"{origin}: {what} after {elapsed:.1f} s of {budget}"
+        text = f"{origin}: {what} after {elapsed:.2f} s of {budget}"
         if counters is None:
             return text
         remaining = (counters.memory_remaining_bytes + counters.disk_remaining_bytes) / _MIB

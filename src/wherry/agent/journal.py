@@ -67,6 +67,12 @@ class TransferNote(_Note):
     #: Whether we set about to suspend it because its hypervisor resumed it after the hand-over, and whether that was done.
     is_suspended: bool = False
     is_suspension_done: bool = False
+    #: Whether post-copy has lost its connection since, and nobody has seen it end.
+    is_post_copy_broken: bool = False
+    #: Times that it was tried to connect it again; written before each.
+    resume_tries: int = 0
+    #: Whether somebody asked to try it no more.
+    is_given_up: bool = False
     #: Text of the error with which the start ended, when it is not known whether anything began.
     call_error: str = ""
     #: Whether its end was seen and noted as a report.

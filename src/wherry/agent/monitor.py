@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from wherry import background, errors
-from wherry.agent import backoff, hand_over, interventions, reporting, timing
+from wherry.agent import backoff, hand_over, interventions, mending, reporting, timing
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
 from wherry.drivers import base
@@ -23,6 +23,9 @@ _log = logs.get_logger(__name__)
 
 #: Looks at the transfer between two looks at the guest where no signal asks for one: signals may be lost.
 _LOOKS_PER_OBSERVATION = 2
+#: Pause between two looks by which bytes are seen to move.
+_SECONDS_TO_SEE_MOVEMENT = 0.1
+_FOR_BROKEN = frozenset({operation.IntentKind.RESUME_POST_COPY, operation.IntentKind.GIVE_UP})
 _GONE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
 
@@ -40,6 +43,7 @@ class Monitor:
         section = parts.config.agent
         self._pauses = backoff.Backoff(section.reconnect_initial_seconds, section.reconnect_max_seconds)
         self._wake = asyncio.Event()
+        self._mending = mending.Mending(parts, entry, reporter, self._wake)
         # Held while the monitor acts, and by whoever must not be acted against.
         self._acting = asyncio.Lock()
         self._is_stopped = False
@@ -59,14 +63,15 @@ class Monitor:
         self._wake.set()
 
     async def request(self, kind: operation.IntentKind, request_id: str) -> None:
-        """Take up an abort or a force-complete.
+        """Take up what somebody wants of the transfer.
 
-        :raises NoActiveTransfer: when the transfer has ended.
+        :raises NoActiveTransfer: when the transfer has ended, or is not broken where it must be.
         """
         note = self._note
-        if note is None or note.is_ended or self._is_stopped:
+        taker = self._mending if kind in _FOR_BROKEN else self._interventions
+        if note is None or self._is_stopped or (note.is_ended and taker is self._interventions):
             raise errors.NoActiveTransfer(uuid=self._entry.instance_uuid, host=self._parts.host.name)
-        await self._interventions.request(note, kind, request_id)
+        await taker.request(note, kind, request_id)
         self._wake.set()
 
     async def reload(self) -> None:
@@ -99,6 +104,7 @@ class Monitor:
         note = self._note
         if note is not None and not note.is_ended:
             await self._watch()
+        await self._mending.run(self._acting, lambda: self._is_stopped)
         await self._guard()
 
     @property
@@ -158,7 +164,8 @@ class Monitor:
 
     async def _conclude(self, note: wherry_journal.TransferNote, transfer: base.Transfer) -> bool:
         seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
-        if seen.has_job:
+        is_broken = seen.state is guest.GuestState.POST_COPY_FAILED
+        if seen.has_job and not is_broken:
             # The job is on its last steps: not the end yet.
             return False
         self._hand_over.note_end(note, seen)
@@ -167,6 +174,10 @@ class Monitor:
         if not note.call_error:
             await self._report_start(note)
         await self._send_progress(is_last=True)
+        if is_broken:
+            if not note.is_post_copy:
+                await self._reporter.add(self._entry, messages.PostCopyStarted)
+            await self._mending.note_break(note, transfer.call_error)
         note.is_ended = True
         body = {
             "observation": wherry_journal.plain(hand_over.shown(note, seen)),
@@ -239,6 +250,8 @@ class Monitor:
 
     def _until_next_look(self) -> float:
         poll = self._parts.config.libvirt.live_migration_poll_interval_seconds
+        if self._interventions.is_waiting:
+            return min(poll, _SECONDS_TO_SEE_MOVEMENT)
         note = self._note
         if note is None or not note.budget.is_set or note.is_deadline_spent or note.is_post_copy:
             return poll

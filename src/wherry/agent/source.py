@@ -88,7 +88,7 @@ class Source:
             _log.info("A transfer that was about to begin is left to its conductor", migration_id=entry.operation_id)
             return
         note.is_started = True
-        if note.is_ended and not note.was_handed_over:
+        if note.is_ended and not note.was_handed_over and not note.is_post_copy_broken:
             return
         _log.info("A transfer is watched again", migration_id=entry.operation_id, instance_uuid=entry.instance_uuid)
         self._parts.background.spawn(self.live_migration(note.command), f"transfer {entry.operation_id}")

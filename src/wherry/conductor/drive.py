@@ -31,6 +31,8 @@ T = TypeVar("T")
 INTENT_EVENTS = {
     operations.IntentKind.ABORT: instance_actions.EventName.ABORT,
     operations.IntentKind.FORCE_COMPLETE: instance_actions.EventName.FORCE_COMPLETE,
+    operations.IntentKind.RESUME_POST_COPY: instance_actions.EventName.RESUME_POST_COPY,
+    operations.IntentKind.GIVE_UP: instance_actions.EventName.GIVE_UP_POST_COPY,
 }
 
 #: Runs in the unit of work that stores the transition, before it; raises StaleWrite or Postponed to keep it from being stored.

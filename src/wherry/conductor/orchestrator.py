@@ -294,6 +294,15 @@ class Orchestrator:
             self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
 
 
+#: The outcome that each kind of intent asks for, and what it is called.
+_SERVED_BY = {
+    operation.IntentKind.ABORT: (states.Event.ABORTED, "abort"),
+    operation.IntentKind.FORCE_COMPLETE: (states.Event.ARRIVED, "force-complete"),
+    operation.IntentKind.RESUME_POST_COPY: (states.Event.ARRIVED, "resumption"),
+    operation.IntentKind.GIVE_UP: (states.Event.FOUND_INCONSISTENT, "giving up"),
+}
+
+
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:
     return await uow.migrations.get_by_uuid(of.id) if of.kind in operation.MIGRATING else None
 
@@ -305,10 +314,9 @@ async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: ope
             # A reset of the server's state, which has no stage of its own.
             await uow.operations.acknowledge_intent(intent)
             continue
-        is_abort = intent.kind is operation.IntentKind.ABORT
         name = drive.INTENT_EVENTS[intent.kind]
-        served = transition.event is (states.Event.ABORTED if is_abort else states.Event.ARRIVED)
-        outcome = instance_actions.SUCCEEDED if served else _too_late(on, transition, "abort" if is_abort else "force-complete")
+        served_by, asked = _SERVED_BY[intent.kind]
+        outcome = instance_actions.SUCCEEDED if transition.event is served_by else _too_late(on, transition, asked)
         where = (on.operation.instance_uuid, intent.request_id)
         await uow.actions.start_event(*where, instance_actions.EventStart(name=name, host=on.plan.source))
         await uow.operations.acknowledge_intent(

@@ -95,6 +95,18 @@ class AgentSection:
         constraint=opt.at_least(0),
         unit="seconds",
     )
+    post_copy_resume_initial_seconds: float = opt.option(
+        1.0,
+        "Pause before a post-copy that lost its connection is resumed; each further try waits twice as long.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    post_copy_resume_max_seconds: float = opt.option(
+        15.0,
+        "Longest pause between two tries to resume a broken post-copy.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
     journal_retention_days: float = opt.option(
         7.0,
         "How long the end of a migration is remembered, so that a command that comes late is refused.",
@@ -135,6 +147,9 @@ class AgentSection:
                 yield (f"[agent] migration_addresses names {name.strip()}, which is not among hosts ({', '.join(names)})")
         if self.report_retry_interval_seconds > self.report_retry_max_seconds:
             yield (f"[agent] report_retry_interval_seconds must not exceed report_retry_max_seconds ({self.report_retry_max_seconds:g})")
+        if self.post_copy_resume_initial_seconds > self.post_copy_resume_max_seconds:
+            limit = self.post_copy_resume_max_seconds
+            yield (f"[agent] post_copy_resume_initial_seconds must not exceed post_copy_resume_max_seconds ({limit:g})")
         if self.reconnect_initial_seconds > self.reconnect_max_seconds:
             yield (f"[agent] reconnect_initial_seconds must not exceed reconnect_max_seconds ({self.reconnect_max_seconds:g})")
 

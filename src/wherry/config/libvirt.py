@@ -130,6 +130,21 @@ class LibvirtSection:
         unit="seconds",
         mutable=True,
     )
+    live_migration_max_post_copy_seconds: float = opt.option(
+        0.0,
+        "Longest time the rest of the memory may take after a switch to post-copy, by the measured bandwidth. When it cannot hold, "
+        "the migration is aborted instead and the guest runs on at the source. 0 means no limit.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+        mutable=True,
+    )
+    live_migration_post_copy_idle_seconds: float = opt.option(
+        2.0,
+        "A switch to post-copy waits while nothing has been sent for this long.",
+        constraint=opt.at_least(0.2),
+        unit="seconds",
+        mutable=True,
+    )
     live_migration_poll_interval_seconds: float = opt.option(
         0.5,
         "How often a running migration is looked at.",

@@ -64,6 +64,10 @@ class IntentKind(enum.StrEnum):
 
     ABORT = "abort"
     FORCE_COMPLETE = "force_complete"
+    #: Try at once to connect a broken post-copy again.
+    RESUME_POST_COPY = "resume_post_copy"
+    #: Try no more to mend a broken post-copy: end in error, both sides kept.
+    GIVE_UP = "give_up"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,8 @@ import dataclasses
 
 from wherry import errors
 from wherry.conductor import drive
+from wherry.db import store as stores
+from wherry.db import uow as uows
 from wherry.model import guest, instance_actions, migration, operation, server, states, truth
 from wherry.rpc import messages
 from wherry.telemetry import logs
@@ -15,6 +17,17 @@ from wherry.telemetry import logs
 _log = logs.get_logger(__name__)
 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+_FOR_BROKEN = frozenset({operation.IntentKind.RESUME_POST_COPY, operation.IntentKind.GIVE_UP})
+_BROKEN = migration.Reason(
+    slug="post_copy_broken",
+    message="Post-copy has lost its connection; both sides are kept, and its source goes on trying to resume it.",
+    remedy="Mend the network between the two hosts; resume_post_copy tries at once, give_up ends the migration in error.",
+)
+_GIVEN_UP = migration.Reason(
+    slug="post_copy_given_up",
+    message="Post-copy lost its connection and was given up on request; each side holds a part of the guest, and both are kept.",
+    remedy="The two parts can still be joined by the hypervisor's own means; once they are, or are lost, reset the server's state.",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +39,8 @@ class _Reading:
     #: What the hypervisor's call ended with; for the event, never for the verdict.
     call_error: str
     was_hypervisor_lost: bool
+    #: What was done to the transfer on its way, by the clock or by request, with the numbers.
+    actions: tuple[str, ...] = ()
 
 
 class Settle:
@@ -52,11 +67,13 @@ class Settle:
         if verdict is not truth.Verdict.CONFLICT:
             on.contradiction_since = None
         if verdict is truth.Verdict.COMPLETED:
-            return self._arrived(on)
+            return self._arrived(on, reading)
         if verdict in (truth.Verdict.FAILED, truth.Verdict.CANCELLED, truth.Verdict.GUEST_GONE):
             return self._undo(on, verdict, reading)
         if verdict is truth.Verdict.CONFLICT:
             return self._contradiction(on)
+        if verdict is truth.Verdict.BROKEN_POST_COPY and await self._is_given_up(on):
+            return _kept_as_evidence(_GIVEN_UP)
         return self._wait(on, verdict, sides)
 
     async def undo(self, on: drive.Drive) -> None:
@@ -80,17 +97,21 @@ class Settle:
             intent_detail=source.intent_detail,
             call_error=told.call_error if told is not None else "",
             was_hypervisor_lost=told is not None and told.was_hypervisor_lost,
+            actions=tuple(str(one.body.get("detail", "")) for one in reports if one.kind is operation.ReportKind.ACTION_TAKEN),
         )
 
-    def _arrived(self, on: drive.Drive) -> drive.Advance:
+    def _arrived(self, on: drive.Drive, reading: _Reading) -> drive.Advance:
         # It may have arrived before its source could report that it began.
+        # A success with a story: what the deadline did, and how a broken post-copy was mended.
+        details = "; ".join(reading.actions) or None
+        outcome = instance_actions.EventOutcome(result=instance_actions.Result.SUCCESS, details=details)
         is_unreported = on.migration.status is states.Status.PREPARING
         return drive.Advance(
             transition=operation.Transition(
                 step=operation.StepName.FINISH,
                 event=states.Event.TRANSFER_STARTED if is_unreported else None,
                 clear_reason=True,
-                finished=(_transfer_finish(on, instance_actions.SUCCEEDED),),
+                finished=(_transfer_finish(on, outcome),),
                 started=(instance_actions.EventStart(name=instance_actions.EventName.FINISH, host=on.destination),),
             )
         )
@@ -121,19 +142,28 @@ class Settle:
             message=f"Both {on.plan.source} and {on.destination} show the guest as theirs; neither was touched.",
             remedy="Compare the two guests, destroy the wrong one on its host, then reset the server's state.",
         )
-        outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)
-        return drive.Advance(
-            transition=operation.Transition(
-                step=operation.StepName.DONE,
-                event=states.Event.FOUND_INCONSISTENT,
-                reason=reason,
-                server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
-                closing=outcome,
-            )
-        )
+        return _kept_as_evidence(reason)
+
+    async def _is_given_up(self, on: drive.Drive) -> bool:
+        """Have the source do what was asked about the broken post-copy; whether that was to give it up."""
+        for intent in on.intents:
+            if intent.kind not in _FOR_BROKEN:
+                continue
+            try:
+                await on.ask(on.plan.source, messages.DeliverIntent(**on.ids, kind=intent.kind, request_id=intent.request_id))
+            except errors.NoActiveTransfer:
+                # It was mended meanwhile, which the next reading shows.
+                return False
+            if intent.kind is operation.IntentKind.GIVE_UP:
+                return True
+            await on.store.run(_served(on, intent))
+            on.intents = tuple(one for one in on.intents if one.id != intent.id)
+        return False
 
     def _wait(self, on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) -> drive.Answer:
         reason = _waiting_for(on, verdict, sides)
+        if reason is None and on.migration.reason is not None and on.migration.reason.slug == _BROKEN.slug:
+            return drive.Advance(transition=operation.Transition(clear_reason=True))
         if reason is not None and (on.migration.reason is None or on.migration.reason.slug != reason.slug):
             return drive.Advance(transition=operation.Transition(reason=reason))
         return drive.Wait(seconds=_PAUSES_SECONDS[min(on.readings, len(_PAUSES_SECONDS)) - 1], why=verdict.value)
@@ -178,16 +208,40 @@ def _without_us(on: drive.Drive, seen: guest.GuestState) -> guest.GuestState:
 
 def _waiting_for(on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) -> migration.Reason | None:
     if verdict is truth.Verdict.BROKEN_POST_COPY:
-        return migration.Reason(
-            slug="post_copy_broken",
-            message="Post-copy has lost its connection; both sides are kept.",
-            remedy="Mend the network between the two hosts.",
-        )
+        return _BROKEN
     if sides.source is guest.GuestState.UNREACHABLE:
         return drive.unreachable("source_unreachable", on.plan.source)
     if sides.destination is guest.GuestState.UNREACHABLE:
         return drive.unreachable("destination_unreachable", on.destination)
     return None
+
+
+def _kept_as_evidence(reason: migration.Reason) -> drive.Advance:
+    """End in error with both sides as they are."""
+    return drive.Advance(
+        transition=operation.Transition(
+            step=operation.StepName.DONE,
+            event=states.Event.FOUND_INCONSISTENT,
+            reason=reason,
+            server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
+            closing=instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message),
+        )
+    )
+
+
+def _served(on: drive.Drive, intent: operation.Intent) -> stores.Unit[None]:
+    """Open and close the event of the intent's own action: the source has taken it up."""
+    name = drive.INTENT_EVENTS[intent.kind]
+
+    async def unit(uow: uows.UnitOfWork) -> None:
+        start = instance_actions.EventStart(name=name, host=on.plan.source)
+        await uow.actions.start_event(on.operation.instance_uuid, intent.request_id, start)
+        finish = instance_actions.EventFinish(
+            name=name, host=on.plan.source, outcome=instance_actions.SUCCEEDED, request_id=intent.request_id
+        )
+        await uow.operations.acknowledge_intent(intent, finish)
+
+    return unit
 
 
 def _transfer_finish(on: drive.Drive, outcome: instance_actions.EventOutcome) -> instance_actions.EventFinish:

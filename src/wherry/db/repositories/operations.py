@@ -45,7 +45,12 @@ _KNOWN = sa.and_(
     sa.type_coerce(_T.c.kind, sa.String).in_([kind.value for kind in model.OperationKind]),
     sa.type_coerce(_T.c.step, sa.String).in_([step.value for step in model.StepName]),
 )
-_METHOD = {model.IntentKind.ABORT: "abort live migration", model.IntentKind.FORCE_COMPLETE: "force complete"}
+_METHOD = {
+    model.IntentKind.ABORT: "abort live migration",
+    model.IntentKind.FORCE_COMPLETE: "force complete",
+    model.IntentKind.RESUME_POST_COPY: "resume post-copy",
+    model.IntentKind.GIVE_UP: "give up post-copy",
+}
 
 
 class Operations:
