@@ -10,7 +10,7 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import heartbeats, inventory, progress
+from wherry.conductor import facts, heartbeats, inventory, progress
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -169,6 +169,8 @@ class Endpoints:
             is_new = await uow.reports.store(report)
             if is_new and last is not None:
                 await uow.migrations.record_progress([(message.operation_id, last)])
+            if is_new and isinstance(message, messages.ActionTaken):
+                await facts.tell(uow, message)
             return is_new
 
         if await self.store.run(unit):

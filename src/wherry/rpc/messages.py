@@ -334,6 +334,8 @@ class ActionTaken(Request[Done], TransferFact):
     detail: str
     #: The new budget, where the configuration changed it.
     deadline: Deadline | None = None
+    #: False: it was due, and the driver or the hypervisor could not do it.
+    is_done: bool = True
 
 
 class TransferEnded(Request[Done], TransferFact):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 
 import pytest
@@ -33,46 +32,6 @@ def _seconds(record: migration.Migration, at: datetime.datetime | None) -> float
     assert record.started_at is not None
     assert at is not None
     return (at - record.started_at).total_seconds()
-
-
-async def _told(cloud: clouds.Cloud, name: str) -> list[tuple[str, str, str]]:
-    """Give name, result and details of the events that tell what was done to the server's last transfer."""
-    record = await asking.migration_of(cloud, name)
-    of = await cloud.store.read(lambda uow: uow.operations.get(record.uuid))
-    action = await asking.action_of(cloud, name, of.request_id)
-    wanted = ("deadline_applied", "deadline_changed", "transfer_acted_on")
-    return [(one.name, str(one.result and one.result.value), one.details or "") for one in reversed(action.events) if one.name in wanted]
-
-
-async def test_it_is_told_as_an_event_with_its_numbers(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
-    """Elapsed, budget with its origin, what remains, bandwidth, what is dirtied, and what was chosen; once."""
-    async with make_cloud(world, libvirt=_OPTIONS) as cloud:
-        answer = await cloud.live_migrate("busy", host="h2", version="2.1000", timeout_seconds=7, on_timeout="force_complete")
-        assert answer.status_code == 202
-        assert (await asking.until_ended(cloud, "busy", seconds=60)).status is Status.COMPLETED
-        ((name, result, details),) = await _told(cloud, "busy")
-        assert (name, result) == ("deadline_applied", "Success")
-        for part in ("deadline: pause the guest after 7.0", "of 7 s (request)", "MiB remain at", "MiB/s dirtied", "a pause of"):
-            assert part in details, details
-
-
-async def test_a_changed_configuration_is_told_and_shown(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
-    """deadline_changed, then deadline_applied at the new time; the record shows the new deadline meanwhile."""
-    async with make_cloud(world, libvirt=_OPTIONS) as cloud:
-        assert (await cloud.live_migrate("busy", host="h2")).status_code == 202
-        await asking.until_status(cloud, "busy", Status.RUNNING)
-        section = dataclasses.replace(cloud.config.libvirt, live_migration_completion_timeout=20)
-        await cloud.agents["h1"].part.reload(dataclasses.replace(cloud.config, libvirt=section))
-        await cloud.clock.sleep(1.0)
-        running = await asking.migration_of(cloud, "busy")
-        assert running.deadline is not None
-        assert (running.deadline.timeout_seconds, running.deadline.timeout_origin.value) == (40, "configuration")
-        assert _seconds(running, running.deadline_at) == pytest.approx(40.0, abs=0.1)
-        record = await asking.until_ended(cloud, "busy", seconds=60)
-        assert 40.0 <= _seconds(record, record.finished_at) <= 41.0
-        told = await _told(cloud, "busy")
-        assert [name for name, _, _ in told] == ["deadline_changed", "deadline_applied"]
-        assert "40 s, abort (it was 10 s)" in told[0][2]
 
 
 async def test_it_aborts(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:

@@ -87,5 +87,6 @@ def _deadline(shown: ShownMigration) -> dict[str, Any]:
         "timeout_seconds_origin": timeout[1].value if timeout[1] else None,
         "on_timeout": action[0].value if action[0] else None,
         "on_timeout_origin": action[1].value if action[1] else None,
-        "deadline_at": parts.stamp_or_none(record.deadline_at),
+        # A deadline that the configuration took away again leaves its time behind on the record.
+        "deadline_at": parts.stamp_or_none(record.deadline_at if record.deadline is not None and record.deadline.is_set else None),
     }

@@ -83,7 +83,7 @@ class Transfer:
             return drive.Advance(transition=operation.Transition(event=states.Event.POST_COPY_STARTED))
         if operation.ReportKind.TRANSFER_ENDED in kinds:
             return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
-        return None
+        return _changed(on, reports)
 
     async def _deliver_intents(self, on: drive.Drive) -> None:
         for intent in on.intents:
@@ -126,6 +126,16 @@ def _started(on: drive.Drive, report: operation.Report | None) -> operation.Tran
     if body.deadline.is_set:
         ends_at = report.received_at + datetime.timedelta(seconds=body.deadline.timeout_seconds - body.elapsed_seconds)
     return operation.Transition(event=states.Event.TRANSFER_STARTED, deadline=body.deadline, deadline_at=ends_at)
+
+
+def _changed(on: drive.Drive, reports: list[operation.Report]) -> drive.Advance | None:
+    """Give the move to the budget that the source keeps now, where the configuration has changed it since."""
+    taken = [messages.ActionTaken.model_validate(one.body) for one in reports if one.kind is operation.ReportKind.ACTION_TAKEN]
+    budget = next((one.deadline for one in reversed(taken) if one.deadline is not None), None)
+    if budget is None or budget == on.migration.deadline or on.migration.started_at is None:
+        return None
+    ends_at = on.migration.started_at + datetime.timedelta(seconds=budget.timeout_seconds)
+    return drive.Advance(transition=operation.Transition(deadline=budget, deadline_at=ends_at))
 
 
 def _refused(on: drive.Drive, error: errors.TransferRefused) -> drive.Advance:
