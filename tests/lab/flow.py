@@ -302,8 +302,14 @@ class Move:
         self.until_status("running")
 
     def until_status(self, status: str, *, seconds: float = 20) -> dict[str, Any]:
-        """Wait for a status."""
-        return until(lambda: record if (record := self.record)["status"] == status else None, f"status {status}", seconds=seconds)
+        """Wait for a status; an end with another one is told at once."""
+
+        def reached() -> dict[str, Any] | None:
+            record = self.record
+            assert record["status"] == status or record["status"] not in states.TERMINAL, (status, record)
+            return record if record["status"] == status else None
+
+        return until(reached, f"status {status}", seconds=seconds)
 
     def until_ended(self, *, seconds: float = 30) -> dict[str, Any]:
         """Wait for the end; every event is closed then, and nothing is left on the server."""

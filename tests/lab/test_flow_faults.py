@@ -83,7 +83,7 @@ def test_a_guest_that_never_converges_is_aborted(wherry: Wherry) -> None:
 
 def test_with_six_migrations_out_of_one_host_an_abort_reaches_libvirt_at_once(wherry: Wherry, caplog: pytest.LogCaptureFixture) -> None:
     with futures.ThreadPoolExecutor(3) as pool:
-        guests = list(pool.map(lambda number: writing(wherry, f"six{number}", range_mib=4, rate_mib_per_s=16), range(6)))
+        guests = list(pool.map(lambda number: writing(wherry, f"six{number}"), range(6)))
     wherry.h1.migration_link.shape(mib_per_s=16)
     moves = [wherry.live_migrate(guest) for guest in guests]
     for move in moves:
