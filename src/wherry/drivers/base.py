@@ -67,7 +67,7 @@ class TransferOptions:
 class Transfer:
     """A transfer as its hypervisor shows it now."""
 
-    #: Whether a job is under way. An ended one says nothing about its outcome.
+    #: Whether a job is under way; one whose post-copy is broken is not. An ended one says nothing about its outcome.
     is_active: bool
     is_post_copy: bool = False
     progress: progress.Progress | None = None

@@ -80,7 +80,8 @@ class Transfers:
         """Read job and counters, whoever started it."""
         record = self._records.get(instance_uuid)
         seen = await self._link.call("read the job", _look, instance_uuid)
-        is_active = seen.job.name == job.MIGRATION_OUT
+        # libvirt keeps the job of a broken post-copy, with counters that stand still; nothing of it is under way.
+        is_active = seen.job.name == job.MIGRATION_OUT and seen.state is not guest.GuestState.POST_COPY_FAILED
         current = job.to_progress(seen.job.statistics) if is_active and seen.job.statistics else None
         if record is not None and current is not None:
             record.last_progress = current

@@ -128,6 +128,7 @@ class StoppingContract:
             "both sides say that post-copy has failed",
         )
         assert await move.verdict(truth.LastIntent.POST_COPY) is truth.Verdict.BROKEN_POST_COPY
+        await move.wait_ended()
         # Called by mistake, they must not cost the guest.
         await harness.source_driver.clean_up_source(move.source_task, move.plan)
         await move.roll_back()
