@@ -161,6 +161,14 @@ class SnapshotsPresent(SourceCheckFailed):
     remedy_template = "Delete the snapshots, or merge them, first."
 
 
+class PausedSinceArrival(SourceCheckFailed):
+    """QEMU before 10.0 would die at the end of the transfer, and the guest with it."""
+
+    slug = "paused_since_arrival"
+    template = "The guest arrived paused at {host} and has not run since: sent on, it would crash together with its hypervisor process."
+    remedy_template = "Resume the guest first: then it can be migrated running, or paused again."
+
+
 class UnsafeDiskCache(CheckFailed):
     slug = "unsafe_disk_cache"
     template = "Disk {disk} uses cache mode {cache} on storage that is not coherent between hosts."
