@@ -9,6 +9,7 @@ from __future__ import annotations
 from wherry import errors
 from wherry.agent import checking, stage_notes
 from wherry.agent import parts as wherry_parts
+from wherry.model import guest
 from wherry.rpc import instance_events, messages
 
 
@@ -49,8 +50,10 @@ class Destination:
     async def post_live_migration_at_destination(self, command: messages.FinishDestination) -> messages.FinishedAtDestination:
         """Make the arrived guest this host's own."""
         entry = self._parts.journal.get(command.operation_id)
-        guest = await self._parts.driver.finish_destination(self._parts.task_of(entry), command.plan)
-        return messages.FinishedAtDestination(guest=guest)
+        arrived = await self._parts.driver.finish_destination(self._parts.task_of(entry), command.plan)
+        # Saved with the migration's end, which this is.
+        entry.has_arrived_paused = arrived.state is guest.GuestState.PAUSED
+        return messages.FinishedAtDestination(guest=arrived)
 
     @instance_events.wrap_instance_event("compute")
     async def rollback_live_migration_at_destination(self, command: messages.RollBackDestination) -> messages.StageDone:

@@ -65,7 +65,6 @@ class Inventory:
         while True:
             if not await background.wait_for_wake(self._wake, self._parts.config.agent.inventory_interval_seconds):
                 self._is_all_wanted = True
-                await self._parts.journal.prune(self._parts.config.agent.journal_retention_days)
             if not self._is_all_wanted:
                 await self._parts.clock.sleep(self._parts.config.agent.inventory_debounce_seconds)
             try:
@@ -95,6 +94,8 @@ class Inventory:
     async def _report_everything(self) -> None:
         self._parts.description = await self._parts.driver.describe_host()
         guests = [_shortened(one) for one in await self._parts.driver.describe_guests() if not one.is_incoming]
+        paused = {one.uuid for one in guests if one.state is guest.GuestState.PAUSED}
+        await self._parts.journal.prune(self._parts.config.agent.journal_retention_days, paused)
         *earlier, last = self._chunks(guests)
         for chunk in earlier:
             await self._send(chunk, is_complete=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import urllib.parse
+from collections.abc import Collection
 from typing import Any
 
 import pydantic
@@ -120,6 +121,8 @@ class Entry(_Note):
     #: How far each stage got, for a person who reads this.
     stages: dict[str, str] = {}
     end: End | None = None
+    #: Whether the guest came to this host by it and was paused then: how it came may matter for as long as it is not resumed.
+    has_arrived_paused: bool = False
 
 
 class Journal:
@@ -179,6 +182,15 @@ class Journal:
         """Give every entry that has no end."""
         return [entry for entry in self._entries.values() if entry.end is None]
 
+    def has_arrived_paused(self, instance_uuid: str) -> bool:
+        """Whether the guest was paused when it last came to this host."""
+        arrivals = [
+            (entry.end.at, entry.has_arrived_paused)
+            for entry in self._entries.values()
+            if entry.instance_uuid == instance_uuid and entry.end is not None and entry.end.command == messages.FinishDestination.__name__
+        ]
+        return max(arrivals)[1] if arrivals else False
+
     async def save(self, entry: Entry, *, is_synced: bool = False) -> None:
         """Write an entry as it is now. `is_synced`: before something that cannot be taken back."""
         entry.touched_at = self._clock.now()
@@ -194,11 +206,15 @@ class Journal:
         entry.unacknowledged = []
         await self.save(entry, is_synced=True)
 
-    async def prune(self, retention_days: float) -> None:
-        """Forget what was last touched longer ago than that, unless something of it is still here."""
+    async def prune(self, retention_days: float, paused: Collection[str] | None = None) -> None:
+        """Forget what was last touched longer ago than that, unless something of it is still here.
+
+        :param paused: the guests that are paused here; None when that is not known.
+        """
         limit = self._clock.now() - datetime.timedelta(days=retention_days)
         for entry in list(self._entries.values()):
             is_settled = entry.end is not None or (entry.transfer is None and not entry.created)
+            is_settled = is_settled and not (entry.has_arrived_paused and (paused is None or entry.instance_uuid in paused))
             if is_settled and entry.touched_at is not None and entry.touched_at < limit:
                 del self._entries[entry.operation_id]
                 self._writing.pop(entry.operation_id, None)

@@ -57,6 +57,7 @@ class Parts:
             instance_uuid=entry.instance_uuid,
             record_created=functools.partial(self._record_created, entry),
             created=frozenset(entry.created),
+            has_arrived_paused=self.journal.has_arrived_paused(entry.instance_uuid),
         )
 
     async def _record_created(self, entry: wherry_journal.Entry, name: str) -> None:

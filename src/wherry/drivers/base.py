@@ -49,6 +49,8 @@ class Task:
     record_created: Callable[[str], Awaitable[None]]
     #: What was named earlier, also by a process that died since.
     created: frozenset[str] = frozenset()
+    #: Whether it is known that the guest's last arrival at this host was by a migration of ours and left it paused.
+    has_arrived_paused: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -129,6 +129,39 @@ async def test_ends_are_forgotten_after_their_time_and_unfinished_business_is_no
     await notes.close()
 
 
+async def test_a_paused_arrival_is_remembered_while_the_guest_is_paused_and_until_it_arrives_again(tmp_path: pathlib.Path) -> None:
+    notes, clock = open_journal(tmp_path)
+    await notes.open("1")
+
+    async def arrive(operation_id: str, *, is_paused: bool) -> None:
+        entry = notes.add(messages.ObserveGuest(operation_id=operation_id, epoch=1, instance_uuid="u"))
+        entry.has_arrived_paused = is_paused
+        assert not notes.has_arrived_paused("u"), "not before it is over"
+        await notes.finish(entry, "FinishDestination", messages.Done())
+
+    await arrive("first", is_paused=True)
+    clock.time += datetime.timedelta(days=30)
+    await notes.prune(7)
+    await notes.prune(7, {"u", "v"})
+    await notes.close()
+    notes, clock = open_journal(tmp_path)
+    clock.time += datetime.timedelta(days=60)
+    await notes.open("2")
+    assert notes.has_arrived_paused("u")
+    assert not notes.has_arrived_paused("v")
+    leaving = notes.add(messages.ObserveGuest(operation_id="leaving", epoch=1, instance_uuid="u"))
+    await notes.finish(leaving, "RollBackSource", messages.Done())
+    assert notes.has_arrived_paused("u"), "it has not arrived anew"
+    await notes.prune(7, {"v"})
+    assert notes.find("first") is None
+    await arrive("second", is_paused=True)
+    clock.time += datetime.timedelta(minutes=1)
+    last = notes.add(messages.ObserveGuest(operation_id="third", epoch=1, instance_uuid="u"))
+    await notes.finish(last, "FinishDestination", messages.Done())
+    assert not notes.has_arrived_paused("u")
+    await notes.close()
+
+
 async def test_an_endless_operation_id_is_refused(tmp_path: pathlib.Path) -> None:
     notes, _ = open_journal(tmp_path)
     with pytest.raises(errors.MessageInvalid):
