@@ -88,8 +88,12 @@ def check_source(
     leaving: guest.Guest,
     request: migration.LiveMigrationRequest,
     facts: migration.DestinationFacts,
+    *,
+    has_arrived_paused: bool = False,
 ) -> migration.StoragePlan:
     """Classify the disks by the probes, or say no when the guest may not leave.
+
+    :param has_arrived_paused: whether the agent knows so of its last arrival.
 
     :raises CheckFailed: naming what is in the way.
     :raises GuestNotFound: when it is not here.
@@ -101,6 +105,8 @@ def check_source(
     if local.state not in (guest.GuestState.RUNNING, guest.GuestState.PAUSED):
         raise errors.GuestNotRunning(uuid=leaving.uuid, state=local.state.value)
     _check_guest(here, running, local)
+    if local.state is guest.GuestState.PAUSED and here.would_lose(local) and (has_arrived_paused or local.shows_arrival):
+        raise errors.PausedSinceArrival(host=here.name)
     plan = classify(here, local.spec, facts)
     _check_storage(here, local.spec, plan, request, facts)
     _check_capabilities(here, local, plan)

@@ -59,7 +59,9 @@ class Copying(Course):
         self._tell(transfer, "started")
         if transfer.stage is Stage.ENDED:
             return transfer
-        if self._is_instant:
+        if self._is_instant and self.is_fatal(transfer):
+            self.crash_source(transfer)
+        elif self._is_instant:
             transfer.send_everything()
             self._arrive(transfer)
         else:

@@ -116,6 +116,9 @@ class Course:
         if transfer.stage is Stage.MEMORY and transfer.can_switch_over():
             # Held back rather than copied on: passes that shrink without end would take timers without end.
             transfer.is_held = not self._may_switch_over(transfer)
+            if not transfer.is_held and self.is_fatal(transfer):
+                self.crash_source(transfer)
+                return
             if not transfer.is_held:
                 transfer.begin_last_part(Stage.SWITCH_OVER)
                 self._set_state(transfer.order.source, transfer.order.spec.uuid, _S.PAUSED_FOR_SWITCH_OVER)
@@ -139,6 +142,7 @@ class Course:
         uuid = order.spec.uuid
         arrived = order.destination.guests[uuid]
         arrived.is_incoming = False
+        arrived.shows_arrival, arrived.has_inactive_images = True, order.is_paused
         self._set_state(order.destination, uuid, _S.PAUSED if order.is_paused else _S.RUNNING)
         if not self._is_instant:
             # Told while the source still waits, so that an observer can take the closing reply away.
@@ -180,10 +184,29 @@ class Course:
 
     # ------------------------------------------------------------------ pieces
 
+    @staticmethod
+    def is_fatal(transfer: Transfer) -> bool:
+        """Whether the source's hypervisor would die at the switch-over."""
+        return transfer.order.source.would_lose(transfer.order.source.guests[transfer.order.spec.uuid])
+
+    def crash_source(self, transfer: Transfer) -> None:
+        """Lose the guest at the switch-over: its hypervisor's process dies at the source, and nothing has arrived."""
+        source, spec = transfer.order.source, transfer.order.spec
+        if spec.is_persistent:
+            source.guests[spec.uuid].state = _S.SHUT_OFF
+        else:
+            del source.guests[spec.uuid]
+        emit(source, base.SignalKind.LIFECYCLE, spec.uuid, "crashed")
+        self._end(transfer, "operation failed: domain is not running")
+        self._drop_incoming(transfer)
+        self._announce_end(transfer)
+
     def _set_state(self, host: fleet.Host, instance_uuid: str, state: guest.GuestState) -> None:
         local = host.guests.get(instance_uuid)
         if local is not None and local.state is not state:
             local.state = state
+            if state is _S.RUNNING:
+                local.has_inactive_images = False
             emit(host, base.SignalKind.LIFECYCLE, instance_uuid, state.value)
 
     def _drop_incoming(self, transfer: Transfer) -> None:

@@ -107,6 +107,9 @@ class Disturbances:
         host = self._world.host(host_name)
         if host.daemon is fleet.Daemon.UP:
             return
+        if host.daemon is fleet.Daemon.DOWN:
+            for local in host.guests.values():
+                local.shows_arrival = False
         self._daemon(host, fleet.Daemon.UP)
         emit(host, base.SignalKind.CONNECTION, detail="back")
         self._world.copying.daemon_answers(host)

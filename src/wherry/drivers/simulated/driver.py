@@ -134,7 +134,7 @@ class SimulatedDriver(powering.GuestPower):
         facts: migration.DestinationFacts,
     ) -> migration.StoragePlan:
         async with self._calling("check_source", task.instance_uuid) as here:
-            plan = checks.check_source(here, self._world.copying, leaving, request, facts)
+            plan = checks.check_source(here, self._world.copying, leaving, request, facts, has_arrived_paused=task.has_arrived_paused)
             sending.check_way(self._world, here, facts)
             return plan
 

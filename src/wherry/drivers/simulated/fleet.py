@@ -86,12 +86,16 @@ class GuestSpec:
 class Guest:
     """A guest as it is on one host. While it moves there are two of these."""
 
-    __slots__ = ("is_incoming", "spec", "state")
+    __slots__ = ("has_inactive_images", "is_incoming", "shows_arrival", "spec", "state")
 
     def __init__(self, spec: GuestSpec, state: guest.GuestState = guest.GuestState.RUNNING, *, is_incoming: bool = False) -> None:
         self.spec = spec
         self.state = state
         self.is_incoming = is_incoming
+        #: Whether it arrived paused and has not run since: its images were never made this host's own.
+        self.has_inactive_images = False
+        #: Whether its hypervisor still tells that it came by a migration; a daemon that is started anew does not.
+        self.shows_arrival = False
 
 
 class Daemon(enum.Enum):
@@ -138,6 +142,12 @@ class Host:
         """Whether the file is readable here."""
         store = self.store_of(path)
         return store is not None and posixpath.basename(path) in store.files
+
+    def would_lose(self, local: Guest) -> bool:
+        """Whether its hypervisor would die of giving the guest's images up at the end of a migration."""
+        first = self.profile.first_to_send_on_paused
+        has_images = any(disk.source for disk in local.spec.disks)
+        return local.has_inactive_images and has_images and first is not None and self.hypervisor_version < first
 
     def knows_machine_type(self, machine_type: str) -> bool:
         """Whether a guest of this machine type can start here."""

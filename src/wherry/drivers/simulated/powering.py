@@ -88,7 +88,7 @@ def start(here: fleet.Host, instance_uuid: str) -> None:
     for disk in local.spec.disks:
         if disk.kind is guest.DiskKind.FILE and disk.source and not here.has_file(disk.source):
             raise errors.HypervisorFailure(host=here.name, what="start the guest", detail=f"cannot access storage file {disk.source}")
-    local.state = _S.RUNNING
+    local.state, local.has_inactive_images = _S.RUNNING, False
     emit(here, base.SignalKind.LIFECYCLE, instance_uuid, "started")
 
 

@@ -22,6 +22,8 @@ class Profile:
     #: What guests may ask for.
     supported_types: tuple[str, ...]
     capabilities: capabilities.DriverCapabilities
+    #: First version that survives sending a guest which arrived paused and has not run since; None = each does.
+    first_to_send_on_paused: int | None = None
 
 
 #: Everything that the libvirt driver can do. A broken post-copy cannot be resumed: no method of a driver does that yet.
@@ -45,6 +47,7 @@ LIBVIRT = Profile(
         pause=True,
         power=True,
     ),
+    first_to_send_on_paused=10_000_000,
 )
 
 # The others live-migrate and can neither abort nor force-complete; two cannot pause (Nova's support matrix; the last three from its

@@ -34,6 +34,28 @@ def test_a_cut_link_freezes_the_counters_and_the_copy_goes_on_when_it_is_mended(
     two_hosts.run(body)
 
 
+@pytest.mark.parametrize("is_instant", [False, True])
+def test_a_guest_paused_since_it_arrived_is_lost_when_it_is_sent_on_past_the_check(is_instant: bool) -> None:
+    async def body() -> None:
+        hosts = TwoHosts(is_instant=is_instant)
+        disk = guest.Disk(name="vda", kind=guest.DiskKind.BLOCK, source="/dev/lun")
+        uuid = hosts.world.add_guest("a", "g", memory_mib=100, state=_S.PAUSED, disks=(disk,), is_persistent=False).uuid
+        await hosts.open()
+        await hosts.start(uuid)
+        await hosts.clock.sleep(10)
+        assert await hosts.states(uuid) == (_S.ABSENT, _S.PAUSED)
+        with pytest.raises(errors.PausedSinceArrival):
+            await hosts.start(uuid, source="b", destination="a")
+        # Past the check: to it, it came some other way.
+        hosts.world.host("b").guests[uuid].shows_arrival = False
+        await hosts.start(uuid, source="b", destination="a")
+        await hosts.clock.sleep(10)
+        assert await hosts.states(uuid) == (_S.ABSENT, _S.ABSENT)
+        assert (await hosts.read(uuid, "b")).call_error == "operation failed: domain is not running"
+
+    two_hosts.run(body)
+
+
 def test_a_dead_daemon_cancels_pre_copies_on_both_sides_and_no_post_copy() -> None:
     async def body() -> None:
         hosts = TwoHosts()
