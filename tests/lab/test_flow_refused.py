@@ -205,6 +205,34 @@ def test_snapshots_cannot_move(wherry: Wherry) -> None:
         wherry.h1.virsh("snapshot-delete", guest.name, "before")
 
 
+def test_a_guest_paused_since_it_arrived_is_not_sent_on(wherry: Wherry) -> None:
+    """QEMU would die of it. Once it has run, if only to halt, it may go; and it matters neither who sent it nor that libvirtd forgets."""
+    guest = wherry.guest(paused=True, disk="shared", disk_mib=4)
+    assert wherry.live_migrate(guest, wherry.h3).until_ended()["status"] == "completed", "created paused, it may go"
+    wherry.h3.restart_libvirtd()
+    check_refused(wherry, guest, Refusal("paused_since_arrival", "arrived paused at h3 and has not run since", at=SOURCE))
+    assert guest.state() == "paused (user)"
+    for act, status in (("unpause", "ACTIVE"), ("pause", "PAUSED")):
+        assert wherry.request("POST", f"/servers/{guest.uuid}/action", json={act: None}).status_code == 202
+        until_shown(wherry, guest, status)
+    assert wherry.live_migrate(guest).until_ended()["status"] == "completed"
+
+    wherry.h2.virsh(f"resume {guest.name}; suspend {guest.name}; migrate {guest.name} {wherry.h1.uri} --live --p2p --unsafe")
+    flow.until(lambda: (wherry.server(guest) or {}).get("OS-EXT-SRV-ATTR:host") == "h1", "the guest to be found at h1")
+    check_refused(wherry, guest, Refusal("paused_since_arrival", "arrived paused at h1 and has not run since", at=SOURCE))
+    assert (guest.where(active_only=False), guest.state()) == (["h1"], "paused (user)")
+
+
+def until_shown(wherry: Wherry, guest: labs.Guest, status: str) -> None:
+    """Wait until a client sees the status, and that nothing is being done."""
+
+    def is_shown() -> bool:
+        server = wherry.server(guest) or {}
+        return (server.get("status"), server.get("OS-EXT-STS:task_state")) == (status, None)
+
+    flow.until(is_shown, status)
+
+
 @pytest.mark.slow
 def test_a_guest_that_somebody_migrates_by_hand_is_busy_and_is_left_alone(wherry: Wherry) -> None:
     guest = wherry.guest(payload="dirty", range_mib=32, rate_mib_per_s=60)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import capabilities, observe, storage
+from wherry.drivers.libvirt import arrival, capabilities, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest, migration
 
@@ -30,6 +30,8 @@ class Question:
     leaving: guest.Guest
     request: migration.LiveMigrationRequest
     facts: migration.DestinationFacts
+    #: Whether the agent knows that the guest was paused when it last came here.
+    has_arrived_paused: bool = False
 
 
 def check_guest(connection: libvirt.virConnect, question: Question) -> None:
@@ -49,6 +51,10 @@ def check_guest(connection: libvirt.virConnect, question: Question) -> None:
         raise errors.GuestNotRunning(uuid=leaving.uuid, state=state.value)
     if leaving.passthrough_devices:
         raise errors.PassthroughDevice(device=leaving.passthrough_devices[0])
+    if state is guest.GuestState.PAUSED and arrival.is_paused_since(
+        connection, domain, leaving, has_arrived_paused=question.has_arrived_paused
+    ):
+        raise errors.PausedSinceArrival(host=question.host)
     count = domain.snapshotNum()
     if count:
         raise errors.SnapshotsPresent(count=count)

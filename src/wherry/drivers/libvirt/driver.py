@@ -164,7 +164,9 @@ class LibvirtDriver(power.GuestPower):
         facts: migration.DestinationFacts,
     ) -> migration.StoragePlan:
         """Check that the guest may leave, and classify its disks."""
-        question = check_source.Question(host=self._settings.name, leaving=leaving, request=request, facts=facts)
+        question = check_source.Question(
+            host=self._settings.name, leaving=leaving, request=request, facts=facts, has_arrived_paused=task.has_arrived_paused
+        )
         await self._link.call("check the guest", check_source.check_guest, question)
         plan = await self._link.call("classify the disks", check_source.classify, question, self._files, self._section)
         await self._check_reachable(leaving, facts, plan)
