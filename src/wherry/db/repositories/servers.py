@@ -7,7 +7,7 @@ import builtins
 import dataclasses
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,6 +74,10 @@ class ServerQuery:
     #: True: deleted ones only; False: the others; None: all.
     deleted: bool | None = False
     is_locked: bool | None = None
+    #: On any of these hosts.
+    hosts: Sequence[str] | None = None
+    #: Column of SORT_KEYS -> the value that it has.
+    equal: Mapping[str, object] = dataclasses.field(default_factory=dict)
     memory_mib: int | None = None
     vcpus: int | None = None
     root_gib: int | None = None
@@ -226,12 +230,14 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         (query.project_id, _T.c.project_id == query.project_id),
         (query.user_id, _T.c.user_id == query.user_id),
         (query.uuids, _T.c.uuid.in_(query.uuids or ())),
+        (query.hosts, _T.c.host.in_(query.hosts or ())),
         (query.vm_states, _T.c.vm_state.in_(query.vm_states or ())),
         (query.memory_mib, _T.c.memory_mib == query.memory_mib),
         (query.vcpus, _T.c.vcpus == query.vcpus),
         (query.root_gib, _T.c.root_gib == query.root_gib),
     ]
     conditions: list[sa.ColumnElement[bool]] = [condition for value, condition in simple if value is not None]
+    conditions += [_T.c[column] == value for column, value in query.equal.items()]
     # Apart, because SQLAlchemy refuses to compare with None even where the comparison is thrown away.
     if query.changes_since is not None:
         conditions.append(_T.c.changed_at >= query.changes_since)
