@@ -84,12 +84,20 @@ class ShowLiveMigration(base.LiveMigrationCommand, command.ShowOne):
             "disk_total_bytes": record.disk_total_bytes,
             "disk_processed_bytes": record.disk_processed_bytes,
             "disk_remaining_bytes": record.disk_remaining_bytes,
+            "iteration": record.iteration,
+            "bytes_per_second": record.bytes_per_second,
+            "dirty_bytes_per_second": record.dirty_bytes_per_second,
+            "expected_downtime_ms": record.expected_downtime_ms,
+            "downtime_ms": record.downtime_ms,
+            "seconds_left": _range(record),
             "timeout_seconds": record.timeout_seconds,
             "timeout_seconds_origin": record.timeout_seconds_origin,
             "on_timeout": record.on_timeout,
             "on_timeout_origin": record.on_timeout_origin,
             "deadline_at": _written(record.deadline_at),
             "created_at": _written(record.created_at),
+            "started_at": _written(record.started_at),
+            "finished_at": _written(record.finished_at),
             "updated_at": _written(record.updated_at),
             "user_id": record.user_id,
             "project_id": record.project_id,
@@ -112,6 +120,14 @@ def _row(record: migrations.Record, *, is_long: bool) -> tuple[Any, ...]:
         record.reason,
     )
     return (*row, record.explanation, record.user_id, record.project_id) if is_long else row
+
+
+def _range(record: migrations.Record) -> str | None:
+    """Write the estimate: "12 to 40", or "12 or more" where nothing says that it ever ends."""
+    if record.seconds_left_low is None:
+        return None
+    high = record.seconds_left_high
+    return f"{record.seconds_left_low} or more" if high is None else f"{record.seconds_left_low} to {high}"
 
 
 def _written(moment: Any) -> str | None:

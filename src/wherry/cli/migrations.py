@@ -48,6 +48,17 @@ class Record:
     on_timeout: str | None
     on_timeout_origin: str | None
     deadline_at: datetime.datetime | None
+    #: What the service itself says of the course, at Wherry's own version: the share that never falls, and how fast it goes.
+    percentage_told: int | None
+    iteration: int | None
+    bytes_per_second: int | None
+    dirty_bytes_per_second: int | None
+    expected_downtime_ms: int | None
+    downtime_ms: int | None
+    seconds_left_low: int | None
+    seconds_left_high: int | None
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
     reason: str | None
     reason_message: str | None
     remedy: str | None
@@ -75,6 +86,8 @@ class Record:
         """How much of memory and disks is there; None while nothing is known of the amount."""
         if self.is_completed:
             return 100
+        if self.percentage_told is not None:
+            return self.percentage_told
         total, remaining = self.total_bytes, self.remaining_bytes
         if not total or remaining is None:
             return None
@@ -241,8 +254,9 @@ def _record(row: Mapping[str, Any]) -> Record:
         "server_id": row.get("server_uuid") or row["instance_uuid"],
         "source": row.get("source_compute"),
         "destination": row.get("dest_compute"),
+        "percentage_told": row.get("percentage"),
     }
-    for name in ("created_at", "updated_at", "deadline_at"):
+    for name in ("created_at", "updated_at", "deadline_at", "started_at", "finished_at"):
         values[name] = _time(row[name]) if row.get(name) else None
     return Record(**values)
 

@@ -123,15 +123,37 @@ def details_of(record: migrations.Record, rates: amounts.Rates | None, now: date
         return parts
     if record.remaining_bytes is not None:
         parts.append(f"{amounts.size(record.remaining_bytes)} left")
-    if rates is not None:
-        parts.append(f"{amounts.size(rates.sent)}/s sent")
-        if rates.dirtied:
-            # In the first pass nothing that is dirtied is counted as remaining yet.
-            parts.append(f"≈{amounts.size(rates.dirtied)}/s dirtied")
+    parts += _speed(record, rates)
+    parts += _estimate(record)
     if record.deadline_at is not None:
         left = (record.deadline_at - now).total_seconds()
         action = (record.on_timeout or "").replace("_", "-")
         parts.append(f"{action or 'deadline'} in {amounts.duration(left)}" if left > 0 else f"deadline passed, {action}")
     elif record.timeout_seconds:
         parts.append(f"deadline {amounts.duration(record.timeout_seconds)} after the copy starts")
+    return parts
+
+
+def _speed(record: migrations.Record, rates: amounts.Rates | None) -> list[str]:
+    parts: list[str] = []
+    if record.bytes_per_second:
+        # The service measures better than two looks can.
+        parts.append(f"{amounts.size(record.bytes_per_second)}/s sent")
+        if record.dirty_bytes_per_second:
+            parts.append(f"{amounts.size(record.dirty_bytes_per_second)}/s dirtied")
+    elif rates is not None:
+        parts.append(f"{amounts.size(rates.sent)}/s sent")
+        if rates.dirtied:
+            # In the first pass nothing that is dirtied is counted as remaining yet.
+            parts.append(f"≈{amounts.size(rates.dirtied)}/s dirtied")
+    return parts
+
+
+def _estimate(record: migrations.Record) -> list[str]:
+    parts: list[str] = []
+    if record.iteration is not None and record.iteration > 1:
+        parts.append(f"pass {record.iteration}")
+    if record.seconds_left_low is not None:
+        low, high = amounts.duration(record.seconds_left_low), record.seconds_left_high
+        parts.append(f"{low} or more to go" if high is None else f"{low} to {amounts.duration(high)} to go")
     return parts

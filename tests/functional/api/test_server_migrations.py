@@ -33,6 +33,8 @@ FIELDS = {
 OWN = {
     *("timeout_seconds", "timeout_seconds_origin", "on_timeout", "on_timeout_origin", "deadline_at"),
     *("reason", "reason_message", "remedy"),
+    *("percentage", "iteration", "bytes_per_second", "dirty_bytes_per_second", "expected_downtime_ms", "downtime_ms"),
+    *("seconds_left_low", "seconds_left_high", "started_at", "finished_at"),
 }
 
 
@@ -103,6 +105,44 @@ async def test_counters_are_null_until_there_are_some(cloud: conftest.Cloud) -> 
     assert (shown["memory_total_bytes"], shown["memory_processed_bytes"], shown["memory_remaining_bytes"]) == (100, 130, 20)
     assert (shown["disk_total_bytes"], shown["disk_remaining_bytes"]) == (7, 0)
     assert (await cloud.get(f"/v2.1/servers/{record.instance_uuid}")).json()["server"]["progress"] == 80
+
+
+async def _count(cloud: conftest.Cloud, record: migration.Migration, remaining: int, elapsed_ms: int, **more: Any) -> dict[str, Any]:
+    counters = progress.Progress(
+        memory_total_bytes=1000, memory_processed_bytes=elapsed_ms // 10, memory_remaining_bytes=remaining, elapsed_ms=elapsed_ms, **more
+    )
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> None:
+        await uow.migrations.record_progress([(record.uuid, counters)])
+
+    await cloud.store.run(unit)
+    return dict((await cloud.get(_path(record), "2.1000")).json()["migration"])
+
+
+async def test_at_2_1000_the_course_is_told_and_the_percentage_never_falls(cloud: conftest.Cloud) -> None:
+    """The guest dirties more than it had left: what remains grows, the percentage stays; a late message changes nothing."""
+    record = await _at(cloud, "running")
+    first = await _count(cloud, record, 400, 5000)
+    assert (first["percentage"], first["bytes_per_second"], first["seconds_left_low"]) == (60, 100, 0)
+    second = await _count(cloud, record, 700, 10_000, iteration=2, dirty_bytes_per_second=200, expected_downtime_ms=90)
+    assert (second["percentage"], second["memory_remaining_bytes"]) == (60, 700)
+    assert (second["iteration"], second["dirty_bytes_per_second"], second["expected_downtime_ms"]) == (2, 200, 90)
+    assert (second["seconds_left_low"], second["seconds_left_high"]) == (5, None)
+    late = await _count(cloud, record, 100, 7000)
+    assert (late["percentage"], late["memory_remaining_bytes"]) == (60, 700)
+    below = (await cloud.get(_path(record), "2.104")).json()["migration"]
+    assert "percentage" not in below
+
+
+@pytest.mark.parametrize(("event", "percentage"), [(E.ARRIVED, 100), (E.ROLLED_BACK, 60)])
+async def test_the_course_is_kept_for_those_that_have_ended(cloud: conftest.Cloud, event: E, percentage: int) -> None:
+    record = await _at(cloud, "running")
+    await _count(cloud, record, 400, 5000, iteration=3, downtime_ms=77)
+    await cloud.advance(record.uuid, event=event, server=server_model.ServerChange(clear_task=True))
+    shown = (await cloud.get(_path(record), "2.1000")).json()["migration"]
+    assert (shown["percentage"], shown["iteration"], shown["downtime_ms"], shown["bytes_per_second"]) == (percentage, 3, 77, 100)
+    assert (shown["seconds_left_low"], shown["seconds_left_high"]) == (None, None)
+    assert shown["finished_at"] is not None
 
 
 async def test_managers_see_no_hosts_in_the_list_and_may_not_show(cloud: conftest.Cloud) -> None:

@@ -31,6 +31,9 @@ def _record(**fields: Any) -> migrations.Record:
         ({"deadline_at": "2026-01-01T00:59:00.000000", "on_timeout": "abort"}, ["deadline passed, abort"]),
         ({"timeout_seconds": 90}, ["deadline 1:30 after the copy starts"]),
         ({"status": "failed", "memory_remaining_bytes": 3 * MIB}, []),
+        ({"bytes_per_second": 5 * MIB, "dirty_bytes_per_second": 2 * MIB}, ["5.0 MiB/s sent", "2.0 MiB/s dirtied"]),
+        ({"iteration": 1, "seconds_left_low": 0, "seconds_left_high": 70}, ["0:00 to 1:10 to go"]),
+        ({"iteration": 7, "seconds_left_low": 9, "seconds_left_high": None}, ["pass 7", "0:09 or more to go"]),
     ],
 )
 def test_details(fields: dict[str, Any], told: list[str]) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
@@ -10,7 +12,7 @@ from wherry.api.handlers import finding, recording
 from wherry.api.views import server_migrations as view
 from wherry.db import uow as wherry_uow
 from wherry.model import host as host_model
-from wherry.model import instance_actions, operation, states
+from wherry.model import instance_actions, operation, progress, states
 from wherry.model import migration as model
 from wherry.model import server as server_model
 from wherry.rpc import messages
@@ -136,4 +138,16 @@ async def _shown(uow: wherry_uow.UnitOfWork, call: api_call.Call, record: model.
     if call.version >= view.OWN_FIELDS_FROM and record.deadline is None:
         # Until the transfer starts, what was asked for is all that is known of its deadline.
         request = (await uow.operations.get(record.uuid)).request
-    return view.ShownMigration(record=record, request=request if isinstance(request, model.LiveMigrationRequest) else None)
+    return view.ShownMigration(
+        record=record,
+        request=request if isinstance(request, model.LiveMigrationRequest) else None,
+        time_left=_time_left(record, call.parts.clock.now()),
+    )
+
+
+def _time_left(record: model.Migration, now: datetime.datetime) -> progress.TimeLeft | None:
+    if record.progress is None or record.status not in states.SHOWN_IN_PROGRESS:
+        return None
+    has_deadline = record.deadline is not None and record.deadline.is_set and record.deadline_at is not None
+    ends_in = (record.deadline_at - now).total_seconds() if has_deadline and record.deadline_at is not None else None
+    return progress.time_left(record.progress, is_post_copy=record.status is states.Status.POST_COPY, deadline_seconds=ends_in)

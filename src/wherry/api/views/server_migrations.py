@@ -9,7 +9,7 @@ from typing import Any
 
 from wherry.api import call as api_call
 from wherry.api.views import parts, reasons
-from wherry.model import deadline
+from wherry.model import deadline, progress, states
 from wherry.model import migration as model
 from wherry.policies import server_migrations as policies
 
@@ -24,6 +24,8 @@ class ShownMigration:
     record: model.Migration
     #: The request, where the record has no deadline yet; else None.
     request: model.LiveMigrationRequest | None
+    #: Until the copy ends; None where it does not go on, or nothing is known.
+    time_left: progress.TimeLeft | None = None
 
 
 def index(shown: Sequence[ShownMigration], call: api_call.Call) -> dict[str, Any]:
@@ -65,8 +67,26 @@ def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> di
         row["user_id"] = record.user_id
         row["project_id"] = record.project_id
     if version >= OWN_FIELDS_FROM:
-        row |= _deadline(shown) | reasons.fields(record.reason, shows_hosts=shows_hosts)
+        row |= _course(shown) | _deadline(shown) | reasons.fields(record.reason, shows_hosts=shows_hosts)
     return row
+
+
+def _course(shown: ShownMigration) -> dict[str, Any]:
+    """Tell how it goes, or went: kept for migrations that have ended, too."""
+    counters, left = shown.record.progress, shown.time_left
+    is_completed = shown.record.status is states.Status.COMPLETED
+    return {
+        "percentage": 100 if is_completed else (counters.percentage if counters else None),
+        "iteration": counters.iteration or None if counters else None,
+        "bytes_per_second": counters.bytes_per_second or None if counters else None,
+        "dirty_bytes_per_second": counters.dirty_bytes_per_second if counters else None,
+        "expected_downtime_ms": counters.expected_downtime_ms if counters else None,
+        "downtime_ms": counters.downtime_ms if counters else None,
+        "seconds_left_low": left.low_seconds if left else None,
+        "seconds_left_high": left.high_seconds if left else None,
+        "started_at": parts.stamp_or_none(shown.record.started_at),
+        "finished_at": parts.stamp_or_none(shown.record.finished_at),
+    }
 
 
 def _deadline(shown: ShownMigration) -> dict[str, Any]:

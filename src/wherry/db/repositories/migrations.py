@@ -96,13 +96,17 @@ class Migrations:
     async def record_progress(self, counters: Sequence[tuple[str, progress_model.Progress]]) -> None:
         """Store counters of many migrations, by uuid, and the share sent of their servers. Those that have ended are left alone.
 
+        Smoothed against what was stored before, whichever agent saw it: the percentage never falls.
+
         Raises no generation: counters are hints, and must not make anybody's write stale.
         """
         if not counters:
             return
         now = self._session.now
+        uuids = sorted({uuid for uuid, _ in counters})
+        kept = {row.uuid: row.progress for row in await self._session.rows(sa.select(_T.c.uuid, _T.c.progress).where(_T.c.uuid.in_(uuids)))}
         # By uuid, migrations before servers, as everybody locks them.
-        ordered = sorted(counters, key=lambda item: item[0])
+        ordered = sorted(((uuid, progress_model.following(kept.get(uuid), seen)) for uuid, seen in counters), key=lambda item: item[0])
         stored = [{"of_uuid": uuid, "new_progress": progress, "at": now} for uuid, progress in ordered]
         shares = [{"of_uuid": uuid, "share": progress_model.memory_percentage(progress), "at": now} for uuid, progress in ordered]
         await self._session.connection.execute(_STORE_COUNTERS, stored)
