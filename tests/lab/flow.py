@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import pathlib
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -142,9 +143,12 @@ class Separate:
 
     def __init__(self, options: Mapping[str, Mapping[str, str]], directory: pathlib.Path) -> None:
         self._file = directory / "wherry.conf"
-        self._file.write_text(demo_site.render(options))
+        self._options = {section: dict(values) for section, values in options.items()}
+        self._file.write_text(demo_site.render(self._options))
         self._log = directory / "wherry.log"
         self._process: subprocess.Popen[str] | None = None
+        #: When it last said that it serves, by the wall clock.
+        self.served_at = 0.0
 
     def start(self) -> str:
         program = pathlib.Path(sys.executable).with_name("wherry")
@@ -159,6 +163,7 @@ class Separate:
         assert self._process.stdout is not None
         said = self._process.stdout.readline()
         assert "serves the Compute API at " in said, self._log.read_text()
+        self.served_at = time.time()
         return said.split(" at ")[1].strip().removesuffix("/v2.1")
 
     def stop(self) -> None:
@@ -167,6 +172,15 @@ class Separate:
     def kill(self) -> None:
         """SIGKILL: nothing is put in order."""
         self._end("kill")
+
+    def reconfigure(self, section: str, **changes: Any) -> None:
+        """Change its file, and have it read again."""
+        self._options.setdefault(section, {}).update({name: str(value) for name, value in changes.items()})
+        self._file.write_text(demo_site.render(self._options))
+        told, seen = "configuration was read again", self._log.read_text().lower()
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGHUP)
+        until(lambda: self._log.read_text().lower().count(told) > seen.count(told), "the configuration to be read again")
 
     def _end(self, how: str) -> None:
         if self._process is not None:

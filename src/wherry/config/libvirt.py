@@ -63,7 +63,9 @@ class LibvirtSection:
     live_migration_permit_post_copy: bool = opt.option(
         False,
         "Whether a migration that is forced to complete, by request or by its timeout, may switch "
-        "to post-copy. A network failure after the switch stops the guest.",
+        "to post-copy. A network failure after the switch stops the guest until it is resumed. A change holds for migrations that start "
+        "after it.",
+        mutable=True,
     )
     live_migration_permit_auto_converge: bool = opt.option(
         False,
