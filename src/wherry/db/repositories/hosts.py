@@ -23,6 +23,7 @@ from wherry.model import host as model
 _T = schema.hosts
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
+_BY_NAME = sa.select(*_COLUMNS).where(_T.c.name == sa.bindparam("name"))
 _NODE = sa.select(_T.c.hypervisor_hostname).where(_T.c.name == sa.bindparam("name"))
 _BEAT = (
     sa.update(_T)
@@ -107,7 +108,7 @@ class Hosts:
         return await self._records(statement)
 
     async def register(self, registration: Registration, down_time_seconds: float) -> model.Host:
-        """Record that an agent started; its incarnation replaces the one before.
+        """Record that an agent started; its incarnation replaces the one before. The answer counts no usage.
 
         :param down_time_seconds: silence after which a predecessor counts as gone.
         :raises HostRefused: the hypervisor is registered under another name, or the predecessor under this name still beats.
@@ -124,7 +125,8 @@ class Hosts:
                 instead=f"Start its agent under the name {row.name}, or give the machine a UUID of its own.",
             )
         await self._put(registration, down_time_seconds)
-        return await self.get(registration.name)
+        row = (await self._session.connection.execute(_BY_NAME, {"name": registration.name})).one()
+        return model.Host(**row._mapping, usage=model.Usage())
 
     async def _put(self, registration: Registration, down_time_seconds: float) -> None:
         now = self._session.now
