@@ -39,6 +39,14 @@ class PostCopyUnderWay(Conflict):
     template = "Guest {uuid} runs at its destination already; its migration can no longer be aborted."
 
 
+class PostCopyNotBroken(Conflict):
+    """A broken post-copy was to be resumed or given up, and this one is not broken."""
+
+    slug = "post_copy_not_broken"
+    template = "Migration {migration_id} of instance {uuid} is {state}, and no post-copy of it is broken."
+    remedy_template = "Ask for it when the migration's reason is post_copy_broken."
+
+
 class TransferRefused(Conflict):
     """The hypervisor refused to start the transfer; the guest runs on at the source."""
 

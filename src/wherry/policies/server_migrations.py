@@ -10,6 +10,7 @@ INDEX_HOST = "os_compute_api:servers:migrations:index:host"
 SHOW = "os_compute_api:servers:migrations:show"
 DELETE = "os_compute_api:servers:migrations:delete"
 FORCE_COMPLETE = "os_compute_api:servers:migrations:force_complete"
+MEND = "os_compute_api:servers:migrations:mend"
 
 _LIST = ("GET /servers/{server_id}/migrations",)
 
@@ -33,5 +34,14 @@ RULES = (
         check=base.PROJECT_MANAGER_OR_ADMIN,
         description="Force a live migration to complete.",
         operations=("POST /servers/{server_id}/migrations/{migration_id}/action (force_complete)",),
+    ),
+    base.Rule(
+        name=MEND,
+        check=base.ADMIN,
+        description="Resume a broken post-copy at once, or give it up.",
+        operations=(
+            "POST /servers/{server_id}/migrations/{migration_id}/action (resume_post_copy)",
+            "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)",
+        ),
     ),
 )

@@ -22,6 +22,8 @@ _ABORTABLE = frozenset({states.Status.RUNNING})
 _ABORTABLE_FROM_2_65 = _ABORTABLE | {states.Status.QUEUED, states.Status.PREPARING}
 _METHOD = "abort live migration"
 _FORCIBLE = frozenset({states.Status.RUNNING})
+#: Reason of a migration whose post-copy has lost its connection.
+_BROKEN = "post_copy_broken"
 
 
 async def list_server_migrations(call: api_call.Call) -> list[view.ShownMigration]:
@@ -90,6 +92,29 @@ async def force_complete(call: api_call.Call) -> None:
         if not (source.capabilities.force_complete_by_post_copy or source.capabilities.force_complete_by_pause):
             raise errors.Unsupported(what="Forcing a live migration to complete", driver=source.driver)
         await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.LIVE_MIGRATION_FORCE_COMPLETE)
+        return record.uuid
+
+    await recording.nudge(call, messages.IntentRecorded(operation_id=await call.parts.store.run(unit)))
+
+
+async def resume_post_copy(call: api_call.Call) -> None:
+    """Record that a broken post-copy shall be resumed at once; its source tries that again and again anyway."""
+    await _record_for_broken(call, operation.IntentKind.RESUME_POST_COPY, instance_actions.ActionName.LIVE_MIGRATION_RESUME_POST_COPY)
+
+
+async def give_up(call: api_call.Call) -> None:
+    """Record that a broken post-copy shall be resumed no more: it ends in error, and both hosts keep their part of the guest."""
+    await _record_for_broken(call, operation.IntentKind.GIVE_UP, instance_actions.ActionName.LIVE_MIGRATION_GIVE_UP)
+
+
+async def _record_for_broken(call: api_call.Call, kind: operation.IntentKind, action: instance_actions.ActionName) -> None:
+    async def unit(uow: wherry_uow.UnitOfWork) -> str:
+        server = await finding.server_of(uow, call)
+        record = await _find(uow, server, call.arguments["migration_id"])
+        if record.reason is None or record.reason.slug != _BROKEN or record.status in states.TERMINAL:
+            raise errors.PostCopyNotBroken(migration_id=record.id, uuid=server.uuid, state=record.status.value)
+        await uow.operations.record_intent(record.uuid, kind, request_id=call.caller.request_id)
+        await recording.note_action(uow, call, server.uuid, action)
         return record.uuid
 
     await recording.nudge(call, messages.IntentRecorded(operation_id=await call.parts.store.run(unit)))

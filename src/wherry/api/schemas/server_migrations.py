@@ -10,3 +10,5 @@ LIST = validation.Schema(("2.23", types.query({}, is_strict=False)), ("2.102", t
 SHOW = LIST
 #: Strictly null: tempest holds Nova to refusing the string "null".
 FORCE_COMPLETE = validation.Schema(("2.22", types.action("force_complete", types.NULL)))
+RESUME_POST_COPY = validation.Schema(("2.1000", types.action("resume_post_copy", types.NULL)))
+GIVE_UP = validation.Schema(("2.1000", types.action("give_up", types.NULL)))
