@@ -38,7 +38,13 @@ PASSED_BY: dict[str, set[str]] = {
 }
 CHECKS = {rule.name: rule.check for rule in policies.list_rules()}
 #: What some routes answer to whoever may ask.
-ALWAYS = {"GET /os-hypervisors/{hypervisor_id}/uptime": 400, "GET /os-aggregates/{aggregate_id}": 404}
+ALWAYS = {
+    "GET /os-hypervisors/{hypervisor_id}/uptime": 400,
+    "GET /os-aggregates/{aggregate_id}": 404,
+    # There is nothing broken to be mended.
+    "POST /servers/{server_id}/migrations/{migration_id}/action (resume_post_copy)": 409,
+    "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)": 409,
+}
 PAIRS = [(route, role) for route in routes.ROUTES for role in ROLES]
 IDLE, MIGRATING, STOPPED, PAUSED = (conftest.UUID.format(number) for number in (1, 2, 3, 4))
 #: Action -> a server that takes it; the others take an idle one.
