@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Budgets that run out over guests that never converge: aborted, switched to post-copy, paused; and post-copies that break."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+import pytest
+
+from tests.lab import flow
+from wherry.testing import lab as labs
+
+pytestmark = pytest.mark.lab
+
+TRANSFER = "compute_live_migration"
+Tell = Callable[[str], None]
+_pause = threading.Event()
+#: Slow enough to be broken before it is over: 24 MiB at 4 MiB/s.
+SLOW_POST_COPY: dict[str, Any] = {"live_migration_permit_post_copy": True, "live_migration_postcopy_bandwidth": 4}
+#: How a deadline is told that was kept: when it acted, and by when it should have.
+_ACTED = re.compile(r"deadline: ([a-z -]+) after ([0-9.]+) s of ([0-9]+) s \(request\)")
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Say what was measured, also where tests are quiet."""
+
+    def write(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{text}\n")
+
+    return write
+
+
+def never_ending(wherry: flow.Flow, name: str = "", **options: Any) -> labs.Guest:
+    """A guest that writes faster than its link may send, and checks its memory itself."""
+    guest = wherry.guest(name, **{"payload": "counter", "memory_mib": 64, "range_mib": 24, "rate_mib_per_s": 30, **options})
+    flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
+    return guest
+
+
+def check_whole(wherry: flow.Flow, guest: labs.Guest, host: str) -> None:
+    """It runs at one host only, its memory as it should be by its own count and by a dump of every page."""
+    assert guest.where(active_only=False) == [host]
+    passes = guest.beacon().passes
+    flow.until(lambda: guest.beacon().passes >= passes + 2, "whole passes")
+    guest.check_memory()
+    server = wherry.server(guest)
+    assert server is not None
+    assert (server["status"], server["OS-EXT-SRV-ATTR:host"], server["OS-EXT-STS:task_state"]) == ("ACTIVE", host, None)
+    # Last, since it pauses the guest for a moment.
+    guest.check_memory_dump()
+
+
+def check_deadline(move: flow.Move, what: str, tell: Tell, *, outage: float = 0.0) -> None:
+    """The deadline did that, within a second of its time or of the agent's return, as the transfer's event tells it."""
+    details = move.event(TRANSFER)["details"] or ""
+    found = _ACTED.search(details)
+    assert found is not None, details
+    assert found[1] == what
+    error = float(found[2]) - float(found[3]) - outage
+    tell(f"deadline of {found[3]} s ({what}): {error:+.2f} s" + (f" after the agent's return, {outage:.2f} s late" if outage else ""))
+    assert error < 1
+    assert float(found[2]) >= float(found[3])
+
+
+def break_until_seen(wherry: flow.Flow, move: flow.Move) -> None:
+    """Close the migration's connection once the guest runs at h2, and wait until the record says that it is broken."""
+    flow.until(lambda: move.guest.state(wherry.h2).startswith("running"), "the guest to run at the destination")
+    assert wherry.h1.break_migration_sockets() > 0
+    record = flow.until(lambda: found if (found := move.record)["reason"] == "post_copy_broken" else None, "the record to say so")
+    assert record["status"] == "running (post-copy)"
+
+
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "all-killed"])
+def test_three_budgets_at_once_each_ends_as_asked(start_wherry: flow.StartWherry, is_killed: bool, tell: Tell) -> None:
+    """Abort, post-copy and pause; also with SIGKILL for api, conductor and agents 2 s before, and all of it started again."""
+    wherry = start_wherry(is_separate=True, libvirt={"live_migration_permit_post_copy": True})
+    process = wherry.process
+    assert isinstance(process, flow.Separate)
+    with futures.ThreadPoolExecutor(3) as pool:
+        guests = list(pool.map(lambda name: never_ending(wherry, name, range_mib=16), ("aborted", "switched", "paused")))
+    wherry.h1.migration_link.shape(mib_per_s=9)
+    budget = 10 if is_killed else 6
+
+    def move(guest: labs.Guest, action: str) -> flow.Move:
+        asked = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=budget, on_timeout=action)
+        asked.until_status("running")
+        return asked
+
+    aborted, switched = move(guests[0], "abort"), move(guests[1], "force_complete")
+    # Whether a transfer may switch is settled when it starts: the third one is left with the pause.
+    process.reconfigure("libvirt", live_migration_permit_post_copy=False)
+    paused = move(guests[2], "force_complete")
+    moves = {aborted: "abort", switched: "switch to post-copy", paused: "pause the guest"}
+    due = {one: deadline_at(one) for one in moves}
+    if is_killed:
+        # Two seconds before the first of them is due.
+        _pause.wait(min(due.values()) - 2 - time.time())
+        assert {one.record["status"] for one in moves} == {"running"}
+        process.kill()
+        wherry.start()
+        for one in moves:
+            assert abs(deadline_at(one) - due[one]) < 0.01, "the record keeps it"
+    ends = {moves[one]: (record["status"], record["reason"]) for one in moves if (record := one.until_ended(seconds=60))}
+    assert ends == {"abort": ("cancelled", "deadline"), "switch to post-copy": ("completed", None), "pause the guest": ("completed", None)}
+    for one, what in moves.items():
+        check_deadline(one, what, tell, outage=max(0.0, process.served_at - due[one]) if is_killed else 0.0)
+    wherry.h1.restore_migration_link()
+    for one, host in ((aborted, "h1"), (switched, "h2"), (paused, "h2")):
+        check_whole(wherry, one.guest, host)
+
+
+def deadline_at(move: flow.Move) -> float:
+    """Give the deadline's time on the record, by the wall clock."""
+    return datetime.datetime.fromisoformat(move.record["deadline_at"]).replace(tzinfo=datetime.UTC).timestamp()
+
+
+def test_a_broken_post_copy_is_resumed_without_anybody(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    """The migration's connection is closed in post-copy: both sides keep their part, and are joined again."""
+    wherry = start_wherry(libvirt=SLOW_POST_COPY)
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    move.until_status("running (post-copy)")
+    break_until_seen(wherry, move)
+    record = move.until_ended(seconds=60)
+    assert (record["status"], record["reason"]) == ("completed", None)
+    check_deadline(move, "switch to post-copy", tell)
+    details = move.event(TRANSFER)["details"]
+    assert "post-copy lost its connection" in details
+    tell(details)
+    check_whole(wherry, guest, "h2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", ["migration", "migration and control"])
+def test_a_link_that_is_down_for_a_minute_in_post_copy_is_outlasted(start_wherry: flow.StartWherry, networks: str, tell: Tell) -> None:
+    """Longer than any keep-alive; the guest waits for its pages, and has them afterwards, without a person doing anything."""
+    wherry = start_wherry(libvirt=SLOW_POST_COPY)
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    move.until_status("running (post-copy)")
+    flow.until(lambda: guest.state(wherry.h2).startswith("running"), "the guest to run at the destination")
+    links = [wherry.h2.migration_link, *([wherry.h2.control_link] if "control" in networks else [])]
+    for link in links:
+        link.cut()
+    cut = time.monotonic()
+    _pause.wait(60)
+    assert move.record["status"] == "running (post-copy)"
+    for link in links:
+        link.restore()
+    record = move.until_ended(seconds=120)
+    tell(f"{networks} link down for 60 s in post-copy: ended {time.monotonic() - cut - 60:.1f} s after it was back")
+    assert (record["status"], record["reason"]) == ("completed", None)
+    tell(move.event(TRANSFER)["details"])
+    check_whole(wherry, guest, "h2")
+
+
+@pytest.mark.slow
+def test_fifty_aborts_reach_libvirt_at_once(start_wherry: flow.StartWherry, caplog: pytest.LogCaptureFixture, tell: Tell) -> None:
+    wherry = start_wherry()
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    took = []
+    with caplog.at_level(logging.INFO, "wherry.agent.interventions"):
+        for _ in range(50):
+            move = wherry.live_migrate(guest)
+            move.until_status("running")
+            caplog.clear()
+            begun = time.time()
+            move.abort()
+            assert move.until_ended()["status"] == "cancelled"
+            # Written when libvirt's own call has returned.
+            (taken,) = (one for one in caplog.records if "A transfer was acted on" in str(one.msg))
+            took.append(taken.created - begun)
+    took.sort()
+    tell(f"abort asked for to libvirt's abort, 50 runs: median {took[25] * 1000:.0f} ms, longest {took[-1] * 1000:.0f} ms")
+    assert took[-1] < 0.3
