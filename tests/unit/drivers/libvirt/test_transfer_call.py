@@ -71,6 +71,15 @@ def test_post_copy_where_permitted_but_not_for_a_paused_guest_and_never_with_thr
     assert "bandwidth.postcopy" not in paused.parameters
 
 
+def test_a_resumption_asks_for_what_the_first_call_asked_for() -> None:
+    first = _make(options=dataclasses.replace(OPTIONS, permit_post_copy=True))
+    assert not first.is_resuming
+    again = transfer_call.resuming(first)
+    assert again.is_resuming
+    assert again.flags == first.flags | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+    assert (again.connection_uri, again.parameters) == (first.connection_uri, first.parameters)
+
+
 def test_options_of_the_connection() -> None:
     call = _make(
         live_migration_parallel_connections=3,
