@@ -135,9 +135,10 @@ HISTORY: tuple[tuple[str, str], ...] = (
     ("2.104", "Nothing in the resources that Wherry has."),
     (
         "2.1000",
-        "Wherry's own: os-migrateLive takes timeout_seconds and on_timeout; a server's migrations show the deadline in force, where it "
-        "comes from and when it is, the reason for their state, and how they go; migrations that have ended can be shown; os-migrations shows the "
-        "reason, too; server groups take and lose members; hypervisors show what their driver can do.",
+        "Wherry's own: os-migrateLive takes timeout_seconds and on_timeout; os-checkMigrateLive says what would become of it; a server's "
+        "migrations show the deadline in force, where it comes from and when it is, the reason for their state, and how they go; "
+        "migrations that have ended can be shown; os-migrations shows the reason, too; server groups take and lose members; hypervisors "
+        "show what their driver can do.",
     ),
 )
 

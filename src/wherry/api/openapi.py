@@ -141,7 +141,8 @@ def _response(code: int, found: list[routing.Route]) -> dict[str, Any]:
     if code >= 400:
         return {"$ref": f"#/components/responses/{code}"}
     answer: dict[str, Any] = {"description": _TEXTS[code], "headers": _HEADER_REFERENCES}
-    if any(route.view is not None for route in found):
+    # Several actions share a path: only those that answer with this code tell whether it brings a body.
+    if any(route.view is not None and route.status == code for route in found):
         answer["content"] = {_FORM: {"schema": {"type": "object", "minProperties": 1}}}
     return answer
 

@@ -30,6 +30,7 @@ from wherry.api.schemas import servers as server_schemas
 from wherry.api.views import diagnostics as diagnostics_views
 from wherry.api.views import instance_actions as instance_action_views
 from wherry.api.views import migrations as migration_views
+from wherry.api.views import server_actions as server_action_views
 from wherry.api.views import server_migrations as server_migration_views
 from wherry.api.views import servers as server_views
 from wherry.policies import instance_actions as instance_action_policies
@@ -91,6 +92,19 @@ ROUTES: tuple[Route, ...] = (
         status=202,
         errors=(409,),
         summary="Live-migrate a server: from 2.34 on a 202 means recorded, not checked.",
+    ),
+    Route(
+        method="POST",
+        path="/servers/{server_id}/action",
+        first="2.1000",
+        action="os-checkMigrateLive",
+        handler=server_actions.check_live_migration,
+        policy=server_action_policies.CHECK_MIGRATE_LIVE,
+        concern=Concern.SERVER,
+        body=server_action_schemas.CHECK_MIGRATE_LIVE,
+        view=server_action_views.check,
+        errors=(409,),
+        summary="Say what would become of a live migration, host by host, without moving anything.",
     ),
     Route(
         method="POST",

@@ -10,7 +10,7 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import facts, heartbeats, inventory, progress
+from wherry.conductor import facts, feasibility, heartbeats, inventory, progress
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -44,11 +44,13 @@ class Endpoints:
     chores: chore_keeping.Chores
     events: instance_events.EventSink
     background: backgrounds.Background
+    feasibility: feasibility.Feasibility
 
     def register(self, server: servers.Server) -> None:
         """Name the handler of each message."""
         server.register(messages.LiveMigrateServer, self._on_live_migrate)
         server.register(messages.MigrateServer, self._on_migrate)
+        server.register(messages.CheckLiveMigration, self._on_check)
         server.register(messages.OperationRecorded, self._on_recorded)
         server.register(messages.IntentRecorded, self._on_intent)
         server.register(messages.RegisterHost, self._on_register)
@@ -112,6 +114,10 @@ class Endpoints:
         except errors.Error as error:
             _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
             return messages.ChecksAnswer(error=error.to_wire())
+
+    async def _on_check(self, sender: str, message: messages.CheckLiveMigration) -> messages.LiveMigrationChecked:
+        del sender
+        return messages.LiveMigrationChecked(feasibility=await self.feasibility.check(message.instance_uuid, message.request))
 
     async def _on_recorded(self, sender: str, message: messages.OperationRecorded) -> None:
         del sender

@@ -9,7 +9,7 @@ from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import endpoints, heartbeats, inventory, progress, recovery
+from wherry.conductor import endpoints, feasibility, heartbeats, inventory, progress, recovery
 from wherry.conductor import lease as leases
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
@@ -45,6 +45,7 @@ class Conductor:
         self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
         self._heartbeats = heartbeats.Heartbeats(store=store, clock=clock, interval_seconds=section.heartbeat_flush_interval_seconds)
         chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
+        self._feasibility = feasibility.Feasibility(store=store, agents=client, clock=clock, config=config)
         surface = endpoints.Endpoints(
             store=store,
             clock=clock,
@@ -56,6 +57,7 @@ class Conductor:
             chores=chores,
             events=endpoints.StoredEvents(store=store, host=host),
             background=self._background,
+            feasibility=self._feasibility,
         )
         self._recovery = recovery.Recovery(surface, self.id)
         surface.register(server)
@@ -71,6 +73,7 @@ class Conductor:
     def reload(self, config: configs.Config) -> None:
         """Go on with a configuration that was read again; what needs a restart is as it was."""
         self.orchestrator.reload(config)
+        self._feasibility.config = config
 
     async def stop(self) -> None:
         """Stop listening and driving, then give the lease up, so that another conductor goes on at once."""

@@ -86,6 +86,12 @@ class ConductorSection:
         constraint=opt.at_least(1),
         unit="seconds",
     )
+    feasibility_max_hosts: int = opt.option(
+        16,
+        "Most hosts whose hypervisors are asked by one os-checkMigrateLive, the best first; further ones are judged by their records only.",
+        constraint=opt.at_least(1),
+        unit="hosts",
+    )
     agent_silence_seconds: float = opt.option(
         15.0,
         "Silence about a running migration after which its agents are asked what became of it.",

@@ -8,6 +8,8 @@ from wherry.policies import base
 MIGRATE_LIVE = "os_compute_api:os-migrate-server:migrate_live"
 MIGRATE_LIVE_HOST = "os_compute_api:os-migrate-server:migrate_live:host"
 
+CHECK_MIGRATE_LIVE = "os_compute_api:os-migrate-server:check_migrate_live"
+
 LOCK = "os_compute_api:os-lock-server:lock"
 UNLOCK = "os_compute_api:os-lock-server:unlock"
 UNLOCK_OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
@@ -23,6 +25,12 @@ _UNLOCK = ("POST /servers/{server_id}/action (unlock)",)
 RULES = (
     base.Rule(name=MIGRATE_LIVE, check=base.PROJECT_MANAGER_OR_ADMIN, description="Live-migrate a server.", operations=_ACTION),
     base.Rule(name=MIGRATE_LIVE_HOST, check=base.ADMIN, description="Name the host to live-migrate to.", operations=_ACTION),
+    base.Rule(
+        name=CHECK_MIGRATE_LIVE,
+        check=base.PROJECT_MANAGER_OR_ADMIN,
+        description="Ask what would become of a live migration; who may not name hosts sees none.",
+        operations=("POST /servers/{server_id}/action (os-checkMigrateLive)",),
+    ),
     base.Rule(
         name=LOCK,
         check=base.PROJECT_MEMBER_OR_ADMIN,

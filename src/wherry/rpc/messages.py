@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 import pydantic
 
 from wherry.model.deadline import Deadline
+from wherry.model.feasibility import Feasibility
 from wherry.model.guest import Guest, GuestState, Observation
 from wherry.model.host import HostDescription
 from wherry.model.instance_actions import SUCCEEDED, EventOutcome
@@ -64,6 +65,20 @@ class MigrateServer(Request[ChecksAnswer], AboutOperation):
     """Call: as LiveMigrateServer, answered after the checks."""
 
     reply_type: ClassVar[type[Message]] = ChecksAnswer
+
+
+class LiveMigrationChecked(Message):
+    """What would become of it."""
+
+    feasibility: Feasibility
+
+
+class CheckLiveMigration(Request[LiveMigrationChecked]):
+    """Call: say what would become of a live migration, without moving or recording anything."""
+
+    reply_type: ClassVar[type[Message]] = LiveMigrationChecked
+    instance_uuid: str
+    request: LiveMigrationRequest
 
 
 class OperationRecorded(AboutOperation):

@@ -41,6 +41,8 @@ CHECKS = {rule.name: rule.check for rule in policies.list_rules()}
 ALWAYS = {
     "GET /os-hypervisors/{hypervisor_id}/uptime": 400,
     "GET /os-aggregates/{aggregate_id}": 404,
+    # A conductor would answer, and there is none.
+    "POST /servers/{server_id}/action (os-checkMigrateLive)": 503,
     # There is nothing broken to be mended.
     "POST /servers/{server_id}/migrations/{migration_id}/action (resume_post_copy)": 409,
     "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)": 409,
@@ -51,6 +53,7 @@ IDLE, MIGRATING, STOPPED, PAUSED = (conftest.UUID.format(number) for number in (
 SERVERS = {"os-start": STOPPED, "unpause": PAUSED}
 BODIES: dict[str, Any] = {
     "os-migrateLive": {"host": None, "block_migration": "auto"},
+    "os-checkMigrateLive": {"host": None, "block_migration": "auto"},
     "os-resetState": {"state": "active"},
     "add_server": {"server": IDLE},
     "remove_server": {"server": IDLE},

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Server actions: os-migrateLive. Records and nudges; every check of hosts and hypervisors runs behind the answer, in the conductor."""
+"""Server actions: os-migrateLive, and the question what would become of it.
+
+Records and nudges; every check of hosts and hypervisors runs behind the answer, in the conductor.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from wherry.api import faults, waiting
 from wherry.api.handlers import finding, readiness, recording
 from wherry.api.schemas import parameter_types
 from wherry.db import uow as wherry_uow
-from wherry.model import deadline, migration, operation, states
+from wherry.model import deadline, feasibility, migration, operation, states
 from wherry.model import server as server_model
 from wherry.policies import server_actions as policies
 from wherry.rpc import addresses, messages
@@ -21,6 +24,7 @@ from wherry.telemetry import logs
 _log = logs.get_logger(__name__)
 
 _METHOD = "os-migrateLive"
+_CHECK_METHOD = "os-checkMigrateLive"
 _MIGRATABLE = (server_model.VmState.ACTIVE, server_model.VmState.PAUSED)
 #: First version that is answered before the checks.
 _ASYNCHRONOUS_FROM = (2, 34)
@@ -37,6 +41,25 @@ async def live_migrate(call: api_call.Call) -> None:
         await _wait_for_checks(call, accepted)
         return
     await recording.nudge(call, messages.LiveMigrateServer(operation_id=accepted.id))
+
+
+async def check_live_migration(call: api_call.Call) -> feasibility.Feasibility:
+    """Ask a conductor what would become of a live migration; the server is left as it is."""
+    asked = _request_of(call)
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> server_model.Server:
+        server = await finding.server_of(uow, call)
+        if asked.host is not None:
+            call.require(policies.MIGRATE_LIVE_HOST, server.project_id)
+        await readiness.require(uow, call, server, _CHECK_METHOD, _MIGRATABLE)
+        if asked.host is not None:
+            await _check_host_is_known(uow, asked.host)
+        return server
+
+    server = await call.parts.store.read(unit)
+    limit = call.parts.config.api.blocking_request_timeout_seconds
+    answer = await call.parts.rpc.call(addresses.conductor(), messages.CheckLiveMigration(instance_uuid=server.uuid, request=asked), limit)
+    return answer.feasibility
 
 
 def _request_of(call: api_call.Call) -> migration.LiveMigrationRequest:

@@ -35,6 +35,10 @@ MIGRATE_LIVE = validation.Schema(
     ("2.1000", _migrate_live(_V1000, "host", "block_migration")),
 )
 
+CHECK_MIGRATE_LIVE = validation.Schema(
+    ("2.1000", types.action("os-checkMigrateLive", types.payload(_V1000, required=("host", "block_migration"))))
+)
+
 #: Below 2.73 Nova looks at nothing behind these keys.
 LOCK = validation.Schema(
     ("2.1", types.action("lock", {})),
