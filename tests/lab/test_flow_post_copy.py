@@ -142,6 +142,22 @@ def test_a_broken_post_copy_is_resumed_without_anybody(start_wherry: flow.StartW
 
 
 @pytest.mark.slow
+def test_a_guest_paused_to_complete_runs_on_at_the_source_when_the_move_fails(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    wherry = start_wherry()
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=2)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    flow.until(lambda: guest.state(wherry.h1).startswith("paused"), "the guest to be paused")
+    process = wherry.h2.qemu_process(guest.name)
+    assert process is not None, "its memory is still on its way"
+    process.kill()
+    record = move.until_ended()
+    assert record["status"] == "failed", record
+    check_deadline(move, "pause the guest", tell)
+    check_whole(wherry, guest, "h1")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("networks", ["migration", "migration and control"])
 def test_a_link_that_is_down_for_a_minute_in_post_copy_is_outlasted(start_wherry: flow.StartWherry, networks: str, tell: Tell) -> None:
     """Longer than any keep-alive; the guest waits for its pages, and has them afterwards, without a person doing anything."""

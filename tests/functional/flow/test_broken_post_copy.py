@@ -84,6 +84,19 @@ async def test_it_is_mended_by_itself_once_the_link_is_back(make_cloud: clouds.M
         await invariants.come_to_hold(cloud, before)
 
 
+async def test_it_is_mended_each_time_that_it_breaks(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    async with make_cloud(world, libvirt=_OPTIONS, agent={"post_copy_resume_initial_seconds": 0.2}) as cloud:
+        before = invariants.snapshot(world)
+        await _in_post_copy(cloud)
+        for _ in range(3):
+            simulated.Disturbances(world).break_post_copy(cloud.uuid("busy"))
+            assert _states(cloud, world) == [_FAILED, _FAILED]
+            await cloud.clock.sleep(1.0)
+            assert _states(cloud, world) == [guest.GuestState.POST_COPY] * 2
+        assert (await asking.until_ended(cloud, "busy", seconds=60)).status is Status.COMPLETED
+        await invariants.come_to_hold(cloud, before)
+
+
 async def test_its_resumption_is_tried_at_once_when_asked_for(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     pauses = {"post_copy_resume_initial_seconds": 1000, "post_copy_resume_max_seconds": 1000}
     async with make_cloud(world, libvirt=_OPTIONS, agent=pauses) as cloud:
