@@ -65,9 +65,9 @@ class Outcome:
         return not self.trouble and self.failed == 0
 
 
-def _pytest(marks: str) -> tuple[str, ...]:
+def _pytest(marks: str, *options: str) -> tuple[str, ...]:
     # -qq: no closing line of its own; the totals of all stages are the one that counts.
-    return (".venv/bin/pytest", "-qq", "--no-header", "--junit-xml={results}", "-m", f"{marks}{{without}}")
+    return (".venv/bin/pytest", "-qq", "--no-header", "--junit-xml={results}", *options, "-m", f"{marks}{{without}}")
 
 
 #: Tests that take long and prove little that others do not are deselected, not skipped, but where all are asked for.
@@ -87,7 +87,7 @@ STAGES = (
     Stage(name="install", share_seconds=180, command=("scripts/setup",), is_needed=True),
     Stage(name="check", share_seconds=120, command=("scripts/check",)),
     # These share nothing, so every processor takes its part; the other stages have one lab, one server, one Keystone.
-    Stage(name="fast", share_seconds=180, command=(*_pytest(f"not ({' or '.join(_PLACES)})"), "--numprocesses=auto", "--dist=worksteal")),
+    Stage(name="fast", share_seconds=180, command=_pytest(f"not ({' or '.join(_PLACES)})", "--numprocesses=auto", "--dist=worksteal")),
     Stage(name="simulation", share_seconds=120, command=_pytest(_only("simulation"))),
     Stage(name="stores", share_seconds=120, command=_pytest(_only("postgres or nats"))),
     Stage(name="lab", share_seconds=300, command=_pytest(_only("lab"))),
