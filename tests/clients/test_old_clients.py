@@ -49,6 +49,15 @@ def test_gophercloud_leaves_out_what_is_nil(service: service.Service, idle: str)
     assert service.migrations(idle) == []
 
 
+def test_gophercloud_sends_wherrys_keys_as_the_recipe_has_it(service: service.Service, restless: str) -> None:
+    """ServiceClient.Post at Microversion 2.1000: both version headers, a null host, keys in the order of Go's maps."""
+    headers = {OLD: "2.1000", "OpenStack-API-Version": "compute 2.1000", "Accept": "application/json", "Content-Type": "application/json"}
+    answer = _migrate(service, restless, headers, block_migration="auto", host=None, on_timeout="abort", timeout_seconds=1)
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert answer.headers["OpenStack-API-Version"] == "compute 2.1000"
+    assert service.settled(restless)["status"] == "cancelled"
+
+
 def test_an_old_body_at_a_new_version_is_refused(service: service.Service, idle: str) -> None:
     answer = _migrate(service, idle, {OLD: "2.25"}, host=None, block_migration=False, disk_over_commit=False)
     assert answer.status_code == 400

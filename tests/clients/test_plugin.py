@@ -95,8 +95,15 @@ def test_create_moves_nothing_when_a_name_is_wrong(openstack: running.Client, se
 
 
 def test_create_from_a_host_asks_for_each_of_its_servers(openstack: running.Client, service: service.Service) -> None:
-    rows = openstack.json("live", "migration", "create", "--from-host", "draining", "--wait", "--interval", "0.1")
+    """One request for each, all with the same deadline; --wait is for all."""
+    words = ("--timeout", "60", "--on-timeout", "force_complete", "--wait", "--interval", "0.1")
+    rows = openstack.json("live", "migration", "create", "--from-host", "draining", *words)
     assert sorted((row["Server"], row["Status"]) for row in rows) == [("drained-1", "completed"), ("drained-2", "completed")]
+    assert len({row["Request ID"] for row in rows}) == 2
+    for row in rows:
+        shown = openstack.json("live", "migration", "show", row["Server"])
+        assert (shown["timeout_seconds"], shown["on_timeout"], shown["timeout_seconds_origin"]) == (60, "force_complete", "request")
+        assert (shown["percentage"], shown["finished_at"] is not None) == (100, True)
     assert service.get("/servers?all_tenants=1&host=draining", "2.104")["servers"] == []
 
 

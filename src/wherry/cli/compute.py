@@ -117,6 +117,15 @@ class ComputeApi:
         """
         return _request_id(self._send(doing, "POST", path, version or self.nova, json=body)) or ""
 
+    def ask(self, doing: str, path: str, body: Mapping[str, Any], *, version: Version | None = None) -> dict[str, Any]:
+        """Ask a question that has a body; gives the answer.
+
+        :raises Refused: the service said no.
+        :raises Away: it cannot be reached.
+        """
+        content: dict[str, Any] = self._send(doing, "POST", path, version or self.nova, json=body).json()
+        return content
+
     def delete(self, doing: str, path: str, *, version: Version | None = None) -> str:
         """Take away; gives the request id.
 

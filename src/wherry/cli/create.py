@@ -40,24 +40,7 @@ class CreateLiveMigration(base.LiveMigrationCommand, command.Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument("servers", metavar="<server>", nargs="*", help="Servers to move (name or ID)")
         parser.add_argument("--from-host", metavar="<host>", help="Move every server that is on this host")
-        parser.add_argument("--host", metavar="<host>", help="Destination; default: the service chooses")
-        parser.add_argument(
-            "--block-migration",
-            choices=tuple(_BLOCK_MIGRATION),
-            default="auto",
-            help="Whether the disks travel too; default=auto: those that are not shared do",
-        )
-        parser.add_argument(
-            "--timeout",
-            metavar="<seconds>",
-            type=_timeout,
-            help="Longest time for the copy, from its start, 0 for no limit; default: as configured (Wherry 2.1000)",
-        )
-        parser.add_argument(
-            "--on-timeout",
-            choices=tuple(action.value for action in deadline.TimeoutAction),
-            help="What is done when the time is over; default: as configured (Wherry 2.1000)",
-        )
+        add_request_options(parser)
         parser.add_argument(
             "--wait", action="store_true", help="Wait for the end; exit status 1 when a server did not arrive, with the reason"
         )
@@ -133,19 +116,46 @@ class CreateLiveMigration(base.LiveMigrationCommand, command.Lister):
         self.exit_status = base.FAILED
 
 
+def add_request_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to move a server."""
+    parser.add_argument("--host", metavar="<host>", help="Destination; default: the service chooses")
+    parser.add_argument(
+        "--block-migration",
+        choices=tuple(_BLOCK_MIGRATION),
+        default="auto",
+        help="Whether the disks travel too; default=auto: those that are not shared do",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="<seconds>",
+        type=_timeout,
+        help="Longest time for the copy, from its start, 0 for no limit; default: as configured (Wherry 2.1000)",
+    )
+    parser.add_argument(
+        "--on-timeout",
+        choices=tuple(action.value for action in deadline.TimeoutAction),
+        help="What is done when the time is over; default: as configured (Wherry 2.1000)",
+    )
+
+
+def request_body(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make the body of os-migrateLive: with Wherry's own keys where they were given."""
+    own = {"timeout_seconds": arguments.timeout, "on_timeout": arguments.on_timeout}
+    asked = {"host": arguments.host, "block_migration": _BLOCK_MIGRATION[arguments.block_migration]}
+    return asked | {key: value for key, value in own.items() if value is not None}
+
+
 def _body(arguments: argparse.Namespace, api: compute.ComputeApi) -> tuple[dict[str, Any], compute.Version]:
     """Make the body and choose the version that it needs: Wherry's own only for Wherry's own keys."""
-    body: dict[str, Any] = {"host": arguments.host, "block_migration": _BLOCK_MIGRATION[arguments.block_migration]}
-    own = {"timeout_seconds": arguments.timeout, "on_timeout": arguments.on_timeout}
-    own = {key: value for key, value in own.items() if value is not None}
-    if not own:
+    body = request_body(arguments)
+    if arguments.timeout is None and arguments.on_timeout is None:
         return body, api.nova
     if api.newest < compute.OWN:
         raise exceptions.CommandError(
             f"--timeout and --on-timeout need microversion {compute.text(compute.OWN)}, which is Wherry's; the newest here is "
             f"{compute.text(api.newest)}. Leave them out and use `openstack live migration abort` or `… force complete`."
         )
-    return body | own, compute.OWN
+    return body, compute.OWN
 
 
 def _timeout(written: str) -> int:
