@@ -74,7 +74,7 @@ def test_each_module_imports_alone() -> None:
     modules = [name for name in _modules() if _is_installed_for(name)]
     assert "wherry.config.loading" in modules
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _PROBE], input=json.dumps(modules), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", _PROBE], input=json.dumps(modules), capture_output=True, text=True, timeout=150, check=False
     )
     assert result.returncode == 0, result.stderr
     failures: dict[str, str] = json.loads(result.stdout)
