@@ -173,10 +173,14 @@ class Separate:
         """SIGKILL: nothing is put in order."""
         self._end("kill")
 
-    def reconfigure(self, section: str, **changes: Any) -> None:
-        """Change its file, and have it read again."""
+    def write(self, section: str, **changes: Any) -> None:
+        """Change its file, for when it is started the next time."""
         self._options.setdefault(section, {}).update({name: str(value) for name, value in changes.items()})
         self._file.write_text(demo_site.render(self._options))
+
+    def reconfigure(self, section: str, **changes: Any) -> None:
+        """Change its file, and have it read again."""
+        self.write(section, **changes)
         told, seen = "configuration was read again", self._log.read_text().lower()
         assert self._process is not None, "it runs"
         self._process.send_signal(signal.SIGHUP)

@@ -141,6 +141,69 @@ def test_a_broken_post_copy_is_resumed_without_anybody(start_wherry: flow.StartW
     check_whole(wherry, guest, "h2")
 
 
+def broken(wherry: flow.Flow) -> flow.Move:
+    """Bring a guest into post-copy and close its connection."""
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    move.until_status("running (post-copy)")
+    break_until_seen(wherry, move)
+    return move
+
+
+def ask_for(move: flow.Move, action: str) -> str:
+    """Ask for something about a broken post-copy; give the request's id."""
+    path = f"/servers/{move.guest.uuid}/migrations/{move.id}/action"
+    answer = move.flow.request("POST", path, version=flow.OWN, json={action: None})
+    assert answer.status_code == 202, answer.text
+    return str(answer.headers["x-openstack-request-id"])
+
+
+#: Left to itself it would not be resumed while a test lasts.
+PATIENT = {"post_copy_resume_initial_seconds": 600, "post_copy_resume_max_seconds": 600}
+
+
+@pytest.mark.slow
+def test_a_broken_post_copy_is_resumed_when_asked_for_or_by_the_next_agent(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    """By request first; broken again, everything is killed, and whoever comes next mends it."""
+    wherry = start_wherry(is_separate=True, libvirt=SLOW_POST_COPY, agent=PATIENT)
+    process = wherry.process
+    assert isinstance(process, flow.Separate)
+    move = broken(wherry)
+    request_id = ask_for(move, "resume_post_copy")
+    flow.until(lambda: move.record["reason"] is None, "it to flow again")
+    (event,) = move.events_of(request_id)
+    assert (event["event"], event["host"], event["result"]) == ("compute_live_migration_resume_post_copy", "h1", "Success")
+    break_until_seen(wherry, move)
+    process.kill()
+    process.write("agent", post_copy_resume_initial_seconds=1)
+    wherry.start()
+    assert move.until_ended(seconds=60)["status"] == "completed"
+    tell(move.event(TRANSFER)["details"])
+    check_whole(wherry, move.guest, "h2")
+
+
+@pytest.mark.slow
+def test_a_broken_post_copy_that_is_given_up_leaves_both_sides(start_wherry: flow.StartWherry) -> None:
+    wherry = start_wherry(libvirt=SLOW_POST_COPY, agent=PATIENT)
+    move = broken(wherry)
+    processes = [host.qemu_process(move.guest.name) for host in (wherry.h1, wherry.h2)]
+    request_id = ask_for(move, "give_up")
+    record = move.until_ended()
+    assert (record["status"], record["reason"]) == ("error", "post_copy_given_up")
+    server = wherry.server(move.guest)
+    assert server is not None
+    assert server["status"] == "ERROR"
+    (event,) = move.events_of(request_id)
+    assert (event["event"], event["result"]) == ("compute_live_migration_give_up", "Success")
+    states = [host.domain_state(move.guest.name) for host in (wherry.h1, wherry.h2)]
+    assert states == ["paused (post-copy failed)", "running (post-copy failed)"]
+    for process in processes:
+        # QEMU in a broken post-copy takes 10 s to end when it is asked to.
+        assert process is not None
+        process.kill()
+
+
 @pytest.mark.slow
 def test_a_guest_paused_to_complete_runs_on_at_the_source_when_the_move_fails(start_wherry: flow.StartWherry, tell: Tell) -> None:
     wherry = start_wherry()
