@@ -144,7 +144,8 @@ class Interventions:
         section, now = self._parts.config.libvirt, self._parts.clock.monotonic()
         if self._moved_at is None or now - self._moved_at > section.live_migration_post_copy_idle_seconds:
             if not self.is_waiting and self._sent_bytes is not None and self._moved_at is not None:
-                await self._report(note.intent, f"{self._numbers(note, cause, counters, 'no switch to post-copy')}; waits: nothing moves")
+                numbers = self._numbers(note, cause, counters, "no switch to post-copy")
+                await self._report(note.intent, f"{numbers}; it waits, since nothing is being sent", is_done=False)
             self.is_waiting = True
             return False
         self.is_waiting = False

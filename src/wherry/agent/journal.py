@@ -33,7 +33,7 @@ class _Note(pydantic.BaseModel):
 class Cause(_Note):
     """Why a transfer is to be aborted or forced to complete."""
 
-    #: "deadline", "requested" or "max_pause".
+    #: "deadline", "requested", "max_pause" or "max_post_copy".
     origin: str
     #: Request that asked for it; empty where none did.
     request_id: str = ""

@@ -36,6 +36,7 @@ class Mending:
         self._pauses = backoff.Backoff(section.post_copy_resume_initial_seconds, section.post_copy_resume_max_seconds)
         self._next_try_at = 0.0
         self._broke_at: float | None = None
+        self._has_flowed = False
         self._tries = 0
         self._problem = ""
         self._sent_progress_at = -math.inf
@@ -46,7 +47,9 @@ class Mending:
         note.is_post_copy = note.is_post_copy_broken = True
         self._begin()
         _log.warning("A post-copy is broken", migration_id=self._entry.operation_id, instance_uuid=self._entry.instance_uuid, error=detail)
-        await self._report(note, f"post-copy lost its connection ({detail or 'no reason was given'}); both sides are kept, it is resumed")
+        await self._report(
+            note, f"post-copy lost its connection ({detail or 'no reason was given'}); both sides are kept, it is resumed", is_done=False
+        )
 
     async def request(self, note: wherry_journal.TransferNote, kind: operation.IntentKind, request_id: str) -> None:
         """Try again at once, or give up. Wanting it twice is wanting it once.
@@ -107,6 +110,8 @@ class Mending:
             return self._poll_seconds
         if self._broke_at is None:
             # Broken again, or taken up from an agent before us.
+            if self._has_flowed:
+                await self._report(note, "post-copy lost its connection again", is_done=False)
             self._begin()
         now = self._parts.clock.monotonic()
         if now >= self._next_try_at:
@@ -132,7 +137,7 @@ class Mending:
             self._next_try_at = self._parts.clock.monotonic()
         except errors.Unsupported:
             self._next_try_at = math.inf
-            await self._report(note, "the driver cannot resume a broken post-copy; both sides are kept")
+            await self._report(note, "the driver cannot resume a broken post-copy; both sides are kept", is_done=False)
         except (errors.Error, TimeoutError) as error:
             pause = self._pauses.next_seconds()
             self._next_try_at = self._parts.clock.monotonic() + pause
@@ -146,11 +151,12 @@ class Mending:
             )
             if problem != self._problem:
                 self._problem = str(problem)
-                await self._report(note, f"resuming post-copy failed ({problem}); tried again in {pause:g} s")
+                await self._report(note, f"resuming post-copy failed ({problem}); tried again in {pause:g} s", is_done=False)
 
     async def _tell_flow(self, note: wherry_journal.TransferNote, what: str) -> None:
         if self._broke_at is None:
             return
+        self._has_flowed = True
         seconds = self._parts.clock.monotonic() - self._broke_at
         self._broke_at = None
         self._problem = ""
@@ -170,5 +176,6 @@ class Mending:
             self._sent_progress_at = now
             await self._reporter.progress(self._entry, counters)
 
-    async def _report(self, note: wherry_journal.TransferNote, detail: str) -> None:
-        await self._reporter.add(self._entry, messages.ActionTaken, {"intent": note.intent.value, "detail": detail})
+    async def _report(self, note: wherry_journal.TransferNote, detail: str, *, is_done: bool = True) -> None:
+        body = {"intent": note.intent.value, "detail": detail, "is_done": is_done}
+        await self._reporter.add(self._entry, messages.ActionTaken, body)

@@ -18,6 +18,8 @@ _log = logs.get_logger(__name__)
 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _FOR_BROKEN = frozenset({operation.IntentKind.RESUME_POST_COPY, operation.IntentKind.GIVE_UP})
+#: Words with which an agent's detail begins when nobody asked for the abort: the deadline, and bounds that cannot hold.
+_BY_THE_CLOCK = frozenset({"deadline", "max_pause", "max_post_copy"})
 _BROKEN = migration.Reason(
     slug="post_copy_broken",
     message="Post-copy has lost its connection; both sides are kept, and its source goes on trying to resume it.",
@@ -182,7 +184,8 @@ async def _observe(on: drive.Drive, host: str) -> messages.Observed:
 def _why(on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
     detail = reading.intent_detail or reading.call_error or reading.source.detail
     if verdict is truth.Verdict.CANCELLED:
-        slug = "deadline" if reading.intent_detail.startswith("deadline") else "requested"
+        origin = reading.intent_detail.partition(":")[0]
+        slug = origin if origin in _BY_THE_CLOCK else "requested"
         return migration.Reason(slug=slug, message=f"Aborted: {detail}" if detail else "Aborted on request.")
     if verdict is truth.Verdict.GUEST_GONE:
         return migration.Reason(
