@@ -84,6 +84,8 @@ class Drive:
     has_commanded: bool = False
     #: Whether this conductor has seen to it that the present destination's probes are gone.
     has_released: bool = False
+    #: Ids of intents that the source has taken up, or refused for good, since this conductor last commanded it.
+    delivered: set[int] = dataclasses.field(default_factory=set)
     #: When the source was last heard of, on the clock's monotonic time.
     heard_at: float = 0.0
     #: Repetitions of the present step for a passing reason.

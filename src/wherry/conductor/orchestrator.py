@@ -24,6 +24,8 @@ _log = logs.get_logger(__name__)
 
 #: More of them would not fit into a number; the longest pause is reached long before.
 _MOST_DOUBLINGS = 30
+#: Pause before a step that another writer was ahead of is run again.
+_RACE_PAUSE_SECONDS = 0.01
 _UNTOUCHED = frozenset({states.Status.ACCEPTED, states.Status.QUEUED})
 
 
@@ -144,6 +146,8 @@ class Orchestrator:
             _log.warning("The operation is another conductor's now.", migration_id=operation_id, slug=error.slug, error=error.message)
         except errors.DatabaseUnavailable as error:
             _log.warning("The database is away; the operation waits for the sweep.", migration_id=operation_id, error=error.message)
+        except Exception:
+            _log.exception("The operation failed unexpectedly and waits for the sweep.", migration_id=operation_id)
         finally:
             del self._journeys[operation_id]
             if not journey.checks.done():
@@ -181,13 +185,9 @@ class Orchestrator:
         )
 
     async def _go_one_step(self, journey: _Journey, on: drive.Drive) -> None:
-        step = steps.STEPS[on.operation.kind][on.operation.step]
         journey.alarm.clear()
         try:
-            if journey.has_news:
-                journey.has_news = False
-                on.intents = tuple(await self._store.read(lambda uow: uow.operations.pending_intents(on.operation.id)))
-            answer: drive.Answer = await step.check(on) or await step.execute(on)
+            answer = await self._answer(journey, on)
             if isinstance(answer, drive.Advance):
                 await self._store_advance(on, answer)
                 return
@@ -195,17 +195,24 @@ class Orchestrator:
             answer = postponed.wait
         except errors.StaleWrite:
             await self._read_again(journey, on)
-            return
-        except (errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
+            answer = drive.Wait(seconds=_RACE_PAUSE_SECONDS, why="another writer was first")
+        await self._pause(journey, answer)
+
+    async def _answer(self, journey: _Journey, on: drive.Drive) -> drive.Answer:
+        """Run the step; whatever goes wrong in it has an answer here, or the operation would be left."""
+        step = steps.STEPS[on.operation.kind][on.operation.step]
+        try:
+            if journey.has_news:
+                journey.has_news = False
+                on.intents = tuple(await self._store.read(lambda uow: uow.operations.pending_intents(on.operation.id)))
+            return await step.check(on) or await step.execute(on)
+        except (drive.Postponed, errors.StaleWrite, errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
             raise
         except Exception as error:
-            # Every error has an answer here, or the operation would be left.
             answer = self._after_error(journey, on, step.name, error)
-            if isinstance(answer, drive.Advance):
-                await self._store_advance(on, answer)
-                return
-            on.attempts += 1
-        await self._pause(journey, answer)
+            if isinstance(answer, drive.Wait):
+                on.attempts += 1
+            return answer
 
     async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
         transition = answer.transition

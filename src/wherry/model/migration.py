@@ -137,6 +137,8 @@ class Ending:
     reason: Reason
     #: What the source showed when it was decided; None where nothing was read.
     guest_state: GuestState | None = None
+    #: Whether the source was ever told to send: if not, its guest was never touched, and its silence keeps nothing waiting.
+    is_source_commanded: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

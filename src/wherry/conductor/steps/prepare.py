@@ -48,7 +48,7 @@ class Prepare:
     def _give_up(self, on: drive.Drive, event: states.Event, reason: migration.Reason) -> drive.Advance:
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)
         transition = drive.undo(
-            migration.Ending(event=event, reason=reason, guest_state=on.guest.state),
+            migration.Ending(event=event, reason=reason, guest_state=on.guest.state, is_source_commanded=False),
             on.plan,
             finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=outcome),),
             started=(instance_actions.EventStart(name=instance_actions.EventName.ROLL_BACK, host=on.destination),),

@@ -47,7 +47,7 @@ class RollBack:
             await transfer.Transfer().undo(on)
         except (errors.Unavailable, errors.Timeout) as error:
             record = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
-            if not record.is_forced_down:
+            if on.ending.is_source_commanded and not record.is_forced_down:
                 raise
             await chores.owe(on, on.plan.source, messages.RollBackSource(**on.planned), error)
 

@@ -86,7 +86,10 @@ class Transfer:
         return _changed(on, reports)
 
     async def _deliver_intents(self, on: drive.Drive) -> None:
+        # Acknowledged in the record with the outcome: whoever takes over before that delivers them again.
         for intent in on.intents:
+            if intent.id in on.delivered:
+                continue
             await on.store.run(_event_opened(on, intent))
             command = messages.DeliverIntent(**on.ids, kind=intent.kind, request_id=intent.request_id)
             try:
@@ -94,9 +97,12 @@ class Transfer:
             except (errors.NoActiveTransfer, errors.PostCopyUnderWay):
                 # The job ended first, or can no longer be aborted; the outcome says so in the intent's own event.
                 continue
-            _log.info("The source took it up.", migration_id=on.operation.id, intent=intent.kind.value, host=on.plan.source)
-        # Acknowledged in the record with the outcome: whoever takes over before that delivers them again.
-        on.intents = ()
+            except errors.Unsupported as error:
+                await on.store.run(_refused_for_good(on, intent, error))
+                _log.warning("The source cannot do it.", migration_id=on.operation.id, intent=intent.kind.value, **logs.told(error))
+            else:
+                _log.info("The source took it up.", migration_id=on.operation.id, intent=intent.kind.value, host=on.plan.source)
+            on.delivered.add(intent.id)
 
     async def _ask_after_silence(self, on: drive.Drive) -> drive.Answer:
         limit = on.config.conductor.agent_silence_seconds
@@ -109,6 +115,7 @@ class Transfer:
         if observed.observation.has_job:
             # It has a job that we may have to tell it to watch: a lost journal is rebuilt by the command.
             on.has_commanded = False
+            on.delivered.clear()
             return drive.Wait(seconds=0, why="the source is told again")
         return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE))
 
@@ -159,5 +166,17 @@ def _event_opened(on: drive.Drive, intent: operation.Intent) -> stores.Unit[None
 
     async def unit(uow: uows.UnitOfWork) -> None:
         await uow.actions.start_event(on.operation.instance_uuid, intent.request_id, start)
+
+    return unit
+
+
+def _refused_for_good(on: drive.Drive, intent: operation.Intent, error: errors.Error) -> stores.Unit[None]:
+    """Close the event of the intent's own action with the real cause; asking again would change nothing."""
+    finish = instance_actions.EventFinish(
+        name=drive.INTENT_EVENTS[intent.kind], host=on.plan.source, outcome=instance_events.outcome_of(error), request_id=intent.request_id
+    )
+
+    async def unit(uow: uows.UnitOfWork) -> None:
+        await uow.operations.acknowledge_intent(intent, finish)
 
     return unit
