@@ -217,10 +217,14 @@ class Source:
         )
         # A paused guest dirties nothing and has nothing to gain; Nova drops post-copy for it, too.
         is_paused = leaving is not None and leaving.state is guest.GuestState.PAUSED
+        # A guest that runs at the destination would write to disks that the source still sends.
+        is_copying = command.plan.storage is not None and command.plan.storage.is_block_migration
         return wherry_journal.TransferNote(
             command=command,
             budget=timing.budget_of(self._parts, command),
-            is_post_copy_permitted=self._parts.config.libvirt.live_migration_permit_post_copy and can_both and not is_paused,
+            is_post_copy_permitted=self._parts.config.libvirt.live_migration_permit_post_copy
+            and can_both
+            and not (is_paused or is_copying),
             boot_id=self._parts.boot_clock.boot_id(),
             began_boot_seconds=self._parts.boot_clock.seconds(),
             began_at=self._parts.clock.now(),

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from tests.functional.flow import asking
+from tests.functional.flow import asking, conftest
 from wherry.drivers import simulated
 from wherry.model import capabilities, guest, instance_actions, migration, states
 from wherry.testing import capability_matrix, invariants
@@ -114,3 +114,20 @@ async def test_a_paused_guest_needs_both_ends(make_cloud: clouds.MakeCloud, worl
         assert "paused guest" in record.reason.message
         assert "Let the guest run first." in record.reason.remedy
         assert invariants.snapshot(world) == before
+
+
+@pytest.mark.parametrize("directory", ["/shared", "/own"])
+async def test_copied_disks_rule_out_post_copy(make_cloud: clouds.MakeCloud, world: simulated.World, directory: str) -> None:
+    """Permitted, and taken where disks are shared; where they travel in the same job the guest is paused instead."""
+    disks = (conftest.disk(f"{directory}/busy.raw"),)
+    world.add_guest("h1", "busy", memory_mib=2048, dirty_mib_per_s=3000.0, disks=disks)
+    async with make_cloud(world, libvirt={"live_migration_permit_post_copy": True}) as cloud:
+        before = invariants.snapshot(world)
+        taken: list[str] = []
+        cloud.on_call.append(lambda _host, method, is_done: taken.append(method) if is_done else None)
+        keys = {"timeout_seconds": 10, "on_timeout": "force_complete"}
+        record = await asking.move(cloud, "busy", host="h2", version="2.1000", **keys)
+        assert record.status is Status.COMPLETED
+        is_shared = directory == "/shared"
+        assert ("start_post_copy" in taken, "pause_guest" in taken) == (is_shared, not is_shared)
+        await invariants.come_to_hold(cloud, before)
