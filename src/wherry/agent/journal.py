@@ -27,7 +27,7 @@ _log = logs.get_logger(__name__)
 
 class _Note(pydantic.BaseModel):
     # An older release must be able to read what a newer one wrote.
-    model_config = pydantic.ConfigDict(extra="ignore", validate_assignment=False)
+    model_config = pydantic.ConfigDict(extra="ignore", validate_assignment=False, defer_build=True)
 
 
 class Cause(_Note):

@@ -38,7 +38,7 @@ Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(_listed)]
 class Part(pydantic.BaseModel):
     """Root of the parts of a scenario: a word that is not known is an error."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class StorePart(Part):
