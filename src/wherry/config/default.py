@@ -81,7 +81,7 @@ class DefaultSection:
     )
     long_rpc_timeout: int = opt.option(
         1800,
-        "Longest wait for the answer to a call that may take long: checks and preparation.",
+        "Longest time that an agent spends on one check before it gives up; a conductor waits [bus] rpc_response_timeout_seconds for it.",
         constraint=opt.at_least(1),
         unit="seconds",
     )
