@@ -8,6 +8,7 @@ import typing
 import pytest
 
 from tests.lab import flow, test_flow_refused
+from wherry.model import states
 
 pytestmark = pytest.mark.lab
 
@@ -42,3 +43,30 @@ def test_it_says_which_hosts_would_take_the_guest_and_leaves_nothing(wherry: flo
         assert (record["status"], record["percentage"]) == ("completed", 100)
     finally:
         wherry.h3.virsh("undefine", guest.name)
+
+
+def test_a_deadline_is_told_with_its_numbers_and_the_percentage_never_falls(start_wherry: flow.StartWherry) -> None:
+    """QEMU's own counters of a guest that dirties faster than its link: the story says what was done when, and how far it had come."""
+    wherry = start_wherry(libvirt={"live_migration_bandwidth": 6, "live_migration_monitor_interval": 1})
+    guest = wherry.guest(payload="counter", memory_mib=64, range_mib=24, rate_mib_per_s=30)
+    move = wherry.live_migrate(guest, wherry.h2, version=flow.OWN, timeout_seconds=9, on_timeout="abort")
+    looks: list[dict[str, typing.Any]] = []
+
+    def has_ended() -> bool:
+        looks.append(move.record)
+        return looks[-1]["status"] in states.TERMINAL
+
+    flow.until(lambda: has_ended() or None, "the deadline", seconds=30)
+    last = move.until_ended()
+    assert (last["status"], last["reason"]) == ("cancelled", "deadline")
+    percentages = [one["percentage"] for one in looks if one["percentage"] is not None]
+    assert percentages == sorted(percentages)
+    assert 0 < last["percentage"] < 100
+    assert last["iteration"] > 1
+    assert 1 << 20 < last["bytes_per_second"] < 12 << 20
+    assert last["dirty_bytes_per_second"] > 0
+    assert (last["seconds_left_low"], last["seconds_left_high"]) == (None, None)
+    told = move.event("deadline_applied")
+    assert (told["host"], told["result"]) == ("h1", "Success")
+    assert "deadline: abort after 9." in told["details"]
+    assert "of 9 s (request)" in told["details"]
