@@ -196,7 +196,7 @@ class Orchestrator:
         except errors.StaleWrite:
             await self._read_again(journey, on)
             answer = drive.Wait(seconds=_RACE_PAUSE_SECONDS, why="another writer was first")
-        await self._pause(journey, answer)
+        await _pause(journey, answer)
 
     async def _answer(self, journey: _Journey, on: drive.Drive) -> drive.Answer:
         """Run the step; whatever goes wrong in it has an answer here, or the operation would be left."""
@@ -231,7 +231,8 @@ class Orchestrator:
         if transition.step is not None:
             on.attempts = 0
         if before is not None and on.migration.status is not before.status:
-            self._log_transition(on, before.status)
+            _log_transition(on, before.status)
+            self._count_end(on)
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
@@ -259,15 +260,6 @@ class Orchestrator:
         pause = min(section.step_retry_max_seconds, section.step_retry_initial_seconds * 2 ** min(on.attempts, _MOST_DOUBLINGS))
         return drive.Wait(seconds=pause, why=known.message)
 
-    async def _pause(self, journey: _Journey, wait: drive.Wait) -> None:
-        if wait.seconds <= 0:
-            return
-        try:
-            async with asyncio.timeout(wait.seconds):
-                await journey.alarm.wait()
-        except TimeoutError:
-            return
-
     # ------------------------------------------------------------- who waits
 
     def _tell_waiters(self, journey: _Journey, on: drive.Drive) -> None:
@@ -278,27 +270,17 @@ class Orchestrator:
             journey.refusal = errors.CheckFailed(detail=on.migration.reason.message)
         journey.checks.set_result(journey.refusal)
 
+    def _count_end(self, on: drive.Drive) -> None:
+        record = on.migration
+        if record.status in states.TERMINAL:
+            took = (record.finished_at - record.started_at).total_seconds() if record.finished_at and record.started_at else None
+            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
+
     def _wake_queue(self) -> None:
         """A slot may be free: those who wait in the queue look again, the oldest first. Nobody else's pause is cut short."""
         for journey in self._journeys.values():
             if journey.on is not None and journey.on.operation.step is operation.StepName.ADMIT:
                 journey.alarm.set()
-
-    def _log_transition(self, on: drive.Drive, before: states.Status) -> None:
-        record = on.migration
-        _log.info(
-            f"The migration went from {before.value} to {record.status.value}.",
-            action="transition",
-            migration_id=record.uuid,
-            instance_uuid=record.instance_uuid,
-            source=record.source_compute,
-            destination=record.dest_compute,
-            request_id=on.operation.request_id,
-            reason=record.reason.slug if record.reason else None,
-        )
-        if record.status in states.TERMINAL:
-            took = (record.finished_at - record.started_at).total_seconds() if record.finished_at and record.started_at else None
-            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
 
 
 #: The outcome that each kind of intent asks for, and what it is called.
@@ -340,3 +322,27 @@ def _too_late(on: drive.Drive, transition: operation.Transition, asked: str) -> 
 
 def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _log_transition(on: drive.Drive, before: states.Status) -> None:
+    record = on.migration
+    _log.info(
+        f"The migration went from {before.value} to {record.status.value}.",
+        action="transition",
+        migration_id=record.uuid,
+        instance_uuid=record.instance_uuid,
+        source=record.source_compute,
+        destination=record.dest_compute,
+        request_id=on.operation.request_id,
+        reason=record.reason.slug if record.reason else None,
+    )
+
+
+async def _pause(journey: _Journey, wait: drive.Wait) -> None:
+    if wait.seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(wait.seconds):
+            await journey.alarm.wait()
+    except TimeoutError:
+        return

@@ -13,15 +13,19 @@ from wherry.rpc import instance_events, messages
 
 pytestmark = pytest.mark.unit
 
+_MESSAGE = messages.AboutOperation(operation_id="4faf4ab5-612b-4590-a0af-4aaea0450e5b")
+
 
 class Sink:
     def __init__(self) -> None:
         self.told: list[tuple[str, instance_actions.EventName, instance_actions.EventOutcome | None]] = []
 
-    async def started(self, name: instance_actions.EventName, message: messages.Message) -> None:
+    async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
         self.told.append(("started", name, None))
 
-    async def finished(self, name: instance_actions.EventName, message: messages.Message, outcome: instance_actions.EventOutcome) -> None:
+    async def finished(
+        self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome
+    ) -> None:
         self.told.append(("finished", name, outcome))
 
 
@@ -34,7 +38,7 @@ class Stages:
         self.release.set()
 
     @instance_events.wrap_instance_event("compute")
-    async def pre_live_migration(self, message: messages.Message) -> messages.StageDone:
+    async def pre_live_migration(self, message: messages.AboutOperation) -> messages.StageDone:
         await self.release.wait()
         if self._end is not None:
             raise self._end
@@ -51,7 +55,7 @@ def _outcome(stages: Stages) -> instance_actions.EventOutcome:
 async def test_success_carries_what_the_reply_says() -> None:
     warned = instance_actions.EventOutcome(result=instance_actions.Result.SUCCESS, details="no lock")
     stages = Stages(reply=messages.StageDone(outcome=warned))
-    await stages.pre_live_migration(messages.Done())
+    await stages.pre_live_migration(_MESSAGE)
     assert stages.events.told[0] == ("started", instance_actions.EventName.PREPARE, None)
     assert _outcome(stages) == warned
 
@@ -59,7 +63,7 @@ async def test_success_carries_what_the_reply_says() -> None:
 async def test_an_error_of_ours_gives_message_and_remedy_without_traceback() -> None:
     stages = Stages(errors.SnapshotsPresent(count=2))
     with pytest.raises(errors.SnapshotsPresent):
-        await stages.pre_live_migration(messages.Done())
+        await stages.pre_live_migration(_MESSAGE)
     outcome = _outcome(stages)
     assert outcome.result is instance_actions.Result.ERROR
     assert outcome.details == "The guest has 2 snapshots, which the hypervisor cannot move. Delete the snapshots, or merge them, first."
@@ -69,7 +73,7 @@ async def test_an_error_of_ours_gives_message_and_remedy_without_traceback() -> 
 async def test_an_unexpected_error_gives_its_traceback() -> None:
     stages = Stages(KeyError("nic"))
     with pytest.raises(KeyError):
-        await stages.pre_live_migration(messages.Done())
+        await stages.pre_live_migration(_MESSAGE)
     outcome = _outcome(stages)
     assert outcome.details == "KeyError: 'nic'"
     assert "test_instance_events" in (outcome.traceback or "")
@@ -84,7 +88,7 @@ async def test_a_remote_traceback_is_kept() -> None:
 async def test_a_cancelled_stage_stays_open() -> None:
     stages = Stages()
     stages.release.clear()
-    task = asyncio.create_task(stages.pre_live_migration(messages.Done()))
+    task = asyncio.create_task(stages.pre_live_migration(_MESSAGE))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -96,5 +100,5 @@ def test_a_name_that_is_no_event_is_an_error_at_import() -> None:
     with pytest.raises(ValueError, match="compute_unknown_stage"):
 
         @instance_events.wrap_instance_event("compute")
-        async def unknown_stage(self: Stages, message: messages.Message) -> messages.Done:
+        async def unknown_stage(self: Stages, message: messages.AboutOperation) -> messages.Done:
             return messages.Done()
