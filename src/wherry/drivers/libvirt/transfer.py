@@ -168,8 +168,8 @@ class Transfers:
                 return
             if record.task is not None:
                 await asyncio.wait({record.task}, timeout=self._section.start_poll_interval_seconds)
-        # Just after the break it may say that QEMU still migrates, and while QEMU waits for a dead network it does. Seen for 20 s, too, where
-        # only the destination had noticed that the connection was closed, at 1 MiB/s: it goes when the source's QEMU notices.
+        # Just after the break libvirt may say that QEMU still migrates. Seen for 20 s and longer, too, at 1 MiB/s: the destination had
+        # noticed that the connection was closed, and the source had not.
         if record.call_error and (await self._link.call("look at the guest", _look, uuid)).state is guest.GuestState.POST_COPY_FAILED:
             raise errors.TransferRefused(uuid=uuid, detail=record.call_error)
 
