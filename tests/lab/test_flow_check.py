@@ -45,6 +45,7 @@ def test_it_says_which_hosts_would_take_the_guest_and_leaves_nothing(wherry: flo
         wherry.h3.virsh("undefine", guest.name)
 
 
+@pytest.mark.slow
 def test_a_deadline_is_told_with_its_numbers_and_the_percentage_never_falls(start_wherry: flow.StartWherry) -> None:
     """QEMU's own counters of a guest that dirties faster than its link: the story says what was done when, and how far it had come."""
     wherry = start_wherry(libvirt={"live_migration_bandwidth": 6, "live_migration_monitor_interval": 1})
