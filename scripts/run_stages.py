@@ -215,6 +215,8 @@ def run(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stages named, or all."""
+    # A run in the background of a script inherits an ignored SIGINT, and so would every stage and every test that interrupts something.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="scripts/run_stages.py", description=__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(stage.name for stage in STAGES)}; default: all")
     parser.add_argument("--patience", type=float, default=1.0, metavar="FACTOR", help="multiply every share, for a slower machine")
