@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an api asks of the conductors."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from wherry.model.feasibility import Feasibility
+from wherry.model.migration import LiveMigrationRequest
+from wherry.rpc.messages.base import AboutOperation, Message, Request
+
+
+class LiveMigrateServer(AboutOperation):
+    """Cast: a live migration was recorded; take it on. Only a nudge, the row holds the request."""
+
+
+class ChecksAnswer(Message):
+    """What became of the checks, for a client that waits."""
+
+    #: None when they passed; otherwise the error as slug and fields.
+    error: dict[str, object] | None = None
+
+
+class MigrateServer(Request[ChecksAnswer], AboutOperation):
+    """Call: as LiveMigrateServer, answered after the checks."""
+
+    reply_type: ClassVar[type[Message]] = ChecksAnswer
+
+
+class LiveMigrationChecked(Message):
+    """What would become of it."""
+
+    feasibility: Feasibility
+
+
+class CheckLiveMigration(Request[LiveMigrationChecked]):
+    """Call: say what would become of a live migration, without moving or recording anything."""
+
+    reply_type: ClassVar[type[Message]] = LiveMigrationChecked
+    instance_uuid: str
+    request: LiveMigrationRequest
+
+
+class OperationRecorded(AboutOperation):
+    """Cast: an operation for whose beginning nobody waits was recorded; take it on. Only a nudge, the row holds the request."""
+
+
+class IntentRecorded(AboutOperation):
+    """Cast: an abort or a force-complete was recorded; deliver it. Only a nudge."""
