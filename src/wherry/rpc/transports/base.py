@@ -38,6 +38,10 @@ class Transport(Protocol):
     async def close(self) -> None:
         """End subscriptions, deliveries and the own requests under way. Idempotent; using it afterwards raises BusUnavailable."""
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps messages from getting through now, in a few words without addresses; None when nothing is known to."""
+
     async def publish(self, subject: str, data: bytes) -> None:
         """Send to every subscription of the subject, and to one of each queue group. Nobody listening is fine.
 

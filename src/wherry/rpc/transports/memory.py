@@ -138,6 +138,11 @@ class MemoryTransport:
         self._is_severed = True
         self._unsubscribe_all()
 
+    @property
+    def problem(self) -> str | None:
+        """As in base."""
+        return None if self._is_open else "it is closed"
+
     async def publish(self, subject: str, data: bytes) -> None:
         """As in base."""
         self._check(subject, data)

@@ -60,6 +60,12 @@ class TransportContract:
             await inbox.holds(1)
             assert inbox.received == [(subject, b"\x00bytes")]
 
+    async def test_it_says_whether_messages_get_through(self, connect: Connect) -> None:
+        transport = await connect()
+        assert transport.problem is None
+        await transport.close()
+        assert transport.problem
+
     async def test_one_member_of_a_queue_group_gets_each_message(self, connect: Connect, subject: str) -> None:
         sender, total = await connect(), Inbox()
         members: list[str] = []
