@@ -71,8 +71,11 @@ class Engine(Protocol):
         :raises Troubled: in place of an error of the database that is nobody's mistake.
         """
 
-    async def run_sync(self, function: Callable[[sa.Connection], T]) -> T:
-        """Run a function of a plain connection in one writing transaction: for schema changes."""
+    async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
+        """Run a function of a plain connection in one transaction: for the schema.
+
+        :raises Troubled: as `transaction` does.
+        """
 
     async def close(self) -> None:
         """Close every connection."""

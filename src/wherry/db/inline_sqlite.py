@@ -116,11 +116,11 @@ class InlineSqlite:
             raise
         return result
 
-    async def run_sync(self, function: Callable[[sa.Connection], T]) -> T:
+    async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
         async def work(_connection: engines.Connection) -> T:
             return function(self._open()[0])
 
-        return await self.transaction(work, is_writing=True)
+        return await self.transaction(work, is_writing=is_writing)
 
     async def close(self) -> None:
         if self._plain is not None:

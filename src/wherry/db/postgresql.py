@@ -79,6 +79,12 @@ class PostgreSql:
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
+        return await self._transaction(work, is_writing=is_writing)
+
+    async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
+        return await self._transaction(lambda connection: connection.run_sync(function), is_writing=is_writing)
+
+    async def _transaction(self, work: Callable[[sa_asyncio.AsyncConnection], Awaitable[T]], *, is_writing: bool) -> T:
         engine = self._engine if is_writing else self._reading
         is_commit_sent = False
         try:
@@ -92,10 +98,6 @@ class PostgreSql:
             if trouble is None:
                 raise
             raise engines.Troubled(trouble, getattr(error, "orig", None) or error) from error
-
-    async def run_sync(self, function: Callable[[sa.Connection], T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(function)
 
     async def close(self) -> None:
         await self._engine.dispose()

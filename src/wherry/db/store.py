@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import sqlalchemy as sa
+
 from wherry import clock as clocks
 from wherry import errors
 from wherry.config import database as config_database
@@ -76,23 +78,34 @@ class Store:
         """Bring the schema up to date. Does nothing when it is.
 
         :param only_before_start: stop before the first revision named post_, which must wait until no older release runs any more.
+        :raises DatabaseUnavailable: as `run` does.
         """
-        return await self._engine.run_sync(lambda connection: runner.upgrade(connection, only_before_start=only_before_start))
+
+        def upgrade(connection: sa.Connection) -> runner.SchemaState:
+            return runner.upgrade(connection, only_before_start=only_before_start)
+
+        return await self._repeat(lambda: self._engine.run_sync(upgrade))
 
     async def check(self) -> runner.SchemaState:
-        """Say which revision the schema is at, and which ones wait."""
-        return await self._engine.run_sync(runner.state_of)
+        """Say which revision the schema is at, and which ones wait.
+
+        :raises DatabaseUnavailable: it does not answer.
+        """
+        return await self._repeat(lambda: self._engine.run_sync(runner.state_of, is_writing=False))
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.close()
 
     async def _run(self, unit: Unit[T], *, is_writing: bool) -> T:
+        return await self._repeat(lambda: self._engine.transaction(lambda connection: unit(self._begin(connection)), is_writing=is_writing))
+
+    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]]) -> T:
         pause = self._config.transaction_retry_initial_seconds
         attempt = 1
         while True:
             try:
-                return await self._engine.transaction(lambda connection: unit(self._begin(connection)), is_writing=is_writing)
+                return await attempt_once()
             except engines.Troubled as error:
                 if error.trouble is engines.Trouble.UNAVAILABLE:
                     raise errors.DatabaseUnavailable(detail=str(error)) from error

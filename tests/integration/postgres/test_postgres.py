@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import pathlib
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from sqlalchemy.ext import asyncio as sa_asyncio
 
 from tests.integration.postgres import conftest
 from wherry import errors
+from wherry.clock import LoopClock
 from wherry.config import database as config_database
 from wherry.db import schema
 from wherry.db import store as stores
@@ -189,3 +191,12 @@ async def test_leases_are_judged_by_the_databases_clock(harness: store_contract.
     await harness.store.run(lambda uow: uow.conductors.renew("one", "control", -1))
     (known,) = await harness.store.read(lambda uow: uow.conductors.list())
     assert not known.is_live
+
+
+async def test_the_schema_of_a_server_that_is_not_there_is_unavailable(tmp_path: pathlib.Path) -> None:
+    config = config_database.DatabaseSection(connection=f"postgresql+asyncpg://postgres@/test?host={tmp_path}")
+    store = await stores.Store.open(config, LoopClock())
+    for ask in (store.check, store.upgrade):
+        with pytest.raises(errors.DatabaseUnavailable):
+            await ask()
+    await store.close()
