@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.clients import service as services
-from tests.clients.keystone import identity
+from wherry.testing import keystone as keystones
 
 CACHE_SECONDS = 1.0
 WAIT_SECONDS = 10.0
@@ -39,7 +39,7 @@ outage_pause_seconds = 0.2
 class Cloud:
     """Wherry and the Keystone that it believes."""
 
-    keystone: identity.Keystone
+    keystone: keystones.Keystone
     service: services.Service
     http: httpx.Client
 
@@ -62,10 +62,10 @@ class Cloud:
 
 
 @pytest.fixture(scope="session")
-def keystone(tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]) -> Iterator[identity.Keystone]:
+def keystone(tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]) -> Iterator[keystones.Keystone]:
     """Keystone with its people."""
-    require_real("Keystone", identity.missing())
-    started = identity.Keystone(tmp_path_factory.mktemp("keystone"))
+    require_real("Keystone", keystones.missing())
+    started = keystones.Keystone(tmp_path_factory.mktemp("keystone"))
     try:
         started.start()
         yield started
@@ -74,10 +74,10 @@ def keystone(tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[s
 
 
 @pytest.fixture(scope="session")
-def cloud(keystone: identity.Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(keystone: keystones.Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A service whose guests belong to the project "home"."""
     configuration = CONFIGURATION.format(
-        url=keystone.url, password=identity.PASSWORD, project=keystone.projects["home"], cache_seconds=CACHE_SECONDS
+        url=keystone.url, password=keystones.PASSWORD, project=keystone.projects["home"], cache_seconds=CACHE_SECONDS
     )
     with services.running(tmp_path_factory.mktemp("with-keystone"), configuration, keystone.admin) as started:
         keystone.register_compute(started.compute)

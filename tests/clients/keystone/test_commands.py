@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from tests.clients import running
-from tests.clients.keystone import conftest, identity
+from tests.clients.keystone import conftest
+from wherry.testing import keystone as keystones
 
 
 def environ(cloud: conftest.Cloud, user: str, project: str) -> dict[str, str]:
@@ -12,7 +13,7 @@ def environ(cloud: conftest.Cloud, user: str, project: str) -> dict[str, str]:
     return {
         "OS_AUTH_URL": cloud.keystone.url,
         "OS_USERNAME": user,
-        "OS_PASSWORD": identity.PASSWORD,
+        "OS_PASSWORD": keystones.PASSWORD,
         "OS_PROJECT_NAME": project,
         "OS_USER_DOMAIN_NAME": "Default",
         "OS_PROJECT_DOMAIN_NAME": "Default",

@@ -9,17 +9,18 @@ import time
 
 import pytest
 
-from tests.clients.keystone import conftest, identity
+from tests.clients.keystone import conftest
 from wherry import clock, config, errors
 from wherry.auth import keystone as strategies
 from wherry.auth import strategy
 from wherry.telemetry import metrics
+from wherry.testing import keystone as keystones
 
 VALIDATION = "GET /v3/auth/tokens"
 
 
-def make(keystone: identity.Keystone, **options: object) -> tuple[strategy.Strategy, metrics.Metrics]:
-    section = {"auth_url": keystone.url, "username": "wherry", "password": identity.PASSWORD, **options}
+def make(keystone: keystones.Keystone, **options: object) -> tuple[strategy.Strategy, metrics.Metrics]:
+    section = {"auth_url": keystone.url, "username": "wherry", "password": keystones.PASSWORD, **options}
     settings = config.load([], {}, {"api": {"auth_strategy": "keystone"}, "keystone": section})
     counters = metrics.Metrics()
     made = strategy.from_config(settings, clock.LoopClock(), counters)
@@ -31,7 +32,7 @@ def keystone_threads() -> int:
     return sum(thread.name.startswith("keystone") for thread in threading.enumerate())
 
 
-async def test_ten_thousand_requests_with_one_token_cost_one_validation_per_cache_period(keystone: identity.Keystone) -> None:
+async def test_ten_thousand_requests_with_one_token_cost_one_validation_per_cache_period(keystone: keystones.Keystone) -> None:
     made, _ = make(keystone, token_cache_seconds=2)
     headers = {"x-auth-token": await asyncio.to_thread(keystone.token, "reader", "home")}
     before = keystone.process.requests(VALIDATION)
@@ -51,7 +52,7 @@ async def test_ten_thousand_requests_with_one_token_cost_one_validation_per_cach
     await made.close()
 
 
-async def test_the_cache_holds_no_more_than_it_may(keystone: identity.Keystone) -> None:
+async def test_the_cache_holds_no_more_than_it_may(keystone: keystones.Keystone) -> None:
     made, counters = make(keystone, token_cache_size=2)
     tokens = [await asyncio.to_thread(keystone.token, user, "home") for user in ("reader", "member", "manager")]
     for token in (*tokens, tokens[2], tokens[0]):
@@ -63,7 +64,7 @@ async def test_the_cache_holds_no_more_than_it_may(keystone: identity.Keystone) 
     await made.close()
 
 
-async def test_a_keystone_that_hangs_blocks_neither_the_loop_nor_more_threads_than_it_may(keystone: identity.Keystone) -> None:
+async def test_a_keystone_that_hangs_blocks_neither_the_loop_nor_more_threads_than_it_may(keystone: keystones.Keystone) -> None:
     made, counters = make(
         keystone, validation_threads=3, validation_timeout_seconds=1, request_timeout_seconds=1, connect_retries=0, outage_pause_seconds=0.3
     )
@@ -117,7 +118,7 @@ async def test_a_keystone_that_hangs_blocks_neither_the_loop_nor_more_threads_th
         await asyncio.sleep(0.05)
 
 
-async def test_too_many_waiting_tokens_are_refused_at_once(keystone: identity.Keystone) -> None:
+async def test_too_many_waiting_tokens_are_refused_at_once(keystone: keystones.Keystone) -> None:
     made, _ = make(keystone, validation_threads=1, max_waiting_validations=4, validation_timeout_seconds=1, request_timeout_seconds=1)
     with keystone.process.stopped():
         waiting = [asyncio.create_task(made.authenticate({"x-auth-token": f"t-{number}"}, "req-1")) for number in range(8)]
@@ -127,7 +128,7 @@ async def test_too_many_waiting_tokens_are_refused_at_once(keystone: identity.Ke
     await made.close()
 
 
-async def test_one_who_goes_away_takes_the_answer_from_nobody(keystone: identity.Keystone) -> None:
+async def test_one_who_goes_away_takes_the_answer_from_nobody(keystone: keystones.Keystone) -> None:
     made, counters = make(keystone)
     headers = {"x-auth-token": await asyncio.to_thread(keystone.token, "reader", "home")}
     with keystone.process.stopped():
@@ -152,7 +153,7 @@ async def test_one_who_goes_away_takes_the_answer_from_nobody(keystone: identity
     ],
 )
 async def test_what_is_wrong_with_our_own_access_is_logged_and_not_told_to_callers(
-    keystone: identity.Keystone, options: dict[str, object], why: str, caplog: pytest.LogCaptureFixture
+    keystone: keystones.Keystone, options: dict[str, object], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, _ = make(keystone, **options)
     token = await asyncio.to_thread(keystone.token, "member", "home")
@@ -160,7 +161,7 @@ async def test_what_is_wrong_with_our_own_access_is_logged_and_not_told_to_calle
         await made.authenticate({"x-auth-token": token}, "req-1")
     assert "temporarily unavailable" in caught.value.message
     assert why in caplog.text
-    assert identity.PASSWORD not in caplog.text and token not in caplog.text
+    assert keystones.PASSWORD not in caplog.text and token not in caplog.text
     await made.close()
 
 

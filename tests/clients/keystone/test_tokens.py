@@ -27,7 +27,7 @@ REFUSED = {"error": {"code": 401, "title": "Unauthorized", "message": "The reque
 )
 def test_roles_and_projects_are_keystones(cloud: conftest.Cloud, user: str, project: str, codes: tuple[int, int, int]) -> None:
     token = cloud.keystone.token(user, project)
-    name = f"idle-{[*cloud.keystone.PEOPLE, 'admin'].index(user) + 1}"
+    name = f"idle-{[*cloud.keystone.people, 'admin'].index(user) + 1}"
     server_id = cloud.service.id_of(name)
     moved = cloud.send("POST", f"/servers/{server_id}/action", token, json=MOVE).status_code
     assert (cloud.code(f"/servers/{server_id}", token), moved, cloud.code("/os-services", token)) == codes

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in Keystone's own environment: serves it from a socket that the starter listens on, and writes a line for each request.
 
+It ends with whoever started it, also when that one is killed.
 A request with X-Expiration-Seconds is answered as if [token] expiration said so, which Keystone reads anew for each token.
 Usage: serve.py SOCKET_FD REQUESTS_FILE, with OS_KEYSTONE_CONFIG_DIR set.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import pathlib
+import signal
 import socket
 import sys
 import threading
@@ -39,8 +42,15 @@ def recorded(application: WsgiApplication, path: pathlib.Path) -> WsgiApplicatio
     return record
 
 
+def end_with_starter() -> None:
+    """Have the kernel kill this process when the one that started it ends."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 def main(descriptor: str, requests_file: str) -> None:
     """Serve until killed."""
+    end_with_starter()
     # Keystone's module reads the command line of whoever imports it.
     sys.argv = sys.argv[:1]
     application = importlib.import_module("keystone.wsgi.api").application
