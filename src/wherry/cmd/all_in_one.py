@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wherry all-in-one`: api, conductor and the agents of every host in one process, one event loop, one SQLite file.
 
-The same parts on the same paths as in separate processes; only the bus is in memory.
+The same parts on the same paths as in separate processes; only the bus is in memory, unless [bus] names one that others share.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from wherry.api import service as api_service
 from wherry.cmd import wiring
 from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
+from wherry.rpc import addresses
+from wherry.rpc.transports import base as transports
 from wherry.rpc.transports import memory
 from wherry.telemetry import logs, metrics
 
@@ -35,6 +37,7 @@ class AllInOne:
         self._config = config
         self._around = wiring.Surroundings(config=config, clock=clock or clocks.LoopClock(), metrics=metrics.Metrics())
         self._stack = contextlib.AsyncExitStack()
+        self._bus = memory.MemoryBus()
         self._conductor: conductor_service.Conductor | None = None
         self._agents: list[agent_service.Agent] = []
         self._api: api_service.Api | None = None
@@ -86,23 +89,30 @@ class AllInOne:
         store = await stores.Store.open(self._config.database, around.clock)
         stack.push_async_callback(store.close)
         await store.upgrade()
-        bus = memory.MemoryBus()
-        transport = memory.MemoryTransport(bus, max_message_bytes=self._config.bus.max_message_bytes)
-        await transport.open()
-        stack.push_async_callback(transport.close)
-        conductor = self._conductor = wiring.make_conductor(around, store, transport)
+        conductor = self._conductor = wiring.make_conductor(around, store, await self._transport(stack, addresses.Role.CONDUCTOR))
         await conductor.start()
         stack.push_async_callback(conductor.stop)
         for settings in wiring.hosts_of(self._config):
-            agent = wiring.make_agent(around, settings, transport)
+            agent = wiring.make_agent(around, settings, await self._transport(stack, addresses.Role.AGENT, settings.name))
             await agent.start()
             stack.push_async_callback(agent.stop)
             self._agents.append(agent)
-        api = self._api = wiring.make_api(around, store, transport)
+        api = self._api = wiring.make_api(around, store, await self._transport(stack, addresses.Role.API))
         address = await api.start()
         stack.push_async_callback(api.stop)
         _log.info("All in one is up.", address=address, hosts=len(self._agents))
         return address
+
+    async def _transport(self, stack: contextlib.AsyncExitStack, role: addresses.Role, name: str = "") -> transports.Transport:
+        """Give one part its access to the bus, open."""
+        transport: transports.Transport
+        if self._config.bus.is_in_memory:
+            transport = memory.MemoryTransport(self._bus, max_message_bytes=self._config.bus.max_message_bytes)
+        else:
+            transport = wiring.make_transport(self._config, addresses.Sender(role, name or self._config.default.host))
+        await transport.open()
+        stack.push_async_callback(transport.close)
+        return transport
 
 
 def run(config_files: Sequence[str]) -> int:

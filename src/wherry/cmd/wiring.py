@@ -8,6 +8,7 @@ import pathlib
 
 from wherry import clock as clocks
 from wherry import config as configs
+from wherry import errors
 from wherry.agent import boot_clock, journal, parts
 from wherry.agent import service as agent_service
 from wherry.agent import storage as journal_storage
@@ -47,6 +48,28 @@ class Surroundings:
             drain_seconds=self.config.bus.drain_timeout_seconds,
             metrics=self.metrics,
         )
+
+
+def make_transport(config: configs.Config, sender: addresses.Sender) -> transports.Transport:
+    """Make one part's own access to the bus between processes: what it may do there hangs on who it is. Connects to nothing yet.
+
+    :raises ConfigInvalid: when [bus] names no such bus, or what it names cannot be used.
+    """
+    if config.bus.is_in_memory:
+        raise errors.ConfigInvalid(
+            where="[bus] transport_url",
+            problem="no bus is named, and several processes need one.",
+            instead="Name the servers of a NATS cluster, nats://HOST:PORT,…, the same for every process; or run wherry all-in-one.",
+        )
+    try:
+        from wherry.rpc.transports import nats
+    except ImportError as error:
+        raise errors.ConfigInvalid(
+            where="[bus] transport_url",
+            problem=f"it names a NATS cluster, and the package for that is missing ({error}).",
+            instead="Install wherry[nats].",
+        ) from error
+    return nats.NatsTransport(nats.settings_of(config.bus), inbox=addresses.inbox(sender), may_answer=addresses.may_be_answered)
 
 
 def make_api(around: Surroundings, store: stores.Store, transport: transports.Transport) -> api_service.Api:

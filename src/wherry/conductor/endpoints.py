@@ -16,7 +16,7 @@ from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import hosts as host_records
 from wherry.model import instance_actions, migration, operation
-from wherry.rpc import instance_events, messages
+from wherry.rpc import addresses, instance_events, messages
 from wherry.rpc import server as servers
 from wherry.telemetry import logs
 
@@ -48,18 +48,19 @@ class Endpoints:
 
     def register(self, server: servers.Server) -> None:
         """Name the handler of each message."""
-        server.register(messages.LiveMigrateServer, self._on_live_migrate)
-        server.register(messages.MigrateServer, self._on_migrate)
-        server.register(messages.CheckLiveMigration, self._on_check)
-        server.register(messages.OperationRecorded, self._on_recorded)
-        server.register(messages.IntentRecorded, self._on_intent)
-        server.register(messages.RegisterHost, self._on_register)
-        server.register(messages.Heartbeat, self._on_heartbeat)
-        server.register(messages.SignOff, self._on_sign_off)
-        server.register(messages.ReportInventory, self._on_inventory)
-        server.register(messages.TransferProgressed, self._on_progress)
+        api, agent = addresses.Role.API, addresses.Role.AGENT
+        server.register(messages.LiveMigrateServer, self._on_live_migrate, only_from=api)
+        server.register(messages.MigrateServer, self._on_migrate, only_from=api)
+        server.register(messages.CheckLiveMigration, self._on_check, only_from=api)
+        server.register(messages.OperationRecorded, self._on_recorded, only_from=api)
+        server.register(messages.IntentRecorded, self._on_intent, only_from=api)
+        server.register(messages.RegisterHost, self._on_register, only_from=agent)
+        server.register(messages.Heartbeat, self._on_heartbeat, only_from=agent)
+        server.register(messages.SignOff, self._on_sign_off, only_from=agent)
+        server.register(messages.ReportInventory, self._on_inventory, only_from=agent)
+        server.register(messages.TransferProgressed, self._on_progress, only_from=agent)
         for kind in _FACTS:
-            server.register(kind, self._on_fact)
+            server.register(kind, self._on_fact, only_from=agent)
 
     # ------------------------------------------------- the two ways in
 

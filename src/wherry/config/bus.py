@@ -7,10 +7,13 @@ Declares options only; nothing here acts on them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import urllib.parse
+from collections.abc import Iterator
 from typing import ClassVar
 
 from wherry.config import option as opt
+
+_MEMORY = "memory://"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +23,49 @@ class BusSection:
     SECTION: ClassVar[str] = "bus"
     ABOUT: ClassVar[str] = "Messages between api, conductor and agents."
 
+    transport_url: tuple[str, ...] = opt.option(
+        (),
+        "Where the bus is: nats://HOST:PORT or tls://HOST:PORT, every server of a cluster, separated by commas. Empty or memory://: inside "
+        "the process, for wherry all-in-one only. Without user and password, which have options of their own.",
+        secret=True,
+    )
+    user: str = opt.option("", "User as whom this process logs in at the bus; wherry bus-permissions makes the list of them.")
+    password: str = opt.option("", "Password of that user. Write $$ for a dollar sign.", secret=True)
+    tls_ca_file: str | None = opt.option(
+        None, "File with the certificates that the bus's is checked against. Nothing: the system's, where transport_url says tls://."
+    )
+    tls_certificate_file: str | None = opt.option(None, "File with the client certificate that the bus asks for.")
+    tls_key_file: str | None = opt.option(None, "File with the key of that certificate. Nothing: it is in tls_certificate_file.")
+    connect_timeout_seconds: float = opt.option(
+        2.0,
+        "Longest wait for a server of the bus to accept this process, and at start for any of them to; after that it goes on trying.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    reconnect_initial_seconds: float = opt.option(
+        0.1,
+        "Pause after every server of the bus was tried in vain; each further one is twice as long. There is no last try.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    reconnect_max_seconds: float = opt.option(
+        5.0,
+        "Longest such pause.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    ping_interval_seconds: float = opt.option(
+        5.0,
+        "How often the bus is asked for a sign of life, so that a cut link is noticed where nothing says so.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    max_outstanding_pings: int = opt.option(
+        2,
+        "Signs of life that may be missing before the connection counts as lost and another is made.",
+        constraint=opt.at_least(1),
+        unit="pings",
+    )
     rpc_response_timeout_seconds: float = opt.option(
         60.0,
         "Longest wait for the answer to an ordinary call.",
@@ -46,6 +92,38 @@ class BusSection:
         unit="seconds",
     )
 
-    def problems(self) -> Iterable[str]:
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether messages stay inside one process."""
+        return not self.transport_url or self.transport_url == (_MEMORY,)
+
+    def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
-        return ()
+        for url in () if self.is_in_memory else self.transport_url:
+            wrong = _wrong_with(url)
+            if wrong:
+                yield f"[bus] transport_url: {wrong}"
+        if bool(self.user) != bool(self.password):
+            yield "[bus] user and password belong together; set both or none"
+        if self.tls_key_file and not self.tls_certificate_file:
+            yield "[bus] tls_key_file is the key of a certificate; set tls_certificate_file too"
+        if self.reconnect_max_seconds < self.reconnect_initial_seconds:
+            yield "[bus] reconnect_max_seconds is shorter than reconnect_initial_seconds; give the longest pause the larger number"
+
+
+def _wrong_with(url: str) -> str:
+    """Say what is wrong with one address, without repeating it: it may hold a password."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "an address cannot be read; write nats://HOST:PORT"
+    if url == _MEMORY:
+        return "memory:// stands alone; leave it out, or the others"
+    if parts.scheme not in ("nats", "tls") or not parts.hostname or port == 0:
+        return "every address is nats://HOST:PORT or tls://HOST:PORT"
+    if "@" in parts.netloc:
+        return "an address names a user; put user and password into the options of these names"
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        return "an address goes on after HOST:PORT; end it there"
+    return ""

@@ -66,6 +66,7 @@ from wherry.errors.requests import (
     SortKeyInvalid,
 )
 from wherry.errors.running import (
+    BusForbidden,
     BusUnavailable,
     ConductorUnreachable,
     ConfigInvalid,
@@ -116,6 +117,7 @@ from wherry.errors.tree import (
 
 __all__ = [
     "ActionNotFound",
+    "BusForbidden",
     "BusUnavailable",
     "CapabilityMissing",
     "Category",

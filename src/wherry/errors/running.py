@@ -31,6 +31,14 @@ class BusUnavailable(Unavailable):
     template = "The message bus cannot be used: {detail}"
 
 
+class BusForbidden(Unavailable):
+    """The bus's permissions do not let this process do that. Others may mend them while it runs, so trying again is right."""
+
+    slug = "bus_forbidden"
+    template = "The message bus does not let this process {what} {subject}."
+    remedy_template = "See that [bus] user is the one made for this process, with the permissions that wherry bus-permissions writes."
+
+
 class RpcTimeout(Timeout):
     slug = "rpc_timeout"
     template = "{what} at {host} did not answer within {seconds} s."
@@ -104,7 +112,7 @@ class PlanIncomplete(Internal):
 
 
 class SenderRefused(Forbidden):
-    """An agent spoke of another host than its own, or of a migration that is another host's to report of."""
+    """An agent spoke of another host than its own, of a migration that is another host's to report of, or as an api."""
 
     slug = "sender_refused"
     template = "A message of {sender} speaks for {named}."

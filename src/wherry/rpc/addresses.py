@@ -6,6 +6,7 @@ The sender is a token of the subject, which a bus can hold a process to by permi
     wherry.conductor.agent.<host>.<message>     from the agent of a host
     wherry.conductor.api.<name>.<message>       from an api process
     wherry.agent.<host>.<message>               from a conductor
+    wherry.inbox.<role>.<host or name>.…        an answer to who asked
 """
 
 from __future__ import annotations
@@ -67,6 +68,18 @@ def pattern(address: Address) -> str:
     return f"{_PREFIX}.conductor.*.*.*"
 
 
+def inbox(sender: Sender) -> str:
+    """Give the beginning of the subjects on which `sender` gets its answers, and nobody else."""
+    return f"{_PREFIX}.inbox.{sender.role.value}.{encode(sender.name)}"
+
+
+def may_be_answered(subject_text: str, reply_subject: str) -> bool:
+    """Whether an answer goes to who asked. What a sender gives as the place for its answer is its own word, and could be anybody's."""
+    tokens = subject_text.split(".")
+    owner = f"{Role.CONDUCTOR.value}." if tokens[1] == Role.AGENT.value else f"{tokens[2]}.{tokens[3]}."
+    return reply_subject.startswith(f"{_PREFIX}.inbox.{owner}")
+
+
 def queue(address: Address) -> str:
     """Give the queue group: conductors share their messages, an agent's are its own."""
     return "conductors" if address.role is Role.CONDUCTOR else ""
@@ -79,6 +92,12 @@ def sender_of(subject_text: str) -> str:
         return f"{Role.CONDUCTOR.value}:"
     role, name = tokens[2], decode(tokens[3])
     return name if role == Role.AGENT.value else f"{role}:{name}"
+
+
+def role_of(subject_text: str) -> str:
+    """Give what sent a message: a Role, or whatever else a process on a bus without permissions calls itself."""
+    tokens = subject_text.split(".")
+    return Role.CONDUCTOR.value if tokens[1] == Role.AGENT.value else tokens[2]
 
 
 def encode(name: str) -> str:

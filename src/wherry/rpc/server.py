@@ -7,6 +7,7 @@ Knows nothing of what the handlers do; a handler's crash ends its message only, 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,6 +23,13 @@ T = TypeVar("T", bound=messages.Message)
 
 #: Given who sent it and the message. What it gives back answers a request; None answers with the reply type's defaults.
 Handler = Callable[[str, T], Awaitable[messages.Message | None]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Registered:
+    message_type: type[messages.Message]
+    handler: Handler[Any]
+    only_from: addresses.Role | None
 
 
 class Server:
@@ -45,13 +53,16 @@ class Server:
         self._max_concurrent = max_concurrent
         self._drain_seconds = drain_seconds
         self._metrics = metrics
-        self._handlers: dict[str, tuple[type[messages.Message], Handler[Any]]] = {}
+        self._handlers: dict[str, _Registered] = {}
         self._subscription: base.Subscription | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def register(self, message_type: type[T], handler: Handler[T]) -> None:
-        """Have messages of this type given to `handler`. Before start()."""
-        self._handlers[message_type.__name__] = (message_type, handler)
+    def register(self, message_type: type[T], handler: Handler[T], *, only_from: addresses.Role | None = None) -> None:
+        """Have messages of this type given to `handler`. Before start().
+
+        :param only_from: what may send it; from others it is refused. None: whoever the bus lets send here.
+        """
+        self._handlers[message_type.__name__] = _Registered(message_type, handler, only_from)
 
     async def start(self) -> None:
         """Listen."""
@@ -83,7 +94,7 @@ class Server:
         if task is not None:
             self._tasks.add(task)
         try:
-            return await self._handle(name, subject, data)
+            return self._carried(name, subject, await self._handle(name, subject, data))
         finally:
             if task is not None:
                 self._tasks.discard(task)
@@ -91,14 +102,18 @@ class Server:
     async def _handle(self, name: str, subject: str, data: bytes) -> bytes | None:
         try:
             sealed = envelope.unpack(data)
-            message_type, handler = self._handler_of(name, sealed)
-            message = envelope.read(message_type, sealed.payload)
+            registered = self._handler_of(name, sealed)
+            self._check_role(registered, name, subject)
+            message = envelope.read(registered.message_type, sealed.payload)
         except errors.MessageInvalid as error:
             self._drop("unreadable", name, subject, problem=error.message)
             return envelope.pack_error(error)
+        except errors.SenderRefused as error:
+            self._drop("wrong_sender", name, subject, problem=error.message)
+            return envelope.pack_error(error)
         with logs.bound(**({"request_id": sealed.request_id} if sealed.request_id else {})):
             try:
-                reply = await handler(addresses.sender_of(subject), message)
+                reply = await registered.handler(addresses.sender_of(subject), message)
                 return envelope.pack_reply(_reply(message, reply))
             except errors.Error as error:
                 if isinstance(error, errors.Internal):
@@ -108,13 +123,27 @@ class Server:
                 _log.exception("A message's handler crashed", message=name)
                 return envelope.pack_error(error)
 
-    def _handler_of(self, name: str, sealed: envelope.Envelope) -> tuple[type[messages.Message], Handler[Any]]:
+    def _carried(self, name: str, subject: str, answer: bytes | None) -> bytes | None:
+        """Give the answer, or in place of one that the bus would not carry the error that says so: else its receiver would wait in vain."""
+        limit = self._transport.max_message_bytes
+        if answer is None or len(answer) <= limit:
+            return answer
+        error = errors.MessageTooLarge(message_type=f"answer to {name}", size=len(answer), limit=limit)
+        self._drop("answer_too_large", name, subject, problem=error.message)
+        return envelope.pack_error(error)
+
+    def _handler_of(self, name: str, sealed: envelope.Envelope) -> _Registered:
         if sealed.message != name:
             raise errors.MessageInvalid(message_type=name, problem=f"it says that it is {sealed.message}")
         known = self._handlers.get(name)
         if known is None:
             raise errors.MessageInvalid(message_type=name, problem="this release does not know it")
         return known
+
+    @staticmethod
+    def _check_role(registered: _Registered, name: str, subject: str) -> None:
+        if registered.only_from not in (None, addresses.role_of(subject)):
+            raise errors.SenderRefused(sender=addresses.sender_of(subject), named=f"an {registered.only_from}, which alone may send {name}")
 
     def _drop(self, reason: str, name: str, subject: str, problem: str = "") -> None:
         _log.warning("A message was not acted on", reason=reason, message=name, subject=subject, problem=problem or None)

@@ -31,3 +31,16 @@ def test_an_api_process_cannot_pass_for_an_agent() -> None:
     assert addresses.sender_of(subject) == "api:h1"
     agent_subject = addresses.subject(addresses.conductor(), addresses.Sender(addresses.Role.AGENT, "h1"), "X")
     assert addresses.sender_of(agent_subject) == "h1"
+
+
+def test_an_answer_goes_to_who_asked_and_nobody_else() -> None:
+    agent, namesake = addresses.Sender(addresses.Role.AGENT, "h.1"), addresses.Sender(addresses.Role.AGENT, "h.1x")
+    conductor, api = addresses.Sender(addresses.Role.CONDUCTOR, "c"), addresses.Sender(addresses.Role.API, "h.1")
+    everybody = (agent, namesake, conductor, api)
+    from_agent = addresses.subject(addresses.conductor(), agent, "Heartbeat")
+    assert [addresses.may_be_answered(from_agent, f"{addresses.inbox(one)}.token") for one in everybody] == [True, False, False, False]
+    from_api = addresses.subject(addresses.conductor(), api, "MigrateServer")
+    assert [addresses.may_be_answered(from_api, f"{addresses.inbox(one)}.token") for one in everybody] == [False, False, False, True]
+    from_conductor = addresses.subject(addresses.agent("h.1"), conductor, "ObserveGuest")
+    assert [addresses.may_be_answered(from_conductor, f"{addresses.inbox(one)}.token") for one in everybody] == [False, False, True, False]
+    assert not addresses.may_be_answered(from_agent, addresses.subject(addresses.agent("h2"), conductor, "StartTransfer"))

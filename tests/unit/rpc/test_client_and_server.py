@@ -229,3 +229,34 @@ async def test_a_cast_to_nobody_is_fine_and_one_to_somebody_arrives(wire: Wire) 
     async with asyncio.timeout(5):
         await arrived.wait()
     await conductor.stop()
+
+
+async def test_a_message_that_only_an_api_may_send_is_refused_to_an_agent(wire: Wire) -> None:
+    conductor = server.Server(wire.agent_side, addresses.conductor(), metrics=wire.metrics)
+    heard: list[str] = []
+
+    async def handle(sender: str, message: Ask) -> None:
+        heard.append(sender)
+
+    conductor.register(Ask, handle, only_from=addresses.Role.API)
+    await conductor.start()
+    for role in (addresses.Role.AGENT, addresses.Role.API):
+        sender = client.Client(wire.caller_side, addresses.Sender(role, "h1"), timeout_seconds=5)
+        if role is addresses.Role.API:
+            await sender.call(addresses.conductor(), Ask())
+        else:
+            with pytest.raises(errors.SenderRefused, match="an api, which alone may send Ask"):
+                await sender.call(addresses.conductor(), Ask())
+    assert heard == ["api:h1"]
+    assert 'wherry_rpc_messages_dropped_total{reason="wrong_sender"} 1.0' in wire.metrics.render().decode()
+    await conductor.stop()
+
+
+async def test_an_answer_that_the_bus_would_not_carry_becomes_an_error(wire: Wire) -> None:
+    async def handle(sender: str, message: Ask) -> Answer:
+        return Answer(text="x" * 1_000_000)
+
+    wire.server.register(Ask, handle)
+    await wire.server.start()
+    with pytest.raises(errors.MessageTooLarge, match="answer to Ask has 1000023 bytes; 900000 are allowed"):
+        await wire.ask()

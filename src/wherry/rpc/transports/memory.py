@@ -143,6 +143,11 @@ class MemoryTransport:
         """As in base."""
         return None if self._is_open else "it is closed"
 
+    @property
+    def max_message_bytes(self) -> int:
+        """As in base."""
+        return self._max_message_bytes
+
     async def publish(self, subject: str, data: bytes) -> None:
         """As in base."""
         self._check(subject, data)
