@@ -60,8 +60,10 @@ async def join() -> AsyncIterator[servers.Join]:
     """Give a function that opens transports, which are closed after the test."""
     opened: list[nats.NatsTransport] = []
 
-    async def join(section: config_bus.BusSection, inbox: str = "inbox.test", **options: servers.MayAnswer) -> nats.NatsTransport:
-        transport = nats.NatsTransport(nats.settings_of(section), inbox=inbox, **options)
+    async def join(
+        section: config_bus.BusSection, inbox: str = "inbox.test", may_answer: servers.MayAnswer = lambda subject, reply: True
+    ) -> nats.NatsTransport:
+        transport = nats.NatsTransport(nats.settings_of(section), inbox=inbox, may_answer=may_answer)
         opened.append(transport)
         await transport.open()
         return transport

@@ -33,7 +33,9 @@ class MakeServer(Protocol):
 class Join(Protocol):
     """Opens a transport."""
 
-    def __call__(self, section: config_bus.BusSection, inbox: str = "inbox.test", **options: MayAnswer) -> Awaitable[nats.NatsTransport]:
+    def __call__(
+        self, section: config_bus.BusSection, inbox: str = "inbox.test", may_answer: MayAnswer = ...
+    ) -> Awaitable[nats.NatsTransport]:
         """Open it."""
 
 
