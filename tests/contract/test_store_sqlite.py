@@ -10,7 +10,7 @@ import pytest
 
 from wherry.config import database as config_database
 from wherry.testing import store_contract
-from wherry.testing.store_contract import admission, facts, hosts, operations, server_groups, servers, transactions, transitions
+from wherry.testing.store_contract import admission, facts, flavors, hosts, operations, server_groups, servers, transactions, transitions
 
 
 @pytest.fixture
@@ -81,3 +81,9 @@ class TestSizes(server_groups.SizeContract): ...
 
 
 class TestRemoval(server_groups.RemovalContract): ...
+
+
+class TestFlavors(flavors.FlavorContract): ...
+
+
+class TestFlavorsOfServers(flavors.ServerFlavorContract): ...

@@ -54,9 +54,9 @@ class Dispatcher:
     ) -> types.ASGIApp:
         this = exchange.of(scope)
         method = scope["method"]
-        endpoint.require(method)
         # The legacy API has no microversions: it is the first one, and tolerant.
         version = this.version or microversions.MINIMUM
+        endpoint.require(method, version)
         caller = this.caller
         if caller is None:
             raise RuntimeError("a request reached the dispatcher without having been authenticated")
@@ -64,6 +64,9 @@ class Dispatcher:
             raise faults.bad_request(
                 f"Malformed request URL: URL's project_id '{endpoint.project_id}' doesn't match Context's project_id '{caller.project_id}'"
             )
+        if not endpoint.takes_actions(method):
+            # A method that this version does not have is a 404, whatever the body.
+            endpoint.choose(method, version)
         content = await self._body(scope, receive) if method in _WITH_BODY else None
         action = _action_of(content) if endpoint.takes_actions(method) else ""
         route = endpoint.choose(method, version, action)
@@ -104,7 +107,7 @@ class Dispatcher:
         if content_type not in _CONTENT_TYPES:
             raise faults.HttpFault(415, f"Unsupported Content-Type {content_type}. Send {_CONTENT_TYPES[0]}.")
         try:
-            return json.loads(raw)
+            return json.loads(raw, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise faults.bad_request("Malformed request body") from None
 
@@ -143,6 +146,11 @@ def _action_of(content: object) -> str:
     if not isinstance(content, dict) or len(content) != 1:
         raise faults.bad_request("Malformed request body")
     return str(next(iter(content)))
+
+
+def _refuse_constant(name: str) -> object:
+    # NaN and the infinities are no JSON, and pass every bound of a schema.
+    raise ValueError(name)
 
 
 def _parameters(query_string: bytes) -> dict[str, list[str]]:

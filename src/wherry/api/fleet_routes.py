@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the table of routes about what is around servers: services, hypervisors, zones, flavors, limits, groups."""
+"""Rows of the table of routes about what is around servers: services, hypervisors, zones, limits, groups."""
 
 from __future__ import annotations
 
-from wherry.api.handlers import flavors, hypervisors, limits, server_groups, services, zones
+from wherry.api.handlers import hypervisors, limits, server_groups, services, zones
 from wherry.api.routing import Concern, Route
-from wherry.api.schemas import flavors as flavor_schemas
 from wherry.api.schemas import hypervisors as hypervisor_schemas
 from wherry.api.schemas import limits as limit_schemas
 from wherry.api.schemas import server_groups as server_group_schemas
 from wherry.api.schemas import services as service_schemas
 from wherry.api.schemas import zones as zone_schemas
-from wherry.api.views import flavors as flavor_views
 from wherry.api.views import hypervisors as hypervisor_views
 from wherry.api.views import limits as limit_views
 from wherry.api.views import server_groups as server_group_views
 from wherry.api.views import services as service_views
 from wherry.api.views import zones as zone_views
-from wherry.policies import flavors as flavor_policies
 from wherry.policies import hypervisors as hypervisor_policies
 from wherry.policies import limits as limit_policies
 from wherry.policies import server_groups as server_group_policies
-from wherry.policies import servers as server_policies
 from wherry.policies import services as service_policies
 from wherry.policies import zones as zone_policies
 
@@ -170,43 +166,7 @@ ROUTES: tuple[Route, ...] = (
         view=zone_views.aggregates,
         summary="Show an aggregate: always a 404.",
     ),
-    # -------------------------------------------------------- flavors and limits
-    Route(
-        method="GET",
-        path="/flavors",
-        handler=flavors.list_flavors,
-        policy=flavor_policies.READ,
-        query=flavor_schemas.LIST,
-        view=flavor_views.index,
-        summary="List the sizes that servers have.",
-    ),
-    Route(
-        method="GET",
-        path="/flavors/detail",
-        handler=flavors.list_flavors,
-        policy=flavor_policies.READ,
-        query=flavor_schemas.LIST,
-        view=flavor_views.detail,
-        summary="List the sizes that servers have, with details.",
-    ),
-    Route(
-        method="GET",
-        path="/flavors/{flavor_id}",
-        handler=flavors.show_flavor,
-        policy=flavor_policies.READ,
-        query=flavor_schemas.SHOW,
-        view=flavor_views.show,
-        summary="Show a size.",
-    ),
-    Route(
-        method="GET",
-        path="/flavors/{flavor_id}/os-extra_specs",
-        handler=flavors.show_flavor,
-        policy=server_policies.FLAVOR_EXTRA_SPECS,
-        query=flavor_schemas.SHOW,
-        view=flavor_views.extra_specs,
-        summary="Show the extra specs of a size, of which there are none.",
-    ),
+    # ------------------------------------------------------------------- limits
     Route(
         method="GET",
         path="/limits",

@@ -114,7 +114,7 @@ HISTORY: tuple[tuple[str, str], ...] = (
     ("2.83", "More filters for lists of servers by everybody."),
     ("2.84", "Events of instance actions show details to administrators."),
     ("2.85", "(elsewhere) attachments can be updated."),
-    ("2.86", "(elsewhere) extra specs are validated."),
+    ("2.86", "Nova validates extra specs. Wherry keeps what it is sent."),
     ("2.87", "(elsewhere) rescue of volume-backed servers."),
     ("2.88", "Hypervisors lose their counters and show uptime; their statistics and uptime calls end."),
     ("2.89", "(elsewhere) attachments show attachment_id."),

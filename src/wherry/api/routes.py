@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The single table of routes: path, versions, handler, schema, rule, view, success code. Everything else is made from it.
 
-What concerns servers stands here; what is around them (hosts, zones, flavors, limits) in `fleet_routes.py`, which this table ends with.
+What concerns servers stands here; what is around them (hosts, zones, limits, groups) in `fleet_routes.py`, flavors in `flavor_routes.py`,
+both of which this table ends with.
 
 To add an operation: a row here; a handler, schema, rule and view in the modules of the resource's name; a line in
 `microversions.py` when a version brings it. Tests hold each row against all of these. Discovery has no rows: see `handlers/versions.py`.
@@ -9,7 +10,7 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api import fleet_routes
+from wherry.api import flavor_routes, fleet_routes
 from wherry.api.handlers import (
     diagnostics,
     instance_actions,
@@ -295,4 +296,5 @@ ROUTES: tuple[Route, ...] = (
         summary="Show what became of one request about a server, stage by stage.",
     ),
     *fleet_routes.ROUTES,
+    *flavor_routes.ROUTES,
 )

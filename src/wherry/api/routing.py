@@ -89,14 +89,13 @@ class Endpoint:
         """Say whether the body of this method names an action."""
         return any(route.action for route, _, _ in self.routes if route.method == method)
 
-    def require(self, method: str) -> None:
+    def require(self, method: str, version: microversions.Microversion) -> None:
         """Make sure that the path knows the method, in whichever version.
 
-        :raises HttpFault: 405, with the methods that it knows
+        :raises HttpFault: 405, with the methods that it knows in this one
         """
-        known = sorted({route.method for route, _, _ in self.routes})
-        if method not in known:
-            allowed = ", ".join(known)
+        if method not in {route.method for route, _, _ in self.routes}:
+            allowed = ", ".join(sorted({route.method for route, first, last in self.routes if first <= version <= last}))
             raise faults.HttpFault(405, f"The method {method} is not allowed here. Use one of: {allowed}.", {"Allow": allowed})
 
     def choose(self, method: str, version: microversions.Microversion, action: str = "") -> Route:
@@ -104,7 +103,7 @@ class Endpoint:
 
         :raises HttpFault: 405 when the path does not know the method, 404 when not in this version, 400 for an unknown action
         """
-        self.require(method)
+        self.require(method, version)
         of_method = [row for row in self.routes if row[0].method == method]
         candidates = [row for row in of_method if row[0].action == action]
         if not candidates:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from wherry.db import types
-from wherry.model import deadline, guest, host, instance_actions, migration, operation, progress, server, server_group, states
+from wherry.model import deadline, flavor, guest, host, instance_actions, migration, operation, progress, server, server_group, states
 
 metadata = sa.MetaData(
     naming_convention={
@@ -49,6 +49,10 @@ servers = sa.Table(
     _number("memory_mib"),
     _number("vcpus"),
     _number("root_gib"),
+    # The copy of its flavor; none for a guest that was found, whose flavor is told from its size.
+    sa.Column("flavor", types.Json(flavor.Flavor, is_immutable=True)),
+    # The flavor's id again, for finding.
+    sa.Column("flavor_ref", _NAME),
     _number("progress"),
     sa.Column("locked_by", _NAME),
     sa.Column("locked_reason", _NAME),
@@ -280,6 +284,28 @@ server_group_members = sa.Table(
 sa.Index("server_group_members_by_group", server_group_members.c.group_id, server_group_members.c.id)
 # A server is in one group at most.
 sa.Index("server_group_members_unique_instance", server_group_members.c.instance_uuid, unique=True)
+
+flavors = sa.Table(
+    "flavors",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", _NAME, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    _number("memory_mib"),
+    _number("vcpus"),
+    _number("root_gib"),
+    _number("ephemeral_gib"),
+    _number("swap_mib"),
+    sa.Column("rxtx_factor", sa.Float, nullable=False),
+    _flag("is_public"),
+    _flag("is_disabled"),
+    sa.Column("description", sa.Text),
+    sa.Column("extra_specs", types.Json(dict[str, str]), nullable=False),
+    sa.Column("created_at", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("flavors_unique_id", flavors.c.id, unique=True)
+sa.Index("flavors_unique_name", flavors.c.name, unique=True)
 
 conductors = sa.Table(
     "conductors",

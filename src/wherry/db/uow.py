@@ -8,7 +8,19 @@ from collections.abc import Callable
 
 from wherry.db import engine as engines
 from wherry.db import session as sessions
-from wherry.db.repositories import actions, admission, chores, conductors, hosts, migrations, operations, reports, server_groups, servers
+from wherry.db.repositories import (
+    actions,
+    admission,
+    chores,
+    conductors,
+    flavors,
+    hosts,
+    migrations,
+    operations,
+    reports,
+    server_groups,
+    servers,
+)
 
 
 class UnitOfWork:
@@ -27,6 +39,7 @@ class UnitOfWork:
         self.slots = admission.Slots(session)
         self.reports = reports.Reports(session)
         self.chores = chores.Chores(session)
+        self.flavors = flavors.Flavors(session)
         self.server_groups = server_groups.ServerGroups(session)
         self.conductors = conductors.Conductors(session)
 

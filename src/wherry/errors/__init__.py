@@ -47,6 +47,9 @@ from wherry.errors.checks import (
 )
 from wherry.errors.requests import (
     ActionNotFound,
+    ExtraSpecNotFound,
+    FlavorExists,
+    FlavorNotFound,
     HostInUse,
     HostNotFound,
     InstanceBusy,
@@ -136,7 +139,10 @@ __all__ = [
     "DestinationNotFound",
     "DomainPresent",
     "Error",
+    "ExtraSpecNotFound",
     "Field",
+    "FlavorExists",
+    "FlavorNotFound",
     "Forbidden",
     "GuestNotFound",
     "GuestNotLasting",

@@ -34,6 +34,23 @@ class ActionNotFound(NotFound):
     template = "Action {request_id} not found"
 
 
+class FlavorNotFound(NotFound):
+    slug = "flavor_not_found"
+    template = "Flavor {flavor} could not be found."
+    remedy_template = "See GET /flavors for what there is."
+
+
+class ExtraSpecNotFound(NotFound):
+    slug = "extra_spec_not_found"
+    template = "Flavor {flavor} has no extra specs with key {key}."
+
+
+class FlavorExists(Conflict):
+    slug = "flavor_exists"
+    template = "Flavor with {what} {value} already exists."
+    remedy_template = "Send another {what}."
+
+
 class HostNotFound(NotFound):
     slug = "host_not_found"
     template = "Compute host {host} could not be found."

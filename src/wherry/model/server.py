@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import enum
 
+from wherry.model import flavor as flavors
 from wherry.model.guest import Disk, GuestState
 
 
@@ -67,6 +68,8 @@ class Server:
     memory_mib: int
     vcpus: int
     root_gib: int = 0
+    #: Copy of the flavor that it was made from; None for a guest that was found.
+    flavor: flavors.Flavor | None = None
     #: Share of the memory sent in a migration under way, 0 to 100.
     progress: int = 0
     #: Who locked it: "admin", "owner" or None.
@@ -81,6 +84,11 @@ class Server:
     launched_at: datetime.datetime | None = None
     deleted_at: datetime.datetime | None = None
     generation: int = 0
+
+    @property
+    def current_flavor(self) -> flavors.Flavor:
+        """Give its flavor: the copy, or for a guest that was found the one that its size tells."""
+        return self.flavor or flavors.of_size(vcpus=self.vcpus, memory_mib=self.memory_mib, root_gib=self.root_gib)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +106,8 @@ class ServerChange:
     clear_task: bool = False
     progress: int | None = None
     reason: str | None = None
+    #: The flavor that it has now; its sizes follow.
+    flavor: flavors.Flavor | None = None
 
 
 #: vm_state and power_state that a guest's state means, for a server outside any task.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from wherry.policies import (
     base,
+    flavor_extra_specs,
     flavors,
     hypervisors,
     instance_actions,
@@ -29,6 +30,6 @@ def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
     modules = (
         *(base, servers, server_actions, server_migrations, migrations, instance_actions),
-        *(services, hypervisors, zones, flavors, limits, server_groups),
+        *(services, hypervisors, zones, flavors, flavor_extra_specs, limits, server_groups),
     )
     return [rule for module in modules for rule in module.RULES]

@@ -13,7 +13,6 @@ DETAIL_ALL_PROJECTS = "os_compute_api:servers:detail:get_all_tenants"
 ALL_FILTERS = "os_compute_api:servers:allow_all_filters"
 HOST_STATUS = "os_compute_api:servers:show:host_status"
 EXTENDED_ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
-FLAVOR_EXTRA_SPECS = "os_compute_api:os-flavor-extra-specs:index"
 DIAGNOSTICS = "os_compute_api:os-server-diagnostics"
 
 _LISTS = ("GET /servers", "GET /servers/detail")
@@ -35,12 +34,6 @@ RULES = (
     base.Rule(name=ALL_FILTERS, check=base.ADMIN, description="Filter lists by host and the like.", operations=_LISTS),
     base.Rule(name=HOST_STATUS, check=base.ADMIN, description="See the status of a server's host.", operations=_DETAILED),
     base.Rule(name=EXTENDED_ATTRIBUTES, check=base.ADMIN, description="See where a server runs.", operations=_DETAILED),
-    base.Rule(
-        name=FLAVOR_EXTRA_SPECS,
-        check=base.PROJECT_READER_OR_ADMIN,
-        description="See the extra specs of a server's flavor.",
-        operations=(*_DETAILED, "GET /flavors/{flavor_id}/os-extra_specs", "GET /flavors/detail", "GET /flavors/{flavor_id}"),
-    ),
     base.Rule(
         name=DIAGNOSTICS,
         check=base.ADMIN,

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, limits, zones, aggregates and diagnostics over HTTP: what clients look up beside servers."""
+"""Limits, zones, aggregates and diagnostics over HTTP: what clients look up beside servers."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
@@ -18,80 +16,6 @@ async def _three_sizes(cloud: conftest.Cloud) -> None:
     await cloud.add_server(2, memory_mib=512, vcpus=1)
     await cloud.add_server(3, memory_mib=2048, vcpus=4, root_gib=20)
     await cloud.add_server(4, memory_mib=1024, vcpus=2, project_id="p2")
-
-
-@pytest.mark.parametrize(
-    ("query", "token", "ids"),
-    [
-        ("", conftest.READER, ["c1-m512-d0", "c4-m2048-d20"]),
-        ("", conftest.ADMIN, ["c1-m512-d0", "c2-m1024-d0", "c4-m2048-d20"]),
-        ("is_public=None", conftest.READER, ["c1-m512-d0", "c4-m2048-d20"]),
-        ("is_public=true", conftest.READER, ["c1-m512-d0", "c4-m2048-d20"]),
-        ("is_public=false", conftest.READER, []),
-        ("minRam=1024", conftest.READER, ["c4-m2048-d20"]),
-        ("minDisk=21", conftest.READER, []),
-        ("sort_key=memory_mb&sort_dir=desc", conftest.ADMIN, ["c4-m2048-d20", "c2-m1024-d0", "c1-m512-d0"]),
-        ("limit=1", conftest.ADMIN, ["c1-m512-d0"]),
-        ("marker=c1-m512-d0", conftest.ADMIN, ["c2-m1024-d0", "c4-m2048-d20"]),
-    ],
-)
-async def test_there_is_a_flavor_for_each_size_that_the_projects_servers_have(
-    cloud: conftest.Cloud, query: str, token: str, ids: list[str]
-) -> None:
-    await _three_sizes(cloud)
-    for path in ("flavors", "flavors/detail"):
-        answer = await cloud.get(f"/v2.1/{path}?{query}", token=token)
-        assert answer.status_code == 200
-        assert [one["id"] for one in answer.json()["flavors"]] == ids
-
-
-@pytest.mark.parametrize("query", ["minRam=x", "minDisk=-1", "marker=nothing", "sort_key=colour", "sort_dir=up", "limit=-1", "nonsense=1"])
-async def test_queries_of_flavors_that_are_refused(cloud: conftest.Cloud, query: str) -> None:
-    assert (await cloud.get(f"/v2.1/flavors?{query}")).status_code == 400
-
-
-async def test_pages_of_flavors_follow_their_links(cloud: conftest.Cloud) -> None:
-    await _three_sizes(cloud)
-    path: str | None = "/v2.1/flavors?limit=1"
-    seen: list[str] = []
-    while path is not None:
-        content = (await cloud.get(path)).json()
-        seen += [one["id"] for one in content["flavors"]]
-        path = content["flavors_links"][0]["href"] if "flavors_links" in content else None
-    assert seen == ["c1-m512-d0", "c2-m1024-d0", "c4-m2048-d20"]
-
-
-_FLAVOR = {
-    *("id", "name", "links", "ram", "vcpus", "disk", "swap", "rxtx_factor"),
-    *("OS-FLV-EXT-DATA:ephemeral", "OS-FLV-DISABLED:disabled", "os-flavor-access:is_public"),
-}
-
-
-@pytest.mark.parametrize(
-    ("version", "added", "swap"),
-    [("2.1", set(), ""), ("2.55", {"description"}, ""), ("2.61", {"description", "extra_specs"}, ""), ("2.75", None, 0)],
-)
-async def test_a_flavor_is_read_from_its_id(cloud: conftest.Cloud, version: str, added: set[str] | None, swap: Any) -> None:
-    flavor = (await cloud.get("/v2.1/flavors/c3-m768-d5", version, token=conftest.READER)).json()["flavor"]
-    assert set(flavor) == _FLAVOR | ({"description", "extra_specs"} if added is None else added)
-    assert (flavor["vcpus"], flavor["ram"], flavor["disk"], flavor["swap"]) == (3, 768, 5, swap)
-
-
-@pytest.mark.parametrize("named", ["m1.tiny", "c1-m512", "c-1-m512-d0", "7"])
-async def test_other_names_are_no_flavors(cloud: conftest.Cloud, named: str) -> None:
-    assert (await cloud.get(f"/v2.1/flavors/{named}")).status_code == 404
-    assert (await cloud.get(f"/v2.1/flavors/{named}/os-extra_specs")).status_code == 404
-
-
-async def test_flavors_have_no_extra_specs(cloud: conftest.Cloud) -> None:
-    assert (await cloud.get("/v2.1/flavors/c1-m512-d0/os-extra_specs", token=conftest.READER)).json() == {"extra_specs": {}}
-
-
-async def test_the_flavor_of_a_server_can_be_shown(cloud: conftest.Cloud) -> None:
-    server = await cloud.add_server(1, memory_mib=2048, vcpus=4, root_gib=20)
-    linked = (await cloud.get(f"/v2.1/servers/{server.uuid}", "2.46")).json()["server"]["flavor"]
-    flavor = (await cloud.get(f"/v2.1/flavors/{linked['id']}")).json()["flavor"]
-    assert (flavor["ram"], flavor["vcpus"], flavor["disk"]) == (2048, 4, 20)
 
 
 async def test_limits_are_none_and_say_what_is_used(cloud: conftest.Cloud) -> None:

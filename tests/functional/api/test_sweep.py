@@ -58,6 +58,10 @@ BODIES: dict[str, Any] = {
     "add_server": {"server": IDLE},
     "remove_server": {"server": IDLE},
     "POST /os-server-groups": {"server_group": {"name": "new", "policy": "affinity"}},
+    "POST /flavors": {"flavor": {"name": "new", "ram": 512, "vcpus": 1, "disk": 0}},
+    "PUT /flavors/{flavor_id}": {"flavor": {"description": "words"}},
+    "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"quota:cpu": "2"}},
+    "PUT /flavors/{flavor_id}/os-extra_specs/{key}": {"hw:known": "2"},
     "PUT /os-services/{service_id} 2.52": {"host": "h3", "binary": "nova-compute"},
     "PUT /os-services/{service_id}": {"status": "disabled"},
 }
@@ -95,6 +99,9 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
         await cloud.advance(found.id, event=event)
     body = {"server_group": {"name": "group", "policy": "anti-affinity"}}
     made = await cloud.request("POST", "/v2.1/os-server-groups", token=conftest.MEMBER, json=body)
+    flavor = {"flavor": {"name": "seven", "id": "7", "ram": 512, "vcpus": 1, "disk": 0}}
+    await cloud.request("POST", "/v2.1/flavors", json=flavor)
+    await cloud.request("POST", "/v2.1/flavors/7/os-extra_specs", json={"extra_specs": {"hw:known": "1"}})
     names = {
         "server_id": IDLE,
         "migration_id": str(record.id),
@@ -102,7 +109,8 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
         "group_id": made.json()["server_group"]["id"],
         "service_id": empty.uuid,
         "hypervisor_id": source.uuid,
-        "flavor_id": "c1-m512-d0",
+        "flavor_id": "7",
+        "key": "hw:known",
         "aggregate_id": "1",
     }
     await cloud.close()

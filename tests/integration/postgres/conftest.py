@@ -116,11 +116,13 @@ def upgraded(postgresql: Server) -> config_database.DatabaseSection:
     return config
 
 
-#: Ends what a failed test left open, and empties every table but the one of locks.
+_KEPT = (schema.locks, schema.flavors)
+#: Ends what a failed test left open, and empties every table but for what is there from the beginning.
 _CLEAN = "\n".join(
     [
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();",
-        *(f"DELETE FROM {table.name};" for table in reversed(schema.metadata.sorted_tables) if table is not schema.locks),
+        *(f"DELETE FROM {table.name};" for table in reversed(schema.metadata.sorted_tables) if table not in _KEPT),
+        f"DELETE FROM {schema.flavors.name} WHERE name NOT LIKE 'm1.%';",
     ]
 )
 

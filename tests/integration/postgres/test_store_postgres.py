@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.testing.store_contract import admission, facts, hosts, operations, server_groups, servers, transactions, transitions
+from wherry.testing.store_contract import admission, facts, flavors, hosts, operations, server_groups, servers, transactions, transitions
 
 pytestmark = pytest.mark.postgres
 
@@ -68,3 +68,9 @@ class TestSizes(server_groups.SizeContract): ...
 
 
 class TestRemoval(server_groups.RemovalContract): ...
+
+
+class TestFlavors(flavors.FlavorContract): ...
+
+
+class TestFlavorsOfServers(flavors.ServerFlavorContract): ...

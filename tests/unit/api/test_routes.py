@@ -26,7 +26,8 @@ def test_each_route_has_rule_schema_view_and_handler(route: routing.Route) -> No
         assert route.query is not None and route.view is not None and route.body is None
     elif route.method in ("POST", "PUT"):
         assert route.body is not None
-    assert (route.view is None) == (route.status in (202, 204))
+    # Nova's removal of an extra spec is a 200 without a body.
+    assert (route.view is None) == (route.status in (202, 204) or (route.method, route.status) == ("DELETE", 200))
     assert route.summary.endswith(".")
 
 

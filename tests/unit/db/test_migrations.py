@@ -19,7 +19,7 @@ from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db import store as stores
 from wherry.db.migrations import runner
-from wherry.model import host, instance_actions, migration, operation, server, server_group
+from wherry.model import flavor, host, instance_actions, migration, operation, server, server_group
 
 _VERSIONS = pathlib.Path(runner.__file__).parent / "versions"
 
@@ -28,7 +28,13 @@ def _objects(connection: sa.Connection) -> dict[str, str]:
     rows = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"))
     kept = {name: re.sub(r"\s+", " ", sql.replace('"', "")) for name, sql in rows if name != "alembic_version"}
     # A foreign key names the index's table the same way, whichever table was made first; the order of clauses may differ.
-    return {name: " ".join(sorted(re.split(r", (?![^(]*\))", sql.strip()))) for name, sql in kept.items()}
+    return {name: " ".join(_clauses(sql)) for name, sql in kept.items()}
+
+
+def _clauses(sql: str) -> list[str]:
+    """Give what is made, and its columns and constraints; a column that was added later stands behind the others."""
+    begin, _, body = sql.strip().removesuffix(")").partition("(")
+    return [begin.strip(), *sorted(clause.strip() for clause in re.split(r",(?![^(]*\))", body))]
 
 
 def test_the_revisions_make_the_schema_that_the_tables_describe() -> None:
@@ -58,6 +64,7 @@ def test_the_revisions_make_the_schema_that_the_tables_describe() -> None:
         (schema.reports, operation.Report, frozenset()),
         (schema.actions, instance_actions.InstanceAction, frozenset({"events"})),
         (schema.events, instance_actions.InstanceEvent, frozenset()),
+        (schema.flavors, flavor.Flavor, frozenset()),
         (schema.server_groups, server_group.ServerGroup, frozenset({"members"})),
     ],
 )

@@ -13,7 +13,6 @@ from wherry.api import call as api_call
 from wherry.api import faults, validation
 from wherry.api.handlers import finding
 from wherry.api.schemas import parameter_types
-from wherry.api.views import flavors
 from wherry.api.views import servers as view
 from wherry.db import paging
 from wherry.db.repositories import servers as server_rows
@@ -74,8 +73,7 @@ def query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
     if _asked(call, "launch_index") not in (None, "0"):
         return None
     statuses, equal = _statuses_of(call), _equal_of(call)
-    size = _size_of(call)
-    if statuses == [] or equal is None or size == ():
+    if statuses == [] or equal is None:
         return None
     locked, since, before = query.one("locked"), query.time("changes-since"), query.time("changes-before")
     if since is not None and before is not None and before < since:
@@ -91,9 +89,7 @@ def query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
         deleted=None if since is not None and query.one("deleted") is None else asked_for_deleted,
         is_locked=None if locked is None else parameter_types.as_bool(locked),
         equal=equal,
-        vcpus=size[0] if size else None,
-        memory_mib=size[1] if size else None,
-        root_gib=size[2] if size else None,
+        flavor=query.one("flavor"),
         changes_since=since,
         changes_before=before,
         sort=_sort_of(call),
@@ -128,15 +124,6 @@ def _equal_of(call: api_call.Call) -> dict[str, object] | None:
         if equal.setdefault(column, value) != value:
             return None
     return equal
-
-
-def _size_of(call: api_call.Call) -> tuple[int, int, int] | tuple[()] | None:
-    """Give vCPUs, memory and disk that a flavor asks for; None without one, nothing for a flavor that no server can have."""
-    named = call.query.one("flavor")
-    if named is None:
-        return None
-    flavor = flavors.parse_id(named)
-    return () if flavor is None else (flavor.vcpus, flavor.memory_mib, flavor.root_gib)
 
 
 def _project_of(call: api_call.Call) -> str | None:

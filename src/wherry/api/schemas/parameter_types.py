@@ -20,10 +20,23 @@ HOST_OR_NULL: dict[str, Any] = {**HOST, "type": ["string", "null"]}
 #: No NUL and no half of a character, which no database takes.
 TEXT: dict[str, Any] = {"type": "string", "pattern": r"^[^\x00\ud800-\udfff]*$"}
 REASON: dict[str, Any] = {**TEXT, "minLength": 1, "maxLength": 255}
+#: What things are called: 1 to 255 characters, and as Nova has it neither the first nor the last is a blank.
+NAME: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 255,
+    "pattern": r"^[^\s\x00-\x1f\ud800-\udfff]([^\x00-\x1f\ud800-\udfff]*[^\s\x00-\x1f\ud800-\udfff])?$",
+}
 UUID: dict[str, Any] = {"type": "string", "format": "uuid"}
 TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 #: At most ten digits: a database cannot count further than its integers.
 COUNT: dict[str, Any] = {"type": ["integer", "string"], "pattern": "^[0-9]{1,10}$", "minLength": 1, "minimum": 0}
+
+
+def number(least: int, most: int = 0x7FFFFFFF) -> dict[str, Any]:
+    """Give the schema of a whole number from 0 or 1 on that a database can keep; it may come as a text of up to nine digits."""
+    pattern = "^[0-9]{1,9}$" if least == 0 else "^(?=.*[1-9])[0-9]{1,9}$"
+    return {"type": ["integer", "string"], "pattern": pattern, "minLength": 1, "minimum": least, "maximum": most}
 
 
 def as_bool(value: object) -> bool:

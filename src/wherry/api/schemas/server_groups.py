@@ -11,17 +11,10 @@ from wherry.model import server_group
 
 _HARD = [server_group.Policy.ANTI_AFFINITY.value, server_group.Policy.AFFINITY.value]
 _ALL = [policy.value for policy in server_group.Policy]
-#: Neither begins nor ends with a blank, as Nova has it.
-_NAME: dict[str, Any] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": 255,
-    "pattern": r"^[^\s\x00-\x1f\ud800-\udfff]([^\x00-\x1f\ud800-\udfff]*[^\s\x00-\x1f\ud800-\udfff])?$",
-}
 
 
 def _policies(known: list[str]) -> dict[str, Any]:
-    return {"name": _NAME, "policies": {"type": "array", "items": {"type": "string", "enum": known}, "minItems": 1, "maxItems": 1}}
+    return {"name": types.NAME, "policies": {"type": "array", "items": {"type": "string", "enum": known}, "minItems": 1, "maxItems": 1}}
 
 
 def _create(group: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -29,7 +22,7 @@ def _create(group: dict[str, Any], *required: str) -> dict[str, Any]:
 
 
 _V64: dict[str, Any] = {
-    "name": _NAME,
+    "name": types.NAME,
     "policy": {"type": "string", "enum": _ALL},
     "rules": types.payload(
         {"max_server_per_host": {"type": ["integer", "string"], "pattern": "^[0-9]{1,9}$", "minimum": 1, "maximum": 999_999_999}}

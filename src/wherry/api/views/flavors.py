@@ -1,65 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, which no guest here was made from: each is told from the guest's memory, vCPUs and disk. Pure."""
+"""Flavors, in the fields of each microversion. Pure."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wherry.api import call as api_call
 from wherry.api.views import parts
-from wherry.policies import servers as policies
-
-_ID = re.compile(r"c(\d{1,9})-m(\d{1,9})-d(\d{1,9})")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Flavor:
-    """One size of a server."""
-
-    memory_mib: int
-    vcpus: int
-    root_gib: int
-
-    @property
-    def id(self) -> str:
-        """The id, which is also the name and holds everything about it."""
-        return f"c{self.vcpus}-m{self.memory_mib}-d{self.root_gib}"
+from wherry.model import flavor as model
+from wherry.policies import flavor_extra_specs as policies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FlavorPage:
     """What the list handler gives."""
 
-    flavors: Sequence[Flavor]
+    flavors: Sequence[model.Flavor]
     limit: int
 
 
-def parse_id(text: str) -> Flavor | None:
-    """Give the flavor of an id; None when it is none of ours."""
-    match = _ID.fullmatch(text)
-    return None if match is None else Flavor(vcpus=int(match[1]), memory_mib=int(match[2]), root_gib=int(match[3]))
-
-
-def linked(call: api_call.Call, flavor: Flavor) -> dict[str, Any]:
+def linked(call: api_call.Call, flavor: model.Flavor) -> dict[str, Any]:
     """Give the form that servers show below 2.47."""
     return {"id": flavor.id, "links": [{"rel": "bookmark", "href": call.address.bookmark(f"/flavors/{flavor.id}")}]}
 
 
-def embedded(flavor: Flavor, *, shows_extra_specs: bool) -> dict[str, Any]:
+def embedded(flavor: model.Flavor, *, shows_extra_specs: bool) -> dict[str, Any]:
     """Give the form that servers show from 2.47 on."""
     content: dict[str, Any] = {
         "vcpus": flavor.vcpus,
         "ram": flavor.memory_mib,
         "disk": flavor.root_gib,
-        "ephemeral": 0,
-        "swap": 0,
-        "original_name": flavor.id,
+        "ephemeral": flavor.ephemeral_gib,
+        "swap": flavor.swap_mib,
+        "original_name": flavor.name,
     }
     if shows_extra_specs:
-        content["extra_specs"] = {}
+        content["extra_specs"] = dict(flavor.extra_specs)
     return content
 
 
@@ -73,14 +51,19 @@ def detail(page: FlavorPage, call: api_call.Call) -> dict[str, Any]:
     return _page(page, call, [_full(flavor, call) for flavor in page.flavors])
 
 
-def show(flavor: Flavor, call: api_call.Call) -> dict[str, Any]:
+def show(flavor: model.Flavor, call: api_call.Call) -> dict[str, Any]:
     """Give one flavor."""
     return {"flavor": _full(flavor, call)}
 
 
-def extra_specs(_flavor: Flavor, _call: api_call.Call) -> dict[str, Any]:
-    """Give the extra specs, of which there are none."""
-    return {"extra_specs": {}}
+def extra_specs(flavor: model.Flavor, _call: api_call.Call) -> dict[str, Any]:
+    """Give the extra specs."""
+    return {"extra_specs": dict(flavor.extra_specs)}
+
+
+def extra_spec(spec: Mapping[str, str], _call: api_call.Call) -> dict[str, str]:
+    """Give one extra spec under its key."""
+    return dict(spec)
 
 
 def _page(page: FlavorPage, call: api_call.Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -91,26 +74,26 @@ def _page(page: FlavorPage, call: api_call.Call, rows: list[dict[str, Any]]) -> 
     return content
 
 
-def _brief(flavor: Flavor, call: api_call.Call) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": flavor.id, "name": flavor.id, "links": parts.links(call, f"/flavors/{flavor.id}")}
+def _brief(flavor: model.Flavor, call: api_call.Call) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": flavor.id, "name": flavor.name, "links": parts.links(call, f"/flavors/{flavor.id}")}
     if call.version >= (2, 55):
-        row["description"] = None
+        row["description"] = flavor.description
     return row
 
 
-def _full(flavor: Flavor, call: api_call.Call) -> dict[str, Any]:
+def _full(flavor: model.Flavor, call: api_call.Call) -> dict[str, Any]:
     row = _brief(flavor, call)
     row |= {
         "ram": flavor.memory_mib,
         "vcpus": flavor.vcpus,
         "disk": flavor.root_gib,
-        # Nova's way to say none before 2.75.
-        "swap": 0 if call.version >= (2, 75) else "",
-        "rxtx_factor": 1.0,
-        "OS-FLV-EXT-DATA:ephemeral": 0,
-        "OS-FLV-DISABLED:disabled": False,
-        "os-flavor-access:is_public": True,
+        # An empty text is Nova's way to say none before 2.75.
+        "swap": flavor.swap_mib if flavor.swap_mib or call.version >= (2, 75) else "",
+        "rxtx_factor": flavor.rxtx_factor,
+        "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gib,
+        "OS-FLV-DISABLED:disabled": flavor.is_disabled,
+        "os-flavor-access:is_public": flavor.is_public,
     }
-    if call.version >= (2, 61) and call.allows(policies.FLAVOR_EXTRA_SPECS):
-        row["extra_specs"] = {}
+    if call.version >= (2, 61) and call.allows(policies.INDEX):
+        row["extra_specs"] = dict(flavor.extra_specs)
     return row

@@ -13,8 +13,10 @@ from typing import Any
 
 from wherry.api import call as api_call
 from wherry.api.views import flavors, parts
+from wherry.model import flavor as flavor_model
 from wherry.model import host as host_model
 from wherry.model import server as model
+from wherry.policies import flavor_extra_specs as flavor_policies
 from wherry.policies import servers as policies
 
 _V = model.VmState
@@ -135,10 +137,10 @@ class _Renderer:
         self._version = call.version
         self._shows_extended = call.allows(policies.EXTENDED_ATTRIBUTES)
         self._shows_host_status = call.allows(policies.HOST_STATUS)
-        self._shows_extra_specs = call.allows(policies.FLAVOR_EXTRA_SPECS)
+        self._shows_extra_specs = call.allows(flavor_policies.INDEX)
         # A page has few pairs of project and host, and few sizes of guests.
         self._host_id = functools.cache(parts.host_id)
-        self._flavor = functools.cache(self._make_flavor)
+        self._size = functools.cache(self._make_size)
         self._self_base = call.address.self_link("/servers/")
         self._bookmark_base = call.address.bookmark("/servers/")
 
@@ -155,7 +157,7 @@ class _Renderer:
             "hostId": self._host_id(server.project_id, server.host),
             # No image: the guest was found with its disks, which Nova shows as an empty string too.
             "image": "",
-            "flavor": self._flavor(server.memory_mib, server.vcpus, server.root_gib),
+            "flavor": self._flavor_of(server),
             "created": parts.second(server.created_at),
             "updated": parts.second(server.updated_at or server.created_at),
             "addresses": {},
@@ -223,8 +225,15 @@ class _Renderer:
         if version >= (2, 100):
             row["scheduler_hints"] = {}
 
-    def _make_flavor(self, memory_mib: int, vcpus: int, root_gib: int) -> dict[str, Any]:
-        flavor = flavors.Flavor(memory_mib=memory_mib, vcpus=vcpus, root_gib=root_gib)
+    def _flavor_of(self, server: model.Server) -> dict[str, Any]:
+        if server.flavor is None:
+            return self._size(server.memory_mib, server.vcpus, server.root_gib)
+        return self._flavor(server.flavor)
+
+    def _make_size(self, memory_mib: int, vcpus: int, root_gib: int) -> dict[str, Any]:
+        return self._flavor(flavor_model.of_size(memory_mib=memory_mib, vcpus=vcpus, root_gib=root_gib))
+
+    def _flavor(self, flavor: flavor_model.Flavor) -> dict[str, Any]:
         if self._version >= (2, 47):
             return flavors.embedded(flavor, shows_extra_specs=self._shows_extra_specs)
         return flavors.linked(self._call, flavor)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from wherry import errors
 from wherry.db import paging, schema
 from wherry.db import session as sessions
+from wherry.model import flavor as flavors
 from wherry.model import guest
 from wherry.model import server as model
 
@@ -50,6 +51,7 @@ class NewServer:
     memory_mib: int
     vcpus: int
     root_gib: int = 0
+    flavor: flavors.Flavor | None = None
     disks: tuple[guest.Disk, ...] = ()
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     reason: str | None = None
@@ -78,9 +80,8 @@ class ServerQuery:
     hosts: Sequence[str] | None = None
     #: Column of SORT_KEYS -> the value that it has.
     equal: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    memory_mib: int | None = None
-    vcpus: int | None = None
-    root_gib: int | None = None
+    #: Id of the flavor, of one that was made or one that tells a size.
+    flavor: str | None = None
     changes_since: datetime.datetime | None = None
     changes_before: datetime.datetime | None = None
     sort: Sequence[paging.SortKey] = paging.NEWEST_FIRST
@@ -91,7 +92,7 @@ class ServerQuery:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Size:
-    """What a server takes: Wherry's flavors."""
+    """What a server takes that was not made from a flavor."""
 
     vcpus: int
     memory_mib: int
@@ -162,9 +163,9 @@ class Servers:
         return found
 
     async def sizes(self, project_id: str | None) -> builtins.list[Size]:
-        """Give each size that a server of the project has (None: of any), smallest first."""
+        """Give each size that a server without a flavor of its own has, in the project (None: in any), smallest first."""
         columns = (_T.c.vcpus, _T.c.memory_mib, _T.c.root_gib)
-        statement = sa.select(*columns).where(*_conditions(ServerQuery(project_id=project_id))).distinct()
+        statement = sa.select(*columns).where(_T.c.flavor_ref.is_(None), *_conditions(ServerQuery(project_id=project_id))).distinct()
         return sorted(Size(**row._mapping) for row in await self._session.rows(statement))
 
     async def totals(self, project_id: str) -> Totals:
@@ -179,7 +180,7 @@ class Servers:
 
         :raises StaleWrite: there is one of this uuid, deleted or not.
         """
-        values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new)}
+        values = _values_of(new)
         now = self._session.now
         statement = self._session.dialect.insert_ignoring(_T).values(**values, created_at=now, changed_at=now).returning(*COLUMNS)
         row = await self._session.row(statement)
@@ -195,8 +196,7 @@ class Servers:
         if not new:
             return
         now = self._session.now
-        names = [field.name for field in dataclasses.fields(NewServer)]
-        rows = [{name: getattr(one, name) for name in names} | {"created_at": now, "changed_at": now} for one in new]
+        rows = [_values_of(one) | {"created_at": now, "changed_at": now} for one in new]
         # Counted by what comes back: asyncpg gives no count for many rows at once.
         insert = self._session.dialect.insert_ignoring(_T).returning(_T.c.uuid)
         stored = {row.uuid for row in await self._session.rows(insert, rows)}
@@ -217,10 +217,15 @@ class Servers:
             conditions.append(
                 ~sa.exists().where(operations.c.instance_uuid == server.uuid, operations.c.finished_at.is_(None)),
             )
-        statement = sa.update(_T).where(*conditions).values(**changes, generation=server.generation + 1, updated_at=now, changed_at=now)
+        values = changes | (columns_of_flavor(changes["flavor"]) if "flavor" in changes else {})
+        statement = sa.update(_T).where(*conditions).values(**values, generation=server.generation + 1, updated_at=now, changed_at=now)
         if await self._session.change(statement) != 1:
             raise errors.StaleWrite(what="Server", name=server.uuid)
         return dataclasses.replace(server, **changes, generation=server.generation + 1, updated_at=now)
+
+
+def _values_of(new: NewServer) -> dict[str, object]:
+    return {field.name: getattr(new, field.name) for field in dataclasses.fields(new)} | columns_of_flavor(new.flavor)
 
 
 def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
@@ -232,9 +237,6 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         (query.uuids, _T.c.uuid.in_(query.uuids or ())),
         (query.hosts, _T.c.host.in_(query.hosts or ())),
         (query.vm_states, _T.c.vm_state.in_(query.vm_states or ())),
-        (query.memory_mib, _T.c.memory_mib == query.memory_mib),
-        (query.vcpus, _T.c.vcpus == query.vcpus),
-        (query.root_gib, _T.c.root_gib == query.root_gib),
     ]
     conditions: list[sa.ColumnElement[bool]] = [condition for value, condition in simple if value is not None]
     conditions += [_T.c[column] == value for column, value in query.equal.items()]
@@ -249,6 +251,8 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(_T.c.locked_by.is_not(None) if query.is_locked else _T.c.locked_by.is_(None))
     if query.statuses is not None:
         conditions.append(sa.or_(sa.false(), *(_has_states(vm_state, task) for vm_state, task in query.statuses)))
+    if query.flavor is not None:
+        conditions.append(_has_flavor(query.flavor))
     if query.name:
         conditions.append(_matches(query.name))
     return conditions
@@ -257,6 +261,19 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
 def _has_states(vm_state: model.VmState, task_state: model.TaskState | None) -> sa.ColumnElement[bool]:
     task = _T.c.task_state.is_(None) if task_state is None else _T.c.task_state == task_state
     return sa.and_(_T.c.vm_state == vm_state, task)
+
+
+def _has_flavor(flavor_id: str) -> sa.ColumnElement[bool]:
+    size = flavors.read_size(flavor_id)
+    if size is None:
+        return _T.c.flavor_ref == flavor_id
+    sizes = (_T.c.vcpus == size.vcpus, _T.c.memory_mib == size.memory_mib, _T.c.root_gib == size.root_gib)
+    return sa.or_(_T.c.flavor_ref == flavor_id, sa.and_(_T.c.flavor_ref.is_(None), *sizes))
+
+
+def columns_of_flavor(flavor: flavors.Flavor | None) -> dict[str, object]:
+    """Give what a server's row says of its flavor, beside the sizes."""
+    return {"flavor": flavor, "flavor_ref": None if flavor is None else flavor.id}
 
 
 def _matches(name: str) -> sa.ColumnElement[bool]:

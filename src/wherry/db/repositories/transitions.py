@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from wherry import errors
 from wherry.db import schema
 from wherry.db import session as sessions
-from wherry.db.repositories import event_rows, migrations
+from wherry.db.repositories import event_rows, migrations, servers
 from wherry.model import migration, states
 from wherry.model import operation as model
 from wherry.model import server as server_model
@@ -141,6 +141,9 @@ async def _store_server(session: sessions.Session, instance_uuid: str, change: s
         for field in dataclasses.fields(change)
         if field.name != "clear_task" and (value := getattr(change, field.name)) is not None
     }
+    if change.flavor is not None:
+        sizes = {"vcpus": change.flavor.vcpus, "memory_mib": change.flavor.memory_mib, "root_gib": change.flavor.root_gib}
+        changes |= servers.columns_of_flavor(change.flavor) | sizes
     if change.clear_task:
         changes["task_state"] = None
     stamps = {"updated_at": session.now, "changed_at": session.now}
