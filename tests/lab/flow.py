@@ -127,12 +127,12 @@ class Embedded:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         service = all_in_one.AllInOne(self._config)
         try:
-            address = await service.start()
+            await service.start()
         except BaseException as problem:
             self._answer.put(problem)
             return
         self._stop = lambda: loop.call_soon_threadsafe(stopping.set)
-        self._answer.put(address)
+        self._answer.put(service.address)
         await stopping.wait()
         self._stop = lambda: None
         await service.stop()

@@ -39,6 +39,8 @@ class Inventory:
         self._changed: set[str] = set()
         self._is_all_wanted = False
         self._wake = asyncio.Event()
+        #: Whether the hypervisor did not answer when it was last asked about everything.
+        self.is_hypervisor_away = False
 
     def report_all(self) -> None:
         """Report everything, soon."""
@@ -92,8 +94,7 @@ class Inventory:
             raise
 
     async def _report_everything(self) -> None:
-        self._parts.description = await self._parts.driver.describe_host()
-        guests = [_shortened(one) for one in await self._parts.driver.describe_guests() if not one.is_incoming]
+        guests = await self._describe()
         paused = {one.uuid for one in guests if one.state is guest.GuestState.PAUSED}
         await self._parts.journal.prune(self._parts.config.agent.journal_retention_days, paused)
         *earlier, last = self._chunks(guests)
@@ -101,6 +102,16 @@ class Inventory:
             await self._send(chunk, is_complete=False)
         described = tuple(one.uuid for chunk in earlier for one in chunk)
         await self._send(last, is_complete=True, described_before=described)
+
+    async def _describe(self) -> list[guest.Guest]:
+        try:
+            self._parts.description = await self._parts.driver.describe_host()
+            found = await self._parts.driver.describe_guests()
+        except (errors.Unavailable, errors.Timeout):
+            self.is_hypervisor_away = True
+            raise
+        self.is_hypervisor_away = False
+        return [_shortened(one) for one in found if not one.is_incoming]
 
     async def _report_changed(self, changed: set[str]) -> None:
         found = await self._parts.driver.describe_guests(changed)

@@ -31,6 +31,8 @@ class Registration:
         self._predecessor = predecessor
         self._on_registered = on_registered
         self._again = asyncio.Event()
+        #: Whether a conductor has answered the last thing that was said.
+        self.is_heard = False
         #: Set once a conductor has said that the name or the hypervisor is another's; `refusal` says why.
         self.is_refused = asyncio.Event()
         self.refusal: errors.HostRefused | None = None
@@ -75,12 +77,12 @@ class Registration:
                     _log.warning("The host could not be registered yet", host=self._parts.host.name, slug=error.slug, error=error.message)
                 await self._parts.clock.sleep(pauses.next_seconds())
                 continue
+            self.is_heard = True
             _log.info("The host is registered", host=self._parts.host.name, incarnation=self._parts.incarnation)
             return True
 
     async def _beat(self) -> None:
         """Beat until this incarnation is not known any more."""
-        is_heard = True
         self._again.clear()
         interval = self._parts.config.default.report_interval_seconds
         while not await background.wait_for_wake(self._again, interval):
@@ -88,12 +90,12 @@ class Registration:
             try:
                 answer = await self._parts.client.call(addresses.conductor(), beat, interval)
             except errors.Error as error:
-                if is_heard:
+                if self.is_heard:
                     _log.warning("No conductor hears the agent", host=self._parts.host.name, slug=error.slug, error=error.message)
-                is_heard = False
+                self.is_heard = False
                 continue
-            if not is_heard:
+            if not self.is_heard:
                 _log.info("A conductor hears the agent again", host=self._parts.host.name)
-            is_heard = True
+            self.is_heard = True
             if not answer.is_known:
                 return

@@ -19,7 +19,7 @@ from wherry.agent import registration as wherry_registration
 from wherry.agent import source as wherry_source
 from wherry.drivers import base
 from wherry.model import host as model_host
-from wherry.telemetry import logs
+from wherry.telemetry import health, logs
 
 _log = logs.get_logger(__name__)
 
@@ -69,6 +69,17 @@ class Agent:
         await registration.is_refused.wait()
         if registration.refusal is not None:
             raise registration.refusal
+
+    def lacks(self) -> list[health.Lack]:
+        """Say what keeps the host from being served; nothing when it is."""
+        found = []
+        if not self._is_ready.is_set():
+            found.append(health.Lack(what="hypervisor", host=self.host, reason="the hypervisor has not been reached yet"))
+        elif self._inventory.is_hypervisor_away:
+            found.append(health.Lack(what="hypervisor", host=self.host, reason="the hypervisor does not answer"))
+        if self._is_ready.is_set() and (self._registration is None or not self._registration.is_heard):
+            found.append(health.Lack(what="conductor", host=self.host, reason="no conductor hears the agent"))
+        return found
 
     async def stop(self) -> None:
         """Stop listening and watching. Transfers go on; the next agent takes them up. Idempotent."""

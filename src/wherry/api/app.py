@@ -12,8 +12,9 @@ from starlette import middleware as layers
 from wherry.api import call as api_call
 from wherry.api import dispatcher, routes
 from wherry.api import routing as api_routing
-from wherry.api.middleware import authentication, envelope, faults, login, negotiation, request_log
+from wherry.api.middleware import authentication, envelope, faults, login, negotiation, probes, request_log
 from wherry.auth import strategy as auth_strategy
+from wherry.telemetry import health as wherry_health
 from wherry.telemetry import metrics as wherry_metrics
 
 
@@ -27,24 +28,29 @@ def build(
     strategy: auth_strategy.Strategy,
     *,
     metrics: wherry_metrics.Metrics | None = None,
+    health: wherry_health.Health | None = None,
     new_request_id: Callable[[], str] = random_request_id,
 ) -> applications.Starlette:
     """Make the application.
 
     The order of the layers, outermost first, and why:
 
-    1. envelope: everything further in may name the request id, and every answer, whoever makes it, carries it and the version.
-    2. request log: sees the status that really goes out, so it is outside of what makes errors into answers.
-    3. faults: nothing raised further in may pass it, so everything that can raise is inside.
-    4. login, under noauth: the identity routes have no microversions, and who asks them has no token yet.
-    5. negotiation: a version that is not served is refused whoever asks, and the errors of all that follows carry the version.
-    6. authentication: before any path is looked up, so that without a token nothing can be learned but the version documents.
-    7. dispatcher: path, version and body choose a route.
+    1. probes: load balancers ask every second and have no token; neither log nor numbers should be full of them.
+    2. envelope: everything further in may name the request id, and every answer, whoever makes it, carries it and the version.
+    3. request log: sees the status that really goes out, so it is outside of what makes errors into answers.
+    4. faults: nothing raised further in may pass it, so everything that can raise is inside.
+    5. gate: while the process starts, nothing further in can work.
+    6. login, under noauth: the identity routes have no microversions, and who asks them has no token yet.
+    7. negotiation: a version that is not served is refused whoever asks, and the errors of all that follows carry the version.
+    8. authentication: before any path is looked up, so that without a token nothing can be learned but the version documents.
+    9. dispatcher: path, version and body choose a route.
     """
     stack = [
+        *([layers.Middleware(probes.Probes, health=health)] if health is not None else []),
         layers.Middleware(envelope.Envelope, new_request_id=new_request_id),
         layers.Middleware(request_log.RequestLog, clock=parts.clock, metrics=metrics),
         layers.Middleware(faults.Faults),
+        *([layers.Middleware(probes.Gate, health=health)] if health is not None else []),
         *([layers.Middleware(login.LoginRoutes, login=strategy.login)] if strategy.login is not None else []),
         layers.Middleware(negotiation.Negotiation),
         layers.Middleware(authentication.Authentication, strategy=strategy),

@@ -18,6 +18,7 @@ from wherry.db import store as stores
 from wherry.drivers import base, registry, simulated
 from wherry.rpc import addresses, client, server
 from wherry.rpc.transports import base as transports
+from wherry.telemetry import health as healths
 from wherry.telemetry import metrics
 
 
@@ -72,10 +73,16 @@ def make_transport(config: configs.Config, sender: addresses.Sender) -> transpor
     return nats.NatsTransport(nats.settings_of(config.bus), inbox=addresses.inbox(sender), may_answer=addresses.may_be_answered)
 
 
-def make_api(around: Surroundings, store: stores.Store, transport: transports.Transport) -> api_service.Api:
-    """Make an api."""
+def make_api(
+    around: Surroundings, store: stores.Store, transport: transports.Transport, health: healths.Health | None = None
+) -> api_service.Api:
+    """Make an api.
+
+    :param health: the process's, until whose start is over the api refuses requests; None = it is started.
+    """
     sender = addresses.Sender(addresses.Role.API, around.config.default.host)
-    return api_service.Api(around.config, store, around.client(transport, sender), clock=around.clock, metrics=around.metrics)
+    client = around.client(transport, sender)
+    return api_service.Api(around.config, store, client, clock=around.clock, metrics=around.metrics, health=health)
 
 
 def make_conductor(

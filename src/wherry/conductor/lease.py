@@ -12,6 +12,9 @@ from wherry import background, errors
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.db import store as stores
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 
 class Lease:
@@ -52,12 +55,15 @@ class Lease:
         self._task = asyncio.create_task(keep, name=f"lease {self.conductor_id}")
 
     async def release(self) -> None:
-        """Give the lease up, so that another conductor takes over at once."""
+        """Give the lease up, so that another conductor takes over at once; while the database is away it runs out by itself."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._held_until = float("-inf")
-        await self._store.run(lambda uow: uow.conductors.remove(self.conductor_id))
+        try:
+            await self._store.run(lambda uow: uow.conductors.remove(self.conductor_id))
+        except errors.DatabaseUnavailable as error:
+            _log.warning("The lease could not be given up, and runs out by itself.", conductor=self.conductor_id, **logs.told(error))
 
     async def _renew(self) -> None:
         # Counted from before the question: the database may have stamped it at any moment since.

@@ -13,6 +13,7 @@ from wherry.config.bus import BusSection
 from wherry.config.conductor import ConductorSection
 from wherry.config.database import DatabaseSection
 from wherry.config.default import DefaultSection
+from wherry.config.health import HealthSection
 from wherry.config.keystone import KeystoneSection
 from wherry.config.libvirt import LibvirtSection
 from wherry.config.loading import Reloaded, load, reload, settings
@@ -35,6 +36,7 @@ __all__ = [
     "ConductorSection",
     "DatabaseSection",
     "DefaultSection",
+    "HealthSection",
     "KeystoneSection",
     "LibvirtSection",
     "PolicySection",

@@ -105,6 +105,26 @@ class DefaultSection:
         mutable=True,
     )
 
+    start_retry_initial_seconds: float = opt.option(
+        0.5,
+        "Pause before a starting process asks again for a database that is away; each further one is twice as long.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    start_retry_max_seconds: float = opt.option(
+        5.0,
+        "Longest pause between two such tries. A process that starts never gives up.",
+        constraint=opt.at_least(0.01),
+        unit="seconds",
+    )
+    stop_timeout_seconds: float = opt.option(
+        60.0,
+        "Longest time that a process takes to end in order; then it ends at once. What is in progress is taken up by another process, "
+        "or by the next one.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
         if self.service_down_time_seconds <= self.report_interval_seconds:
@@ -113,3 +133,5 @@ class DefaultSection:
                 f"({self.report_interval_seconds:g}), otherwise every service looks down between "
                 "two reports; three times as much is usual"
             )
+        if self.start_retry_initial_seconds > self.start_retry_max_seconds:
+            yield f"[DEFAULT] start_retry_initial_seconds must not exceed start_retry_max_seconds ({self.start_retry_max_seconds:g})"

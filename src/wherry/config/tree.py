@@ -19,6 +19,7 @@ from wherry.config.bus import BusSection
 from wherry.config.conductor import ConductorSection
 from wherry.config.database import DatabaseSection
 from wherry.config.default import DefaultSection
+from wherry.config.health import HealthSection
 from wherry.config.keystone import KeystoneSection
 from wherry.config.libvirt import LibvirtSection
 from wherry.config.policy import PolicySection
@@ -44,6 +45,7 @@ class Config:
     libvirt: LibvirtSection = LibvirtSection()
     simulated: SimulatedSection = SimulatedSection()
     policy: PolicySection = PolicySection()
+    health: HealthSection = HealthSection()
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together across sections."""

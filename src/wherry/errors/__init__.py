@@ -84,9 +84,11 @@ from wherry.errors.running import (
     MessageTooLarge,
     PlanIncomplete,
     RpcTimeout,
+    SchemaOutdated,
     SenderRefused,
     StaleEpoch,
     StaleWrite,
+    StillStarting,
     TooManyMessages,
 )
 from wherry.errors.transfers import (
@@ -193,7 +195,9 @@ __all__ = [
     "RemoteFailure",
     "RpcTimeout",
     "ScopeRefused",
+    "SchemaOutdated",
     "SenderRefused",
+    "StillStarting",
     "ServerGroupForbids",
     "ServerGroupNotFound",
     "ServerInOtherGroup",

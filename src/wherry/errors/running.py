@@ -88,6 +88,22 @@ class DatabaseUnavailable(Unavailable):
     template = "The database does not answer: {detail}"
 
 
+class SchemaOutdated(Internal):
+    """The database is of an earlier release; a process that went on would fail at the first query that it is not made for."""
+
+    slug = "schema_outdated"
+    template = "The database's schema is at {current}, and this release needs {needed}."
+    remedy_template = "Run `wherry db upgrade` with the same configuration, then start this again."
+
+
+class StillStarting(Unavailable):
+    """A process that was just started waits for what it needs."""
+
+    slug = "still_starting"
+    template = "This process is still starting: {reason}."
+    remedy_template = "Try again in a moment; if it stays so, its log says why."
+
+
 class IdentityUnavailable(Unavailable):
     """Keystone cannot be asked, or refuses us; nothing is known about the caller. Why is in the log, not in the answer."""
 

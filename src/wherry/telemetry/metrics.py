@@ -10,6 +10,9 @@ from __future__ import annotations
 import prometheus_client
 from prometheus_client import Counter, Histogram
 
+#: Of what `Metrics.render` gives.
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+
 _TRANSFER_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400, 43200)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 120)
 
@@ -20,6 +23,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry(auto_describe=True)
         registry = self.registry
+        # Processor time, memory and open files of this process.
+        prometheus_client.ProcessCollector(registry=registry)
         #: Migrations that reached a terminal status.
         self.migrations = Counter(
             "wherry_migrations", "Live migrations that ended, by terminal status and reason.", ["outcome", "reason"], registry=registry

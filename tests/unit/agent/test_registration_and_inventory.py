@@ -197,3 +197,26 @@ async def test_a_hypervisor_that_hangs_leaves_the_beats_alone(rig: rigs.Rig) -> 
     rig.world.faults.add(simulated.CallFault(kind=simulated.FaultKind.HANG, nth=0))
     await asyncio.sleep(200)
     assert len(rig.conductor.of(messages.Heartbeat)) >= 19
+
+
+async def test_it_says_what_keeps_it_from_serving_its_host(rig: rigs.Rig) -> None:
+    rig.add_hosts()
+    rig.disturb.kill_daemon("h1")
+    agent = (await rig.start_agent("h1")).agent
+
+    async def lacking(*expected: str) -> None:
+        # Longer than any pause between two tries.
+        await asyncio.sleep(20)
+        assert [(one.what, one.host) for one in agent.lacks()] == [(what, "h1") for what in expected]
+
+    await lacking("hypervisor")
+    rig.disturb.start_daemon("h1")
+    await lacking("conductor")
+    await rig.conductor.start()
+    await lacking()
+    rig.disturb.kill_daemon("h1")
+    await lacking("hypervisor")
+    rig.disturb.start_daemon("h1")
+    await lacking()
+    await rig.conductor.stop()
+    await lacking("conductor")
