@@ -3,9 +3,10 @@
 
 PYTHON ?= python3.11
 export PYTHON
+SEEDS ?= 1-200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify check gen lock docs bench-lab clean
+.PHONY: help setup demo test verify check gen lock docs bench-lab simulate soak clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,12 @@ test: ## set up, check, run every suite; ends with one line of totals
 
 verify: ## the same with slow tests and many more simulated schedules and examples
 	@WHERRY_HYPOTHESIS_PROFILE=thorough $(PYTHON) scripts/run_stages.py --slow --patience 10
+
+simulate: setup ## run simulated schedules with faults: SEEDS=1-200, or SEEDS=17 to replay one with its log
+	@.venv/bin/python -m wherry.testing.simulation $(SEEDS)
+
+soak: setup ## run ten thousand of them, quietly in the background of other work
+	@nice .venv/bin/python -m wherry.testing.simulation 1-10000
 
 check: setup ## format, lint, types, imports, sizes, generated pages
 	@scripts/check

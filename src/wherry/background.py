@@ -24,30 +24,31 @@ class Background:
     """The tasks of one part of a process."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: In the order in which they began, so that they are also cancelled in an order that each run repeats.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str, *, is_awaited: bool = False) -> asyncio.Task[T]:
         """Run it. A failure is logged, unless somebody awaits the task and is told that way."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended_awaited if is_awaited else self._ended)
         return task
 
     async def stop(self) -> None:
         """Cancel what is left and wait until it is gone."""
-        tasks = self._tasks - {asyncio.current_task()}
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended_awaited(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled():
             # Looked at here, since whoever awaited it may have gone away meanwhile.
             task.exception()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _tell(f"A task in the background failed: {task.get_name()}.", error)

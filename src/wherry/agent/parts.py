@@ -23,6 +23,11 @@ from wherry.rpc import server as rpc_server
 from wherry.telemetry import metrics as wherry_metrics
 
 
+def new_incarnation() -> str:
+    """Make what tells one start of an agent from the next."""
+    return str(uuid.uuid4())
+
+
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Parts:
     """The surroundings of the agent of one host."""
@@ -40,7 +45,7 @@ class Parts:
     journal: wherry_journal.Journal
     metrics: wherry_metrics.Metrics | None = None
     #: Changes at each start.
-    incarnation: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
+    incarnation: str = dataclasses.field(default_factory=new_incarnation)
     background: background.Background = dataclasses.field(default_factory=background.Background)
     #: The host as its driver described it last; None until it has answered once.
     description: model_host.HostDescription | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 from wherry import clock as clocks
 from wherry import config as configs
@@ -12,6 +13,7 @@ from wherry import errors
 from wherry.agent import boot_clock, journal, parts
 from wherry.agent import service as agent_service
 from wherry.agent import storage as journal_storage
+from wherry.api import app as api_app
 from wherry.api import service as api_service
 from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
@@ -74,19 +76,30 @@ def make_transport(config: configs.Config, sender: addresses.Sender) -> transpor
 
 
 def make_api(
-    around: Surroundings, store: stores.Store, transport: transports.Transport, health: healths.Health | None = None
+    around: Surroundings,
+    store: stores.Store,
+    transport: transports.Transport,
+    health: healths.Health | None = None,
+    *,
+    new_request_id: Callable[[], str] = api_app.random_request_id,
 ) -> api_service.Api:
     """Make an api.
 
     :param health: the process's, until whose start is over the api refuses requests; None = it is started.
+    :param new_request_id: makes the ids of requests; given, a run can be repeated exactly.
     """
     sender = addresses.Sender(addresses.Role.API, around.config.default.host)
     client = around.client(transport, sender)
-    return api_service.Api(around.config, store, client, clock=around.clock, metrics=around.metrics, health=health)
+    return api_service.Api(
+        around.config, store, client, clock=around.clock, metrics=around.metrics, health=health, new_request_id=new_request_id
+    )
 
 
 def make_conductor(
-    around: Surroundings, store: stores.Store, transport: transports.Transport, conductor_id: str | None = None
+    around: Surroundings,
+    store: stores.Store,
+    transport: transports.Transport,
+    conductor_id: str | None = None,
 ) -> conductor_service.Conductor:
     """Make a conductor."""
     sender = addresses.Sender(addresses.Role.CONDUCTOR, around.config.default.host)
@@ -109,12 +122,14 @@ def make_agent(
     boot: boot_clock.BootClock | None = None,
     driver: base.HypervisorDriver | None = None,
     storage: journal_storage.Storage | None = None,
+    incarnation: str | None = None,
 ) -> agent_service.Agent:
     """Make the agent of one host.
 
     :param boot: the host's clock since it booted; None = this machine's.
     :param driver: None = the one that the configuration names.
     :param storage: where its journal lies; None = where the configuration says.
+    :param incarnation: its own for this start; None = a new uuid.
     """
     section = around.config.agent
     if driver is None:
@@ -131,6 +146,7 @@ def make_agent(
         boot_clock=boot or boot_clock.MachineBootClock(),
         journal=journal.Journal(storage, around.clock),
         metrics=around.metrics,
+        incarnation=incarnation or parts.new_incarnation(),
     )
     return agent_service.Agent(made)
 

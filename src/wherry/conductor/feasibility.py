@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import uuid
 
 from wherry import clock as clocks
@@ -27,6 +28,8 @@ _log = logs.get_logger(__name__)
 
 #: Records of earlier migrations that an estimate rests on.
 _MOST_REMEMBERED = 20
+#: Root of those ids.
+_NAMESPACE = uuid.UUID("0d6a4c0e-64f5-4f0c-9c55-61c1c5d0a4b7")
 _MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 
 
@@ -43,9 +46,16 @@ class _Question:
 
 
 class Feasibility:
-    """Answers the question. `config` is replaced on reload."""
+    """Answers the question. `config` is replaced on reload.
 
-    def __init__(self, *, store: stores.Store, agents: clients.Client, clock: clocks.Clock, config: configs.Config) -> None:
+    :param conductor_id: from which the ids are made under which candidates are asked; that of one start, so that none comes twice.
+    """
+
+    def __init__(
+        self, *, store: stores.Store, agents: clients.Client, clock: clocks.Clock, config: configs.Config, conductor_id: str
+    ) -> None:
+        self._conductor_id = conductor_id
+        self._numbers = itertools.count(1)
         self._store = store
         self._agents = agents
         self._clock = clock
@@ -113,7 +123,11 @@ class Feasibility:
 
     async def _ask(self, question: _Question, candidate: host.Host) -> feasibility.Candidate:
         """Have destination and source check, as for a migration, and take away what that left."""
-        ids = {"operation_id": str(uuid.uuid4()), "epoch": 1, "instance_uuid": question.guest.uuid}
+        ids = {
+            "operation_id": str(uuid.uuid5(_NAMESPACE, f"{self._conductor_id}/{next(self._numbers)}")),
+            "epoch": 1,
+            "instance_uuid": question.guest.uuid,
+        }
         there, here = addresses.agent(candidate.name), addresses.agent(question.source.name)
         request = question.request
         try:

@@ -45,7 +45,7 @@ class Conductor:
         self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
         self._heartbeats = heartbeats.Heartbeats(store=store, clock=clock, interval_seconds=section.heartbeat_flush_interval_seconds)
         chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
-        self._feasibility = feasibility.Feasibility(store=store, agents=client, clock=clock, config=config)
+        self._feasibility = feasibility.Feasibility(store=store, agents=client, clock=clock, config=config, conductor_id=self.id)
         surface = endpoints.Endpoints(
             store=store,
             clock=clock,

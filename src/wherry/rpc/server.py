@@ -55,7 +55,8 @@ class Server:
         self._metrics = metrics
         self._handlers: dict[str, _Registered] = {}
         self._subscription: base.Subscription | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: In the order in which they began.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def register(self, message_type: type[T], handler: Handler[T], *, only_from: addresses.Role | None = None) -> None:
         """Have messages of this type given to `handler`. Before start().
@@ -74,10 +75,11 @@ class Server:
         if self._subscription is not None:
             await self._subscription.unsubscribe()
             self._subscription = None
-        tasks = self._tasks - {asyncio.current_task()}
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=self._drain_seconds)
+        await asyncio.wait(tasks, timeout=self._drain_seconds)
+        late = [task for task in tasks if not task.done()]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -92,12 +94,12 @@ class Server:
             )
         task = asyncio.current_task()
         if task is not None:
-            self._tasks.add(task)
+            self._tasks[task] = None
         try:
             return self._carried(name, subject, await self._handle(name, subject, data))
         finally:
             if task is not None:
-                self._tasks.discard(task)
+                self._tasks.pop(task, None)
 
     async def _handle(self, name: str, subject: str, data: bytes) -> bytes | None:
         try:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -183,6 +183,11 @@ class Cloud:
         if tuple(map(int, version.split("."))) < (2, 25):
             body = {"host": host, "block_migration": False, "disk_over_commit": False, **keys}
         return await self.request("POST", f"/v2.1/servers/{self.uuid(name)}/action", version=version, json={"os-migrateLive": body})
+
+    def journals(self) -> Iterator[tuple[str, bytes]]:
+        """Give every note of every agent's journal, with its host."""
+        for path in sorted(pathlib.Path(self.config.agent.journal_path).glob("*/*.json")):
+            yield path.parent.name, path.read_bytes()
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = 600.0) -> Any:
         """Wait until a condition, which may be a coroutine function, gives something true; gives it back.

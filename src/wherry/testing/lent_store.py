@@ -6,6 +6,9 @@ Made by the same revisions as any other; what is spared is running them, and com
 
 from __future__ import annotations
 
+import functools
+import random
+import uuid
 from typing import Any
 
 from wherry import clock as clocks
@@ -19,11 +22,19 @@ _idle: dict[database.DatabaseSection, list[engines.Engine]] = {}
 _first_rows: list[str] = []
 
 
+def uuid_of(chance: random.Random) -> str:
+    """Make a uuid from seeded chance."""
+    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
 class LentStore(stores.Store):
     """A store on an engine that is given back at the close."""
 
-    def __init__(self, engine: engines.Engine, config: database.DatabaseSection, clock: clocks.Clock) -> None:
-        super().__init__(engine, config, clock)
+    def __init__(self, engine: engines.Engine, config: database.DatabaseSection, clock: clocks.Clock, chance: random.Random | None) -> None:
+        if chance is None:
+            super().__init__(engine, config, clock)
+        else:
+            super().__init__(engine, config, clock, new_uuid=functools.partial(uuid_of, chance), jitter=chance)
         self._give_back = _idle.setdefault(config, []).append
 
     async def close(self) -> None:
@@ -31,15 +42,18 @@ class LentStore(stores.Store):
         self._give_back(self._engine)
 
 
-async def open_store(config: database.DatabaseSection, clock: clocks.Clock) -> stores.Store:
-    """Open a store on a database in memory: empty, its schema up to date."""
+async def open_store(config: database.DatabaseSection, clock: clocks.Clock, chance: random.Random | None = None) -> stores.Store:
+    """Open a store on a database in memory: empty, its schema up to date.
+
+    :param chance: makes the ids of rows and the jitter of pauses; given, a run can be repeated exactly.
+    """
     idle = _idle.get(config)
     if idle:
         engine = idle.pop()
         await engine.run_sync(_empty)
-        return LentStore(engine, config, clock)
+        return LentStore(engine, config, clock, chance)
     engine = stores.engine_for(config)
-    store = LentStore(engine, config, clock)
+    store = LentStore(engine, config, clock, chance)
     await store.upgrade()
     if not _first_rows:
         _first_rows.extend(await engine.run_sync(_rows))

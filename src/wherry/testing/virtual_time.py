@@ -63,6 +63,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, limit_seconds: float = 0.0) -> None:
         self._virtual_seconds = 0.0
         self._limit_seconds = limit_seconds
+        #: Called before time moves on: what holds now has held for a while.
+        self.on_jump: list[Callable[[], None]] = []
         selector = _JumpingSelector()
         super().__init__(selector)
         selector.loop = self
@@ -78,6 +80,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """
         if seconds is None:
             raise Deadlock(f"nothing is ready and no timer is set at {self._virtual_seconds:g} s; waiting are:\n{self._waiting()}")
+        for told in self.on_jump:
+            told()
         self._virtual_seconds += seconds
         # After some months a float no longer holds a nanosecond, and a timer that is reached would never count as due.
         self._clock_resolution = max(self._clock_resolution, 4 * math.ulp(self._virtual_seconds))

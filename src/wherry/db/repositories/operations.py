@@ -156,6 +156,11 @@ class Operations:
         statement = sa.select(_T.c.id).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
         return [row.id for row in await self._session.rows(statement)]
 
+    async def list_open(self) -> list[str]:
+        """Give ids of every operation that has not ended, oldest first."""
+        statement = sa.select(_T.c.id).where(_OPEN).order_by(_T.c.created_at, _T.c.id)
+        return [row.id for row in await self._session.rows(statement)]
+
     async def release(self, conductor_id: str) -> int:
         """Hand every operation of the conductor back, for a shutdown: anybody may claim them. Give their number."""
         statement = (

@@ -13,10 +13,10 @@ from wherry import errors
 from wherry.config import simulated as section_module
 from wherry.drivers import base
 from wherry.drivers.simulated import building, scenario
-from wherry.drivers.simulated.disturbances import Disturbances
+from wherry.drivers.simulated.disturbances import LOST_REPLY_SECONDS, Disturbances
 from wherry.drivers.simulated.driver import SimulatedDriver
 from wherry.drivers.simulated.faults import CallFault, FaultKind, When
-from wherry.drivers.simulated.fleet import GuestSpec, Host, Store
+from wherry.drivers.simulated.fleet import Daemon, GuestSpec, Host, Store
 from wherry.drivers.simulated.profiles import PROFILES, Profile
 from wherry.drivers.simulated.world import World
 
@@ -24,12 +24,14 @@ __all__ = [
     "World",
     "SimulatedDriver",
     "Disturbances",
+    "LOST_REPLY_SECONDS",
     "CallFault",
     "FaultKind",
     "When",
     "GuestSpec",
     "Host",
     "Store",
+    "Daemon",
     "Profile",
     "PROFILES",
     "Worlds",

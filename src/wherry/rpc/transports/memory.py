@@ -108,8 +108,9 @@ class MemoryTransport:
         self._bus = bus
         self._max_message_bytes = max_message_bytes
         self._subscriptions: list[MemorySubscription] = []
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self._waiting: set[asyncio.Future[bytes]] = set()
+        #: In the order in which they began.
+        self._deliveries: dict[asyncio.Task[None], None] = {}
+        self._waiting: dict[asyncio.Future[bytes], None] = {}
         self._is_open = False
         self._is_severed = False
 
@@ -161,7 +162,7 @@ class MemoryTransport:
         if not recipients and not self._is_severed:
             raise base.NoResponders(subject)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting.add(answer)
+        self._waiting[answer] = None
         try:
             for subscription in recipients:
                 subscription.owner.deliver(subscription.receiver, subject, data, _Reply(self, answer))
@@ -170,7 +171,7 @@ class MemoryTransport:
         except TimeoutError:
             raise base.NoAnswer(subject) from None
         finally:
-            self._waiting.discard(answer)
+            self._waiting.pop(answer, None)
 
     async def subscribe(self, pattern: str, receiver: base.Receiver, queue: str = "") -> base.Subscription:
         """As in base."""
@@ -185,8 +186,8 @@ class MemoryTransport:
         """Call the receiver in a task of its own. Called by the sender's transport."""
         # An empty context: what the sender has bound for its own log lines is not the receiver's.
         task = asyncio.get_running_loop().create_task(self._run(receiver, subject, data, reply), context=contextvars.Context())
-        self._deliveries.add(task)
-        task.add_done_callback(self._deliveries.discard)
+        self._deliveries[task] = None
+        task.add_done_callback(self._delivered)
 
     async def _run(self, receiver: base.Receiver, subject: str, data: bytes, reply: _Reply | None) -> None:
         if self._is_severed:
@@ -198,6 +199,9 @@ class MemoryTransport:
             return
         if reply is not None and answer is not None and not self._is_severed:
             reply.send(answer)
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._deliveries.pop(task, None)
 
     def heard(self) -> bool:
         """Whether answers still reach this process."""

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python -m wherry.testing.simulation SEEDS: run schedules; a single seed prints its whole log."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from wherry.testing.simulation import mutations, pool, run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is asked for; 1 when something did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m wherry.testing.simulation", description=__doc__)
+    parser.add_argument("seeds", metavar="SEEDS", help="17, 1-200, or 1-5,9")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time (default: one for each processor)")
+    parser.add_argument("--mutation", choices=sorted(mutations.MUTATIONS), default="", help="break this safeguard, and stop when it shows")
+    options = parser.parse_args(arguments)
+    try:
+        seeds = pool.seeds_of(options.seeds)
+    except ValueError:
+        parser.error(f"SEEDS is {options.seeds!r}; write for example 17, 1-200 or 1-5,9")
+    if len(seeds) == 1:
+        mutations.apply(options.mutation)
+        result = run.run(seeds[0], is_whole=True)
+        print(result.log, end="")
+        print(pool.told(result) if not result.is_good else f"seed {result.seed}: everything held\n{result.story}")
+        return 0 if result.is_good else 1
+    results = pool.run_all(seeds, jobs=options.jobs, mutation=options.mutation)
+    _, failed = pool.summary(results, lambda text: print(text, flush=True), every=500)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold once everything rests, whatever befell: the invariants, and the few outcomes that no design could avert, said narrowly."""
+
+from __future__ import annotations
+
+from wherry.db import uow as uows
+from wherry.db.repositories import actions as action_records
+from wherry.db.repositories import servers as server_records
+from wherry.model import guest, instance_actions, server
+from wherry.testing import invariants
+from wherry.testing.simulation import deeds, system
+
+_S = guest.GuestState
+
+
+async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deeds) -> tuple[list[str], str]:
+    """Give what does not hold, and the records' story."""
+    servers, stories = await of.store.read(_read)
+    kept = _kept_as_evidence(of, servers, hand)
+    allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.powered], kept=kept)
+    found, story = await invariants.problems(of, before, allowed)
+    for name in hand.powered:
+        if name not in hand.touched and name not in kept:
+            found += _of_power(of, name, stories.get(of.uuid(name), []))
+    for name in hand.touched:
+        found += _of_touched(of, servers[of.uuid(name)])
+    return found, story
+
+
+async def _read(uow: uows.UnitOfWork) -> tuple[dict[str, server.Server], dict[str, list[instance_actions.InstanceAction]]]:
+    servers = {one.uuid: one for one in await uow.servers.list(server_records.ServerQuery(deleted=None))}
+    stories = {}
+    for uuid in servers:
+        listed = await uow.actions.list(action_records.ActionQuery(instance_uuid=uuid))
+        stories[uuid] = [await uow.actions.get(uuid, one.request_id) for one in listed]
+    return servers, stories
+
+
+def _kept_as_evidence(of: system.System, servers: dict[str, server.Server], hand: deeds.Deeds) -> list[str]:
+    return []
+
+
+def _of_power(of: system.System, name: str, story: list[instance_actions.InstanceAction]) -> list[str]:
+    """A guest is as the last power action that succeeded left it."""
+    wanted = deeds.state_asked(story)
+    places = {host.name: host.guests[of.uuid(name)].state for host in of.world.hosts_of(of.uuid(name))}
+    if wanted is not None and len(places) == 1 and wanted not in places.values():
+        return [f"{name} is {places}, the last power action that succeeded left it {wanted.value}"]
+    return []
+
+
+def _of_touched(of: system.System, record: server.Server) -> list[str]:
+    """The record of a guest that somebody else stopped or paused says where it is, and how."""
+    places = {host.name: host.guests[record.uuid].state for host in of.world.hosts_of(record.uuid)}
+    active = {name: state for name, state in places.items() if state is not _S.SHUT_OFF}
+    if not places:
+        return [] if record.vm_state is server.VmState.DELETED else [f"{record.name} is nowhere, the record says {record.vm_state.value}"]
+    if record.vm_state is server.VmState.ERROR:
+        return []
+    shown = active or places
+    if record.host is None or record.host not in shown:
+        return [f"{record.name} is on {places}, the record says {record.host}"]
+    expected = server.STATES_OF_GUEST.get(shown[record.host])
+    if (record.vm_state, record.power_state) != expected:
+        return [f"{record.name} is {places}, the record says {record.vm_state.value} and {record.power_state.name}"]
+    return []

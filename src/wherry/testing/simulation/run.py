@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run: bring a schedule's system up, let everything befall it, let it rest, and judge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from wherry.db import uow as uows
+from wherry.db.repositories import migrations
+from wherry.drivers import simulated
+from wherry.drivers.simulated import profiles
+from wherry.model import guest, states
+from wherry.testing import invariants, virtual_time
+from wherry.testing.simulation import chance as chances
+from wherry.testing.simulation import clients as clients_module
+from wherry.testing.simulation import deeds as deeds_module
+from wherry.testing.simulation import judge, process, schedule, system, watch
+from wherry.testing.simulation import trace as traces
+
+#: Virtual seconds after which a run is given up.
+_LIMIT_SECONDS = 4000.0
+#: Virtual seconds that everything has to come to rest once nothing goes wrong any more.
+_REST_SECONDS = 900.0
+#: Virtual seconds after which somebody aborts what would go on for ever.
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Result:
+    """What became of one seed."""
+
+    seed: int
+    problems: list[str]
+    digest: str
+    #: Ended migrations by status.
+    ended: dict[str, int] = dataclasses.field(default_factory=dict)
+    deaths: int = 0
+    messages: int = 0
+    virtual_seconds: float = 0.0
+    seconds: float = 0.0
+    #: The whole log, where it was asked for.
+    log: str = ""
+    story: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every invariant held."""
+        return not self.problems
+
+
+def run(seed: int, *, is_whole: bool = False) -> Result:
+    """Run the schedule of a seed, always the same."""
+    started = time.process_time()
+    trace = traces.Trace(is_whole=is_whole)
+    result = Result(seed=seed, problems=[], digest="")
+    plan = schedule.make(seed)
+    if is_whole:
+        trace.lines.append(f"{plan}")
+    loop = virtual_time.VirtualTimeLoop(_LIMIT_SECONDS)
+    loop.set_exception_handler(_failing(result))
+    process.install(loop)
+    try:
+        with trace.listening():
+            loop.run_until_complete(_run(plan, trace, loop, result))
+            trace.close()
+    except (AssertionError, virtual_time.Deadlock, virtual_time.TimeLimitExceeded) as error:
+        result.problems.append(f"{type(error).__name__}: {error}")
+    except Exception:
+        result.problems.append(f"the run itself failed:\n{traceback.format_exc()}")
+    finally:
+        trace.close()
+        loop.on_jump.clear()
+        _close(loop)
+    if threading.active_count() > 1:
+        result.problems.append(f"threads were started: {threading.enumerate()}")
+    result.problems += [f"logged as an error: {line}" for line in trace.errors]
+    result.digest, result.log = trace.digest(), trace.text() if is_whole else ""
+    result.virtual_seconds, result.seconds = loop.time(), time.process_time() - started
+    return result
+
+
+async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.VirtualTimeLoop, result: Result) -> None:
+    chance = chances.Chance(plan.seed)
+    of = system.System(_world(plan), chance, trace, overrides=plan.options)
+    watcher = watch.Watch(of)
+    loop.on_jump.append(watcher.look)
+    clients = clients_module.Clients(of)
+    hand = deeds_module.Deeds(of, plan, clients, trace, watcher)
+    try:
+        await of.start(apis=plan.apis, conductors=plan.conductors)
+        before = invariants.snapshot(of.world)
+        hand.begin()
+        await of.clock.sleep(plan.fault_seconds)
+        hand.calm()
+        problem = await _rest(of, clients)
+        result.problems += [problem] if problem else []
+        result.problems += watcher.problems
+        found, result.story = await judge.judge(of, before, hand)
+        result.problems += found
+        result.ended = await of.store.read(_ended)
+    finally:
+        result.deaths, result.messages = of.deaths, of.bus.carried
+        trace.close()
+        loop.on_jump.clear()
+        await of.end()
+
+
+async def _rest(of: system.System, clients: clients_module.Clients) -> str:
+    """Wait until everything rests, and give up what would never end by itself; say what did not come to rest."""
+    began = of.clock.monotonic()
+    try:
+        async with asyncio.timeout(_REST_SECONDS):
+            while await of.store.read(_is_busy):
+                await of.clock.sleep(2.0)
+                if of.clock.monotonic() - began > _PATIENCE_SECONDS:
+                    for name in await of.store.read(_running):
+                        await clients.abort(name)
+    except TimeoutError:
+        return f"not at rest {_REST_SECONDS:g} s after the last fault"
+    # Everybody is back, every host has told of all its guests, and what that made of the records is written.
+    await of.until(lambda: len(of.of_kind("agent")) == len(of.world.hosts), seconds=60.0)
+    await of.clock.sleep(2 * of.config.agent.inventory_interval_seconds + 2.0)
+    return ""
+
+
+async def _is_busy(uow: uows.UnitOfWork) -> bool:
+    open_ones = await uow.migrations.list(migrations.MigrationQuery(statuses=sorted(states.IN_PROGRESS)))
+    if open_ones or await uow.chores.list() or await uow.operations.operations_with_pending_intents():
+        return True
+    return bool(await uow.operations.list_open())
+
+
+async def _running(uow: uows.UnitOfWork) -> list[str]:
+    found = await uow.migrations.list(migrations.MigrationQuery(statuses=[states.Status.RUNNING]))
+    return [(await uow.servers.get(one.instance_uuid)).name for one in found]
+
+
+async def _ended(uow: uows.UnitOfWork) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for one in await uow.migrations.list():
+        counts[one.status.value] = counts.get(one.status.value, 0) + 1
+    return counts
+
+
+def _world(plan: schedule.Schedule) -> simulated.World:
+    world = simulated.World(
+        "simulation",
+        clock=virtual_time.virtual_clock(),
+        seed=plan.seed,
+        call_seconds=plan.call_seconds,
+        call_timeout_seconds=plan.call_timeout_seconds,
+    )
+    shared = world.add_store(simulated.Store("shared", has_locks=plan.shared_has_locks))
+    for host in plan.hosts:
+        world.add_host(
+            host.name,
+            stores={schedule.SHARED: shared, schedule.OWN: simulated.Store(f"{host.name}:own")},
+            link_mib_per_s=host.link_mib_per_s,
+            profile=profiles.PROFILES[host.profile],
+            hypervisor_version=host.hypervisor_version,
+        )
+    for one in plan.guests:
+        world.add_guest(
+            one.host,
+            one.name,
+            state=guest.GuestState.PAUSED if one.is_paused else guest.GuestState.RUNNING,
+            memory_mib=one.memory_mib,
+            dirty_mib_per_s=one.dirty_mib_per_s,
+            is_persistent=one.is_persistent,
+            shutdown_seconds=one.shutdown_seconds,
+            disks=one.disks,
+        )
+    return world
+
+
+def _failing(result: Result) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    def handler(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, asyncio.CancelledError):
+            result.problems.append(f"the event loop was told: {context.get('message')}: {error!r}")
+
+    return handler
+
+
+def _close(loop: virtual_time.VirtualTimeLoop) -> None:
+    """Throw away what is left of the run."""
+    loop.set_exception_handler(lambda _loop, _context: None)
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(Exception):
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
