@@ -52,6 +52,16 @@ async def _complete(move: driver_contract.Move, options: base.TransferOptions | 
     return await move.finish()
 
 
+async def test_uptime_and_address_are_the_machines_own(harness: libvirt_harness.LibvirtHarness, lab: labs.Lab) -> None:
+    """Read from afar, through libvirt alone; all hosts of the lab are this machine."""
+    described = await harness.source_driver.describe_host()
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert described.uptime_seconds is not None
+    # A machine that is a guest itself is not told what was stolen from it.
+    assert 0.9 * up < described.uptime_seconds < 1.01 * up, f"told {described.uptime_seconds} s, up for {up:.1f} s"
+    assert described.host_address == lab.host("h1").control_address
+
+
 # ------------------------------------------------------------- calls and threads
 
 

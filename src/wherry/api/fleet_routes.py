@@ -116,8 +116,8 @@ ROUTES: tuple[Route, ...] = (
         handler=hypervisors.show_uptime,
         policy=hypervisor_policies.UPTIME,
         query=hypervisor_schemas.OLD,
-        view=hypervisor_views.show,
-        summary="Ask how long a hypervisor has been up, which no driver tells: always an error.",
+        view=hypervisor_views.uptime,
+        summary="Say how long a hypervisor's machine has been up, where its driver can know.",
     ),
     Route(
         method="GET",

@@ -96,6 +96,7 @@ hosts = sa.Table(
     sa.Column("zone", _NAME, nullable=False),
     sa.Column("created_at", _WHEN, nullable=False),
     sa.Column("updated_at", _WHEN),
+    sa.Column("booted_at", _WHEN),
     sqlite_autoincrement=True,
 )
 sa.Index("hosts_unique_uuid", hosts.c.uuid, unique=True)

@@ -26,7 +26,10 @@ class HostDescription:
     hypervisor_version: int
     #: Version of the management layer (libvirt), in the same form; 0 where there is none.
     manager_version: int = 0
+    #: IP address of the host, for people to see; empty where none is known.
     host_address: str = ""
+    #: How long the machine has been up, when this was told; None where the driver cannot know.
+    uptime_seconds: float | None = None
     vcpus: int = 0
     memory_mib: int = 0
     disk_gib: int = 0
@@ -61,6 +64,8 @@ class Host:
     #: An operator's word that the host is dead: the only thing that turns unreachable into absent.
     is_forced_down: bool = False
     zone: str = "nova"
+    #: When its machine started, by our own time; None where its driver cannot know.
+    booted_at: datetime.datetime | None = None
     created_at: datetime.datetime
     updated_at: datetime.datetime | None = None
     #: Memory, vCPUs and number of the servers on it, and of those on their way to it.

@@ -149,9 +149,49 @@ async def test_statistics_add_up_what_is_not_disabled_up_to_2_87(cloud: conftest
     assert (await cloud.get("/v2.1/os-hypervisors/statistics", "2.88")).status_code == 404
 
 
-async def test_nobody_knows_an_uptime_and_the_call_ends_with_2_87(cloud: conftest.Cloud) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (59.0, "up 0 min"),
+        (9 * 60.0, "up 9 min"),
+        (3600.0, "up  1:00"),
+        (86400.0 + 120, "up 1 day, 2 min"),
+        (3 * 86400.0 + 4 * 3600 + 5 * 60, "up 3 days,  4:05"),
+    ],
+)
+async def test_an_uptime_goes_on_from_when_it_was_told(cloud: conftest.Cloud, seconds: float, text: str) -> None:
+    host = await cloud.add_host("h9", uptime_seconds=seconds)
+    shown = (await cloud.get(f"/v2.1/os-hypervisors/{host.id}/uptime", "2.52")).json()["hypervisor"]
+    assert shown == {"id": host.id, "hypervisor_hostname": "h9.example", "state": "up", "status": "enabled", "uptime": text}
+    by_uuid = (await cloud.get(f"/v2.1/os-hypervisors/{host.uuid}/uptime", "2.87")).json()["hypervisor"]
+    assert by_uuid == shown | {"id": host.uuid}
+    assert (await cloud.get(f"/v2.1/os-hypervisors/{host.uuid}")).json()["hypervisor"]["uptime"] == text
+    stored = await cloud.store.read(lambda uow: uow.hosts.get("h9"))
+    assert stored.booted_at is not None
+    assert (stored.last_seen_at - stored.booted_at).total_seconds() == seconds
+
+
+async def test_of_a_host_that_is_down_nobody_knows_an_uptime(cloud: conftest.Cloud) -> None:
+    host = await cloud.add_host("h9", uptime_seconds=60.0)
+    await cloud.request("PUT", f"/v2.1/os-services/{host.uuid}", json={"forced_down": True})
+    answer = await cloud.get(f"/v2.1/os-hypervisors/{host.id}/uptime", "2.52")
+    assert (answer.status_code, answer.json()["badRequest"]["message"][:15]) == (400, "Host h9 is down")
+    assert (await cloud.get(f"/v2.1/os-hypervisors/{host.uuid}")).json()["hypervisor"]["uptime"] is None
+
+
+async def test_where_no_driver_tells_an_uptime_it_is_refused_and_the_call_ends_with_2_87(cloud: conftest.Cloud) -> None:
     answer = await cloud.get("/v2.1/os-hypervisors/1/uptime", "2.52")
     assert answer.status_code == 400
     assert "Asking a hypervisor for its uptime is not supported by the simulated driver" in answer.text
     assert (await cloud.get("/v2.1/os-hypervisors/999/uptime", "2.52")).status_code == 404
     assert (await cloud.get("/v2.1/os-hypervisors/1/uptime", "2.88")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"), [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("h9", "0.0.0.0"), ("", "0.0.0.0")]
+)
+async def test_the_address_is_always_one_in_numbers(cloud: conftest.Cloud, known: str, shown: str) -> None:
+    """Clients refuse anything else: tempest finds a host's name here invalid."""
+    host = await cloud.add_host("h9", host_address=known)
+    answer = await cloud.get(f"/v2.1/os-hypervisors/{host.uuid}")
+    assert answer.json()["hypervisor"]["host_ip"] == shown

@@ -26,7 +26,8 @@ _VERSIONS = pathlib.Path(runner.__file__).parent / "versions"
 
 def _objects(connection: sa.Connection) -> dict[str, str]:
     rows = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"))
-    kept = {name: re.sub(r"\s+", " ", sql.replace('"', "")) for name, sql in rows if name != "alembic_version"}
+    # SQLite keeps the text, to which an added column is appended as it stands there.
+    kept = {name: re.sub(r" (?=[,)])", "", re.sub(r"\s+", " ", sql.replace('"', ""))) for name, sql in rows if name != "alembic_version"}
     # A foreign key names the index's table the same way, whichever table was made first; the order of clauses may differ.
     return {name: " ".join(_clauses(sql)) for name, sql in kept.items()}
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
@@ -17,6 +15,8 @@ from wherry.model import host as model
 from wherry.model import server as server_model
 
 _BY_UUID_FROM = (2, 53)
+#: By the host's name.
+_Servers = dict[str, list[server_model.Server]]
 
 
 async def list_hypervisors(call: api_call.Call) -> view.HypervisorPage:
@@ -24,9 +24,9 @@ async def list_hypervisors(call: api_call.Call) -> view.HypervisorPage:
     query = _query_of(call)
     limit = finding.limit_of(call)
 
-    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], dict[str, list[server_model.Server]]]:
+    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], _Servers | None]:
         hosts = await uow.hosts.list(query) if query.limit != 0 else []
-        servers = await uow.servers.on_hosts([host.name for host in hosts]) if _wants_servers(call) else {}
+        servers = await uow.servers.on_hosts([host.name for host in hosts]) if _wants_servers(call) else None
         return hosts, servers
 
     try:
@@ -48,7 +48,7 @@ async def show_hypervisor(call: api_call.Call) -> view.ShownHypervisor:
             host = await uow.hosts.get_by_id(identity)
         except errors.HostNotFound as error:
             raise errors.NotFound(what="Compute host", name=named) from error
-        servers = await uow.servers.on_hosts([host.name]) if _wants_servers(call) else {}
+        servers = await uow.servers.on_hosts([host.name]) if _wants_servers(call) else None
         return _shown(call, host, servers)
 
     return await call.parts.store.read(unit)
@@ -59,23 +59,24 @@ async def search_hypervisors(call: api_call.Call) -> list[view.ShownHypervisor]:
     part = call.arguments["hypervisor_id"]
     is_with_servers = call.address.path.endswith("/servers")
 
-    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], dict[str, list[server_model.Server]]]:
+    async def unit(uow: wherry_uow.UnitOfWork) -> tuple[list[model.Host], _Servers | None]:
         hosts = await uow.hosts.list(host_rows.HostQuery(hypervisor_hostname_part=part))
-        return hosts, await uow.servers.on_hosts([host.name for host in hosts]) if is_with_servers else {}
+        return hosts, await uow.servers.on_hosts([host.name for host in hosts]) if is_with_servers else None
 
     hosts, servers = await call.parts.store.read(unit)
     if not hosts:
         raise errors.NotFound(what="Hypervisor matching", name=f"'{part}'")
-    return [
-        view.ShownHypervisor(host=host, is_up=_is_up(call, host), servers=servers.get(host.name, []) if is_with_servers else None)
-        for host in hosts
-    ]
+    return [_shown(call, host, servers) for host in hosts]
 
 
-async def show_uptime(call: api_call.Call) -> NoReturn:
-    """Find the hypervisor, and say that nobody knows how long it has been up (up to 2.87)."""
+async def show_uptime(call: api_call.Call) -> view.ShownHypervisor:
+    """Give one hypervisor of which it is known how long it has been up (up to 2.87)."""
     shown = await show_hypervisor(call)
-    raise errors.Unsupported(what="Asking a hypervisor for its uptime", driver=shown.host.description.driver)
+    if not shown.is_up:
+        raise faults.bad_request(f"Host {shown.host.name} is down: ask again when its agent is back.")
+    if shown.uptime_seconds is None:
+        raise errors.Unsupported(what="Asking a hypervisor for its uptime", driver=shown.host.description.driver)
+    return shown
 
 
 async def add_up(call: api_call.Call) -> list[model.Host]:
@@ -121,9 +122,14 @@ def _wants_servers(call: api_call.Call) -> bool:
     return parameter_types.as_bool(call.query.one("with_servers"))
 
 
-def _shown(call: api_call.Call, host: model.Host, servers: dict[str, list[server_model.Server]]) -> view.ShownHypervisor:
-    return view.ShownHypervisor(host=host, is_up=_is_up(call, host), servers=servers.get(host.name, []) if _wants_servers(call) else None)
-
-
-def _is_up(call: api_call.Call, host: model.Host) -> bool:
-    return model.is_up(host, call.parts.clock.now(), call.parts.config.default.service_down_time_seconds)
+def _shown(call: api_call.Call, host: model.Host, servers: _Servers | None) -> view.ShownHypervisor:
+    now = call.parts.clock.now()
+    is_up = model.is_up(host, now, call.parts.config.default.service_down_time_seconds)
+    # Of a host that is not heard of nobody knows whether its machine still runs.
+    booted_at = host.booted_at if is_up else None
+    return view.ShownHypervisor(
+        host=host,
+        is_up=is_up,
+        servers=None if servers is None else servers.get(host.name, []),
+        uptime_seconds=None if booted_at is None else (now - booted_at).total_seconds(),
+    )

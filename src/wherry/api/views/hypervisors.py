@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ class ShownHypervisor:
     is_up: bool
     #: None: not asked for.
     servers: Sequence[server_model.Server] | None
+    #: How long its machine has been up; None where nobody knows.
+    uptime_seconds: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,19 @@ def show(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
 def found(shown: Sequence[ShownHypervisor], call: api_call.Call) -> dict[str, Any]:
     """Give what a search found."""
     return {"hypervisors": [_brief(one, call) for one in shown]}
+
+
+def uptime(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
+    """Give how long one hypervisor's machine has been up."""
+    return {"hypervisor": _brief(shown, call) | {"uptime": uptime_text(shown.uptime_seconds or 0.0)}}
+
+
+def uptime_text(seconds: float) -> str:
+    """Write it as the command of that name does, of whose line Nova shows all: neither users nor load are known here."""
+    days, rest = divmod(int(seconds) // 60, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    days_text = f"{days} day{'' if days == 1 else 's'}, " if days else ""
+    return f"up {days_text}{hours:2d}:{minutes:02d}" if hours else f"up {days_text}{minutes} min"
 
 
 def statistics(hosts: Sequence[model.Host], _call: api_call.Call) -> dict[str, Any]:
@@ -87,7 +103,7 @@ def _full(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
     row |= {
         "hypervisor_type": description.hypervisor_type,
         "hypervisor_version": description.hypervisor_version,
-        "host_ip": description.host_address,
+        "host_ip": _ip(description.host_address),
         "service": {"id": row["id"], "host": host.name, "disabled_reason": host.disabled_reason},
     }
     if call.version >= reasons.FROM:
@@ -98,8 +114,8 @@ def _full(shown: ShownHypervisor, call: api_call.Call) -> dict[str, Any]:
             "capabilities": dataclasses.asdict(description.capabilities),
         }
     if call.version >= (2, 88):
-        # How long the machine has been up: no driver tells, and null is what Nova gives then.
-        row["uptime"] = None
+        # Null is what Nova gives where nobody knows, too.
+        row["uptime"] = None if shown.uptime_seconds is None else uptime_text(shown.uptime_seconds)
         return row
     row |= _counters(host)
     row["cpu_info"] = _cpu_info(description.cpu_info) if call.version >= (2, 28) else description.cpu_info
@@ -121,6 +137,14 @@ def _counters(host: model.Host) -> dict[str, int]:
         *(usage.servers, usage.incoming_migrations + usage.outgoing_migrations),
     )
     return dict(zip(_COUNTERS, values, strict=True))
+
+
+def _ip(text: str) -> str:
+    """Give the address: clients want one in numbers, and this one means "not known"."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return "0.0.0.0"  # noqa: S104 - shown, not listened at
 
 
 def _cpu_info(text: str) -> Any:

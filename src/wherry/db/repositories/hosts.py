@@ -138,6 +138,7 @@ class Hosts:
             "incarnation": incarnation,
             "last_seen_at": now,
             "is_signed_off": False,
+            "booted_at": _booted_at(description, now),
         }
         known = await self._session.row(sa.select(*_COLUMNS, _T.c.is_signed_off).where(_T.c.name == name).with_for_update(key_share=True))
         if known is None:
@@ -193,7 +194,13 @@ class Hosts:
 
         :raises HostNotFound: no agent ever registered it.
         """
-        values = {"description": description, "hypervisor_hostname": description.hypervisor_hostname, "updated_at": self._session.now}
+        now = self._session.now
+        values = {
+            "description": description,
+            "hypervisor_hostname": description.hypervisor_hostname,
+            "booted_at": _booted_at(description, now),
+            "updated_at": now,
+        }
         # The UUID is what registration proved; a host that changes it registers anew.
         conditions = [_T.c.name == name, _T.c.hypervisor_uuid == description.hypervisor_uuid]
         if await self._session.change(sa.update(_T).where(*conditions).values(**values)) != 1:
@@ -225,6 +232,11 @@ class Hosts:
         rows = await self._session.rows(statement)
         taken = await usage.of_hosts(self._session, [row.name for row in rows])
         return [model.Host(**row._mapping, usage=taken.get(row.name, model.Usage())) for row in rows]
+
+
+def _booted_at(description: model.HostDescription, now: datetime.datetime) -> datetime.datetime | None:
+    # Agents tell how long, never when: their clocks may be wrong.
+    return None if description.uptime_seconds is None else now - datetime.timedelta(seconds=description.uptime_seconds)
 
 
 def _has_id(host_id: int | str) -> sa.ColumnElement[bool]:

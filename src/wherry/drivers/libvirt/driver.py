@@ -6,6 +6,7 @@ Holds no rule of its own. A method's functions run in daemon threads on connecti
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from wherry import clock as wherry_clock
 from wherry import errors
 from wherry.drivers import base
 from wherry.drivers.libvirt import (
+    addresses,
     capabilities,
     check_destination,
     check_source,
@@ -75,8 +77,16 @@ class LibvirtDriver(power.GuestPower):
 
     async def describe_host(self) -> host.HostDescription:
         """Describe hypervisor and host."""
-        self._description = await self._link.call("describe the host", libvirt_host.describe, self._settings, self._section)
+        described = await self._link.call("describe the host", libvirt_host.describe, self._settings, self._section)
+        self._description = dataclasses.replace(described, host_address=await self._address(described.hypervisor_hostname))
         return self._description
+
+    async def _address(self, hostname: str) -> str:
+        known = self._description.host_address if self._description is not None else ""
+        inbound = libvirt_host.inbound_address(self._settings, self._section)
+        names = addresses.names_of(self._settings.connection_uri, inbound, hostname)
+        # A name server is asked once, not with every inventory.
+        return known or await addresses.first_of(names, self._section.open_timeout_seconds)
 
     async def describe_guests(self, uuids: Collection[str] | None = None) -> list[guest.Guest]:
         """Describe these guests, or all."""

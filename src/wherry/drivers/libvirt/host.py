@@ -22,7 +22,7 @@ def describe(connection: libvirt.virConnect, settings: base.HostSettings, sectio
     """Describe hypervisor and host."""
     found = capabilities.parse(connection.getCapabilities())
     version = connection.getVersion()
-    _, memory_mib, vcpus, *_ = connection.getInfo()
+    _, memory_mib, cpus, *_ = connection.getInfo()
     # getInfo adds up the NUMA nodes, which on some virtual machines know of less memory than the kernel has.
     memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     disk, free = _disk_space(connection)
@@ -32,8 +32,8 @@ def describe(connection: libvirt.virConnect, settings: base.HostSettings, sectio
         hypervisor_type=connection.getType(),
         hypervisor_version=version,
         manager_version=connection.getLibVersion(),
-        host_address=inbound_address(settings, section),
-        vcpus=vcpus,
+        uptime_seconds=_uptime_seconds(connection, cpus),
+        vcpus=cpus,
         memory_mib=memory.get("total", memory_mib * 1024) // 1024,
         disk_gib=disk // _GIB,
         free_disk_gib=free // _GIB,
@@ -64,6 +64,22 @@ def transfer_uri(section: libvirt_config.LibvirtSection, address: str) -> str:
     if not address or section.live_migration_tunnelled:
         return ""
     return f"tcp://{f'[{address}]' if ':' in address else address}"
+
+
+def _uptime_seconds(connection: libvirt.virConnect, cpus: int) -> float | None:
+    """Add up what the processors did since the machine started: libvirt tells no uptime, and this is known from afar too.
+
+    It leaves out what another hypervisor stole, which a machine that is itself a guest has: seen to be a third of a per cent short there.
+    """
+    try:
+        spent = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) not in libvirt_errors.NOT_INSTALLED:
+            raise
+        return None
+    # In nanoseconds of all processors together; what waits for disks is idle too.
+    nanoseconds = sum(spent.get(name, 0) for name in ("kernel", "user", "idle", "iowait"))
+    return round(nanoseconds / cpus / 1e9, 1) if nanoseconds and cpus else None
 
 
 def _disk_space(connection: libvirt.virConnect) -> tuple[int, int]:

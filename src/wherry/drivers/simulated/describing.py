@@ -10,8 +10,8 @@ from wherry.drivers.simulated import copying, fleet
 from wherry.model import guest, host
 
 
-def describe_host(here: fleet.Host, settings: base.HostSettings) -> host.HostDescription:
-    """Describe a host as its driver reports it."""
+def describe_host(here: fleet.Host, settings: base.HostSettings, uptime_seconds: float) -> host.HostDescription:
+    """Describe a host as its driver reports it; all of them started with the world."""
     cpu = fleet.cpu_text(here.cpu_level)
     return host.HostDescription(
         hypervisor_uuid=here.hypervisor_uuid,
@@ -19,7 +19,8 @@ def describe_host(here: fleet.Host, settings: base.HostSettings) -> host.HostDes
         hypervisor_type=here.profile.hypervisor_type,
         hypervisor_version=here.hypervisor_version,
         manager_version=here.manager_version,
-        host_address=settings.inbound_address or here.name,
+        host_address=here.address,
+        uptime_seconds=uptime_seconds,
         vcpus=here.vcpus,
         memory_mib=here.memory_mib,
         disk_gib=sum(store.capacity_bytes for store in here.stores.values()) // fleet.GIB,

@@ -44,7 +44,7 @@ class SimulatedDriver(powering.GuestPower):
 
     async def describe_host(self) -> host.HostDescription:
         async with self._calling("describe_host") as here:
-            return describing.describe_host(here, self._settings)
+            return describing.describe_host(here, self._settings, self._world.time.now())
 
     async def describe_guests(self, uuids: Collection[str] | None = None) -> list[guest.Guest]:
         async with self._calling("describe_guests") as here:

@@ -117,6 +117,8 @@ class Host:
     uplink: network.Link
     downlink: network.Link
     profile: profiles.Profile = profiles.LIBVIRT
+    #: Where it would be managed.
+    address: str = ""
     #: 7.2.0 and 9.0.0, in Nova's way of writing.
     hypervisor_version: int = 7_002_000
     manager_version: int = 9_000_000

@@ -6,6 +6,7 @@ Shared by the driver objects of all its hosts; has no opinion on what they shoul
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import uuid
 from collections.abc import Iterable
@@ -18,6 +19,10 @@ from wherry.model import guest
 
 #: Root of the uuids that are made from names.
 _NAMESPACE = uuid.UUID("6f0e1c5a-6f3b-4b0a-9d0e-2b7f5a1c9e42")
+
+
+#: Of the range that is set aside for benchmarks of networks: 198.18.0.0/15.
+_FIRST_ADDRESS = ipaddress.IPv4Address("198.18.0.1")
 
 
 class World:
@@ -84,6 +89,7 @@ class World:
         host = fleet.Host(
             name=name,
             hypervisor_uuid=self.uuid_for("host", name),
+            address=str(_FIRST_ADDRESS + len(self.hosts)),
             uplink=network.Link(f"{name}:up", link_mib_per_s, latency_seconds),
             downlink=network.Link(f"{name}:down", link_mib_per_s, latency_seconds),
             stores=stores if stores is not None else {fleet.DEFAULT_DIRECTORY: fleet.Store(f"{name}:disk")},

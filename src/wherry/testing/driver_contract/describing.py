@@ -23,6 +23,8 @@ class DescribingContract:
         assert first.hypervisor_type and first.hypervisor_version > 0
         assert first.vcpus > 0 and first.memory_mib > 0 and first.disk_gib >= first.free_disk_gib >= 0
         assert first.supported_types and first.driver
+        if first.uptime_seconds is not None:
+            assert again.uptime_seconds is not None and again.uptime_seconds >= first.uptime_seconds >= 0
 
     async def test_guests_are_described_and_unknown_ones_left_out(self, harness: Harness) -> None:
         instance_uuid = await harness.create_guest(GuestWish(storage=Storage.PRIVATE))

@@ -112,12 +112,16 @@ class HostListContract:
 
     async def test_a_description_is_renewed_for_the_same_hypervisor_only(self, harness: harnesses.Harness) -> None:
         made = await harness.make_host("host-a")
-        grown = dataclasses.replace(made.description, memory_mib=8192)
+        grown = dataclasses.replace(made.description, memory_mib=8192, uptime_seconds=60.0)
         await harness.store.run(lambda uow: uow.hosts.update_description("host-a", grown))
         other = dataclasses.replace(made.description, hypervisor_uuid="another")
         with pytest.raises(errors.HostNotFound):
             await harness.store.run(lambda uow: uow.hosts.update_description("host-a", other))
-        assert (await harness.store.read(lambda uow: uow.hosts.get("host-a"))).description == grown
+        renewed = await harness.store.read(lambda uow: uow.hosts.get("host-a"))
+        assert renewed.description == grown
+        assert made.booted_at is None
+        assert renewed.booted_at is not None and renewed.updated_at is not None
+        assert (renewed.updated_at - renewed.booted_at).total_seconds() == 60.0, "by the store's time, whatever the agent's clock says"
 
     async def test_lists_are_filtered_and_paged_by_either_id(self, harness: harnesses.Harness) -> None:
         made = [await harness.make_host(name) for name in ("host-a", "host-b", "h_st-c", "host-d")]
