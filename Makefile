@@ -6,7 +6,7 @@ export PYTHON
 SEEDS ?= 1-200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify check gen lock docs bench-lab simulate soak clean
+.PHONY: help setup demo test verify tempest check gen lock docs bench-lab simulate soak clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ simulate: setup ## run simulated schedules with faults: SEEDS=1-200, or SEEDS=17
 soak: setup ## run ten thousand of them, quietly in the background of other work
 	@nice .venv/bin/python -m wherry.testing.simulation 1-10000
 
+tempest: setup ## run OpenStack's acceptance suite, tempest, with a real Keystone
+	@scripts/tempest
+
 check: setup ## format, lint, types, imports, sizes, generated pages
 	@scripts/check
 
@@ -45,5 +48,5 @@ bench-lab: setup ## compare a migration through Wherry with a bare one, on real 
 	@.venv/bin/python -m benchmarks.lab
 
 clean: ## remove what setup, tests and tools made in this directory
-	rm -rf .venv .venv.* .setup.lock .stages .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+	rm -rf .venv .venv.* .setup.lock .stages .tempest .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,10 +30,14 @@ POLL_SECONDS = 0.02
 
 
 class Workplace:
-    """A directory of this user's, locked: the configuration, the database and the log of one all-in-one at a time."""
+    """A directory of this user's, locked: the configuration, the database and the log of one all-in-one at a time.
 
-    def __init__(self, name: str) -> None:
-        self.path = pathlib.Path(tempfile.gettempdir()) / f"{name}-{os.geteuid()}"
+    :param parent: where it is made, and stays until it is used again; without it, it lies among the temporary files, and goes.
+    """
+
+    def __init__(self, name: str, parent: pathlib.Path | None = None) -> None:
+        self.path = parent / name if parent else pathlib.Path(tempfile.gettempdir()) / f"{name}-{os.geteuid()}"
+        self._is_kept = parent is not None
         self.log = self.path / "wherry.log"
         self._lock: int | None = None
 
@@ -58,8 +62,9 @@ class Workplace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: types.TracebackType | None) -> None:
-        self._clear()
-        self.path.rmdir()
+        if not self._is_kept:
+            self._clear()
+            self.path.rmdir()
         if self._lock is not None:
             os.close(self._lock)
 

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three runs: on simulated hosts, on real ones, and at the newest versions with their strict schemas.
+
+Must leave nothing running; what a run wrote stays in `.tempest/` until the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+from wherry.testing import keystone as keystones
+from wherry.testing.demo import process, site
+from wherry.testing.tempest_run import cases, people, selection, settings, sites, suite
+
+#: In the current directory, which is a checkout.
+PLACE = pathlib.Path(".tempest")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One way to run the suite."""
+
+    name: str
+    title: str
+    site: Callable[[], contextlib.AbstractContextManager[sites.Site]]
+    #: tempest sends at least this.
+    min_microversion: str = "2.1"
+    is_smoke: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    cases: list[cases.Case]
+    #: Reason -> tests.
+    left_out: dict[str, list[str]]
+
+
+RUNS = (
+    Run(name="simulated", title="simulated hosts, 2.1 to latest", site=sites.simulated),
+    Run(name="strict", title="simulated hosts, 2.100 to latest", site=sites.simulated, min_microversion="2.100"),
+)
+
+
+def chosen(names: Sequence[str] | None, *, is_smoke: bool) -> list[Run]:
+    """Give the runs of these names; all of them where none is named, one where it must be short."""
+    if is_smoke and not names:
+        names = ["simulated"]
+    return [dataclasses.replace(run, is_smoke=is_smoke) for run in RUNS if not names or run.name in names]
+
+
+def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcome:
+    """Start everything, let tempest do its work, end everything.
+
+    :param tests: only those that this is found in.
+    """
+    PLACE.mkdir(exist_ok=True)
+    with process.Workplace(run.name, PLACE.absolute()) as workplace, contextlib.ExitStack() as stack:
+        for name in ("keystone", "tempest"):
+            (workplace.path / name).mkdir()
+        hosts = stack.enter_context(run.site())
+        keystone = people.start_keystone(workplace.path / "keystone")
+        stack.callback(keystone.close)
+        configuration = site.merge(hosts.configuration(workplace.path), _for(keystone))
+        wherry = stack.enter_context(process.AllInOne(workplace, configuration))
+        keystone.register_compute(f"{wherry.url}/v2.1")
+        accounts = workplace.path / "accounts.yaml"
+        people.write_accounts(accounts)
+        cloud = settings.Cloud(
+            identity_url=keystone.url,
+            image_ids=(IMAGE_ID, IMAGE_ID),
+            flavor_ids=FLAVOR_IDS,
+            build_timeout_seconds=hosts.build_timeout_seconds,
+        )
+        directory = workplace.path / "tempest"
+        tempest = suite.Suite(directory, settings.render(directory, accounts, cloud, run.min_microversion))
+        outcome = _run(run, tempest, tests, is_loud=is_loud)
+        wherry.check_alive()
+        return outcome
+
+
+IMAGE_ID = "7f3a2a3c-5a0b-4a53-9d6b-2d2f3a1f7c10"
+FLAVOR_IDS = ("1", "2")
+
+
+def _for(keystone: keystones.Keystone) -> site.Configuration:
+    return {
+        "api": {"auth_strategy": "keystone"},
+        "agent": {"default_project_id": keystone.projects["home"]},
+        "keystone": {
+            "auth_url": keystone.url,
+            "username": people.SERVICE_USER,
+            "password": keystones.PASSWORD,
+            "project_name": "service",
+            "region_name": "RegionOne",
+        },
+    }
+
+
+def _run(run: Run, tempest: suite.Suite, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcome:
+    listed = tempest.list_ids(selection.PATTERN)
+    left_out: dict[str, list[str]] = {}
+    ids = []
+    for test_id in listed:
+        name = cases.plain(test_id)
+        if tests is not None and not tests.search(name):
+            continue
+        if reason := selection.why_left_out(name):
+            left_out.setdefault(reason, []).append(name)
+        elif not run.is_smoke or selection.is_smoke(name):
+            ids.append(test_id)
+    found = tempest.run(ids, WORKERS, lambda line: _tell(line, is_loud=is_loud))
+    if tests is None:
+        wanted = selection.wanted_of(run.min_microversion, is_smoke=run.is_smoke)
+        names = [cases.plain(test_id) for test_id in listed]
+        found += cases.missing(found, wanted, names)
+        found += [cases.failed("selection", pattern, "It leaves out what tempest does not have.") for pattern in selection.stale(names)]
+    # What a part leaves out because it is a part says nothing.
+    return Outcome(cases=found, left_out={} if run.is_smoke else left_out)
+
+
+#: One set of accounts serves one worker.
+WORKERS = 1
+
+
+def _tell(line: str, *, is_loud: bool) -> None:
+    if is_loud and " ... " in line:
+        print(line, flush=True)
