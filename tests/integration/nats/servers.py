@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -105,6 +106,9 @@ class Server:
     def suspend(self) -> None:
         """Have it do nothing, its connections open: as behind a cut link."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None:
+            # Its threads run on for a moment otherwise.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         """Have it go on."""

@@ -123,10 +123,14 @@ class Link:
     async def close(self) -> None:
         """End it, what was sent before included. Idempotent."""
         self._lost.set()
-        with contextlib.suppress(*_TROUBLES, TimeoutError):
-            # It waits for what is not written yet, which on a cut link would take the kernel a quarter of an hour to give up.
-            async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                await self._client.close()
+        # In a task of its own: where two tasks of nats-py wait for the socket's end and it cancels one of them, the other is cancelled
+        # with it (they share asyncio's future), and that one would be the caller.
+        closing = asyncio.create_task(self._client.close())
+        # It waits for what is not written yet, which on a cut link would take the kernel a quarter of an hour to give up.
+        await asyncio.wait({closing}, timeout=self._settings.connect_timeout_seconds)
+        closing.cancel()
+        # Nothing that goes wrong in it matters any more; a cancellation of our own does, and comes through here.
+        await asyncio.gather(closing, return_exceptions=True)
 
     async def lost(self) -> None:
         """Wait until it is lost. Looks for itself, too, since nats-py tells nobody of some deaths (see `_connect`)."""
