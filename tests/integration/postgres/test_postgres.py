@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext import asyncio as sa_asyncio
 
-from tests.integration.postgres import conftest
 from wherry import errors
 from wherry.clock import LoopClock
 from wherry.config import database as config_database
@@ -19,7 +18,7 @@ from wherry.db import schema
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import servers as server_records
-from wherry.testing import store_contract
+from wherry.testing import postgres_server, store_contract
 
 pytestmark = pytest.mark.postgres
 
@@ -40,7 +39,7 @@ async def _objects(connection: sa_asyncio.AsyncConnection) -> dict[str, str]:
 
 
 async def test_the_revisions_make_the_schema_that_the_tables_describe(
-    postgresql: conftest.Server, config: config_database.DatabaseSection
+    postgresql: postgres_server.Server, config: config_database.DatabaseSection
 ) -> None:
     postgresql.sql("CREATE DATABASE described")
     try:
@@ -59,7 +58,7 @@ async def test_the_revisions_make_the_schema_that_the_tables_describe(
     assert found == expected
 
 
-async def test_two_processes_that_upgrade_at_once_upgrade_once(postgresql: conftest.Server) -> None:
+async def test_two_processes_that_upgrade_at_once_upgrade_once(postgresql: postgres_server.Server) -> None:
     postgresql.sql("CREATE DATABASE fresh")
     config = config_database.DatabaseSection(connection=postgresql.address("fresh"))
     harnesses = [store_contract.Harness(config=config) for _ in range(3)]
@@ -129,7 +128,7 @@ async def test_a_pool_with_no_free_connection_ends_in_an_error_after_its_timeout
 
 
 async def test_connections_that_died_with_a_restarted_server_are_replaced_without_an_error(
-    postgresql: conftest.Server, harness: store_contract.Harness
+    postgresql: postgres_server.Server, harness: store_contract.Harness
 ) -> None:
     made = await harness.make_server()
     await asyncio.gather(*(harness.server(made.uuid) for _ in range(4)))
@@ -141,7 +140,7 @@ async def test_connections_that_died_with_a_restarted_server_are_replaced_withou
 
 
 async def test_a_server_that_is_away_is_said_to_be_unavailable_and_all_is_well_at_its_return(
-    postgresql: conftest.Server, harness: store_contract.Harness
+    postgresql: postgres_server.Server, harness: store_contract.Harness
 ) -> None:
     made = await harness.make_server()
     postgresql.control("stop", "-m", "immediate")
@@ -174,7 +173,7 @@ async def test_a_cancelled_unit_stores_nothing_and_gives_its_connection_back(con
     await harness.store.close()
 
 
-async def test_a_wrong_password_or_database_is_said_to_be_unavailable(postgresql: conftest.Server) -> None:
+async def test_a_wrong_password_or_database_is_said_to_be_unavailable(postgresql: postgres_server.Server) -> None:
     harness = store_contract.Harness(config=config_database.DatabaseSection(connection=postgresql.address("nowhere")))
     with pytest.raises(errors.DatabaseUnavailable, match="nowhere"):
         await harness.store.read(lambda uow: uow.hosts.list())
