@@ -58,9 +58,35 @@ class DatabaseSection:
         constraint=opt.at_least(0.1),
         unit="seconds",
     )
+    connect_timeout_seconds: float = opt.option(
+        10.0,
+        "Longest wait for a new connection to PostgreSQL to be made.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
     statement_timeout_seconds: float = opt.option(
+        20.0,
+        "Longest time PostgreSQL may work on one statement, waiting for locks included (its statement_timeout). 0 means no limit.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    lock_timeout_seconds: float = opt.option(
+        10.0,
+        "Longest wait for a lock that another transaction holds (PostgreSQL's lock_timeout). 0 means no limit but the statement's.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    idle_in_transaction_timeout_seconds: float = opt.option(
+        10.0,
+        "How long a transaction may be open without a word from its process before PostgreSQL ends it "
+        "(its idle_in_transaction_session_timeout): a process that is stopped or cut off must not hold locks. 0 means no limit.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
+    transaction_timeout_seconds: float = opt.option(
         30.0,
-        "Longest time one statement may take, waiting for locks included. 0 means no limit.",
+        "Longest time one transaction may take as its process sees it, answers that do not come included; then its connection is "
+        "dropped. For a server that is silent, whose own limits end nothing. Not used with SQLite. 0 means no limit.",
         constraint=opt.at_least(0),
         unit="seconds",
     )
@@ -76,6 +102,12 @@ class DatabaseSection:
         constraint=opt.at_least(0.0001),
         unit="seconds",
     )
+    transaction_retry_max_seconds: float = opt.option(
+        1.0,
+        "Longest pause before a unit of work is run again.",
+        constraint=opt.at_least(0.0001),
+        unit="seconds",
+    )
     sqlite_busy_timeout_seconds: float = opt.option(
         0.05,
         "How long a statement waits for another process that writes to the same SQLite file, the event loop "
@@ -86,4 +118,13 @@ class DatabaseSection:
 
     def problems(self) -> Iterable[str]:
         """Say what does not fit together."""
-        return ()
+        if 0 < self.transaction_timeout_seconds < self.statement_timeout_seconds:
+            yield (
+                "[database] transaction_timeout_seconds must not be shorter than statement_timeout_seconds "
+                f"({self.statement_timeout_seconds:g}), which would never end a statement then"
+            )
+        if self.transaction_retry_initial_seconds > self.transaction_retry_max_seconds:
+            yield (
+                "[database] transaction_retry_initial_seconds must not exceed "
+                f"transaction_retry_max_seconds ({self.transaction_retry_max_seconds:g})"
+            )

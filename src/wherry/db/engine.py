@@ -46,6 +46,8 @@ class Trouble(enum.Enum):
 
     #: Another transaction was in the way; nothing was stored, running the unit again may succeed.
     CONFLICT = "conflict"
+    #: A lock was not given up for longer than [database] lock_timeout_seconds; nothing was stored.
+    LOCKED = "locked"
     #: The connection broke before the commit was sent: nothing was stored, another connection may work.
     LOST = "lost"
     #: The database does not answer, or its answer to a commit was lost.
@@ -74,6 +76,7 @@ class Engine(Protocol):
     async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
         """Run a function of a plain connection in one transaction: for the schema.
 
+        One that writes may take as long as it takes, but for its waits for locks.
         :raises Troubled: as `transaction` does.
         """
 

@@ -6,11 +6,13 @@ Transactions that write run at READ COMMITTED and lock the rows that they decide
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # ships no annotations
 import sqlalchemy as sa
 from sqlalchemy import pool
 from sqlalchemy.dialects import postgresql
@@ -22,10 +24,14 @@ from wherry.db import types
 
 T = TypeVar("T")
 
-#: serialization_failure, deadlock_detected, lock_not_available.
-_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-#: Operator intervention and statement_timeout; insufficient resources; system error; connection; refused log-in; no such database.
-_UNAVAILABLE = ("57", "53", "58", "08", "28", "3D")
+#: serialization_failure, deadlock_detected, and a prepared statement that a schema change made useless (it is prepared anew).
+_CONFLICTS = frozenset({"40001", "40P01", "0A000"})
+_LOCK_NOT_AVAILABLE = "55P03"
+#: read_only_sql_transaction
+_READ_ONLY = "25006"
+#: Operator intervention and statement_timeout; insufficient resources; system error; connection; refused log-in; no such database;
+#: idle_in_transaction_session_timeout.
+_UNAVAILABLE = ("57", "53", "58", "08", "28", "3D", "25P03")
 
 
 @functools.cache
@@ -53,64 +59,114 @@ class PostgreSql:
 
     def __init__(self, config: config_database.DatabaseSection) -> None:
         self.dialect: engines.Dialect = _Dialect()
-        limit_ms = str(int(config.statement_timeout_seconds * 1000))
-        self._engine = sa_asyncio.create_async_engine(
-            config.connection,
+        self._config = config
+        self._limit_seconds = config.transaction_timeout_seconds or None
+        self._checkout_seconds = config.pool_timeout_seconds + config.connect_timeout_seconds
+        self._engine = _connect(
+            config,
+            config.statement_timeout_seconds,
+            # What is done outside of the limit below: undoing a transaction that failed.
+            self._limit_seconds,
             poolclass=pool.AsyncAdaptedQueuePool,
             pool_size=config.pool_size,
             max_overflow=config.max_overflow,
             pool_timeout=config.pool_timeout_seconds,
-            isolation_level="READ COMMITTED",
-            connect_args={
-                "timeout": config.pool_timeout_seconds,
-                # For a server that is gone without a word, which its own statement_timeout cannot end.
-                "command_timeout": config.statement_timeout_seconds + config.pool_timeout_seconds
-                if config.statement_timeout_seconds
-                else None,
-                "server_settings": {
-                    "application_name": "wherry",
-                    "timezone": "UTC",
-                    "statement_timeout": limit_ms,
-                    # A process that was stopped in mid-transaction must not hold the cluster's lock for ever.
-                    "idle_in_transaction_session_timeout": limit_ms,
-                },
-            },
         )
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
-        return await self._transaction(work, is_writing=is_writing)
+        engine = self._engine if is_writing else self._reading
+        return await self._transaction(engine, work, is_writing=is_writing, seconds=self._limit_seconds)
 
     async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
-        return await self._transaction(lambda connection: connection.run_sync(function), is_writing=is_writing)
+        async def work(connection: sa_asyncio.AsyncConnection) -> T:
+            return await connection.run_sync(function)
 
-    async def _transaction(self, work: Callable[[sa_asyncio.AsyncConnection], Awaitable[T]], *, is_writing: bool) -> T:
-        engine = self._engine if is_writing else self._reading
+        if not is_writing:
+            return await self._transaction(self._reading, work, is_writing=False, seconds=self._limit_seconds)
+        # Filling a new column of a large table takes its time. Waiting for a lock may not: all others queue behind it.
+        engine = _connect(self._config, 0.0, None, poolclass=pool.NullPool)
+        try:
+            return await self._transaction(engine, work, is_writing=True, seconds=None)
+        finally:
+            await engine.dispose()
+
+    async def _transaction(
+        self,
+        engine: sa_asyncio.AsyncEngine,
+        work: Callable[[sa_asyncio.AsyncConnection], Awaitable[T]],
+        *,
+        is_writing: bool,
+        seconds: float | None,
+    ) -> T:
         is_commit_sent = False
         try:
-            async with engine.connect() as connection:
+            # First for a connection, which may have to be waited for; then for what is done with it.
+            async with asyncio.timeout(seconds and seconds + self._checkout_seconds) as limit, engine.connect() as connection:
+                limit.reschedule(seconds and asyncio.get_running_loop().time() + seconds)
                 result = await work(connection)
                 is_commit_sent = True
                 await connection.commit()
                 return result
         except Exception as error:
-            trouble = _trouble_of(error, is_commit_sent=is_commit_sent and is_writing)
+            trouble = _trouble_of(error, is_writing=is_writing, is_commit_sent=is_commit_sent)
             if trouble is None:
                 raise
-            raise engines.Troubled(trouble, getattr(error, "orig", None) or error) from error
+            raise engines.Troubled(trouble, _cause_of(error)) from error
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
-def _trouble_of(error: Exception, *, is_commit_sent: bool) -> engines.Trouble | None:
-    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-    code = str(getattr(cause, "sqlstate", None) or "")
-    if code in _CONFLICTS:
+def _connect(
+    config: config_database.DatabaseSection, statement_seconds: float, command_seconds: float | None, **pooling: Any
+) -> sa_asyncio.AsyncEngine:
+    return sa_asyncio.create_async_engine(
+        config.connection,
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "timeout": config.connect_timeout_seconds,
+            "command_timeout": command_seconds,
+            "server_settings": {
+                "application_name": "wherry",
+                "timezone": "UTC",
+                "statement_timeout": _milliseconds(statement_seconds),
+                "lock_timeout": _milliseconds(config.lock_timeout_seconds),
+                "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_seconds),
+            },
+        },
+        **pooling,
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+def _cause_of(error: Exception) -> BaseException:
+    return getattr(error, "orig", None) or error
+
+
+def _state_of(cause: BaseException | None) -> str:
+    """Give the SQLSTATE; SQLAlchemy leaves it behind where it words an error anew."""
+    return str(getattr(cause, "sqlstate", None) or getattr(getattr(cause, "__cause__", None), "sqlstate", None) or "")
+
+
+def _trouble_of(error: Exception, *, is_writing: bool, is_commit_sent: bool) -> engines.Trouble | None:
+    cause = _cause_of(error)
+    state = _state_of(cause)
+    if state in _CONFLICTS:
         return engines.Trouble.CONFLICT
+    if state == _LOCK_NOT_AVAILABLE:
+        return engines.Trouble.LOCKED
+    if state == _READ_ONLY:
+        # A standby answers where the primary was: another connection may find the new primary.
+        return engines.Trouble.UNAVAILABLE if is_writing else None
     if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
-        return engines.Trouble.UNAVAILABLE if is_commit_sent else engines.Trouble.LOST
-    # The pool's time-out, a refused connection, a command that was never answered.
-    if code.startswith(_UNAVAILABLE) or isinstance(cause, sa.exc.TimeoutError | OSError | TimeoutError):
+        # asyncpg's own refusal to use a closed connection comes before anything is sent.
+        is_unknown = is_commit_sent and is_writing and not isinstance(getattr(cause, "__cause__", None), asyncpg.InterfaceError)
+        return engines.Trouble.UNAVAILABLE if is_unknown else engines.Trouble.LOST
+    # The pool's time-out, a refused connection, an answer that never came.
+    if state.startswith(_UNAVAILABLE) or isinstance(cause, sa.exc.TimeoutError | OSError | TimeoutError):
         return engines.Trouble.UNAVAILABLE
     return None

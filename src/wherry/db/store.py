@@ -23,6 +23,9 @@ from wherry.db.migrations import runner
 T = TypeVar("T")
 Unit = Callable[[uow.UnitOfWork], Awaitable[T]]
 
+#: Troubles of which nothing was stored, and which another attempt may not meet.
+_PASSING = frozenset({engines.Trouble.CONFLICT, engines.Trouble.LOST})
+
 
 def _random_uuid() -> str:
     return str(uuid.uuid4())
@@ -75,8 +78,9 @@ class Store:
         return await self._run(unit, is_writing=False)
 
     async def upgrade(self, *, only_before_start: bool = False) -> runner.SchemaState:
-        """Bring the schema up to date. Does nothing when it is.
+        """Bring the schema up to date. Does nothing when it is. May run while processes of this release and the one before do.
 
+        Waits for no lock longer than [database] lock_timeout_seconds, since everybody else queues behind it, and tries again.
         :param only_before_start: stop before the first revision named post_, which must wait until no older release runs any more.
         :raises DatabaseUnavailable: as `run` does.
         """
@@ -84,7 +88,7 @@ class Store:
         def upgrade(connection: sa.Connection) -> runner.SchemaState:
             return runner.upgrade(connection, only_before_start=only_before_start)
 
-        return await self._repeat(lambda: self._engine.run_sync(upgrade))
+        return await self._repeat(lambda: self._engine.run_sync(upgrade), passing=_PASSING | {engines.Trouble.LOCKED})
 
     async def check(self) -> runner.SchemaState:
         """Say which revision the schema is at, and which ones wait.
@@ -100,19 +104,19 @@ class Store:
     async def _run(self, unit: Unit[T], *, is_writing: bool) -> T:
         return await self._repeat(lambda: self._engine.transaction(lambda connection: unit(self._begin(connection)), is_writing=is_writing))
 
-    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]]) -> T:
-        pause = self._config.transaction_retry_initial_seconds
+    async def _repeat(self, attempt_once: Callable[[], Awaitable[T]], *, passing: frozenset[engines.Trouble] = _PASSING) -> T:
+        pause, longest = self._config.transaction_retry_initial_seconds, self._config.transaction_retry_max_seconds
         attempt = 1
         while True:
             try:
                 return await attempt_once()
             except engines.Troubled as error:
-                if error.trouble is engines.Trouble.UNAVAILABLE:
+                if error.trouble not in passing:
                     raise errors.DatabaseUnavailable(detail=str(error)) from error
                 if attempt >= self._config.transaction_max_attempts:
                     raise errors.DatabaseUnavailable(detail=f"gave up after {attempt} attempts: {error}") from error
             await self._clock.sleep(pause * self._jitter.uniform(0.5, 1.5))
-            pause *= 2
+            pause = min(pause * 2, longest)
             attempt += 1
 
     def _begin(self, connection: engines.Connection) -> uow.UnitOfWork:
