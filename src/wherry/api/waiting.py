@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 from wherry import clock as wherry_clock
@@ -96,9 +97,10 @@ class Waiting:
             await self._clock.sleep(self._interval_seconds)
             try:
                 await self._look()
-            except errors.DatabaseUnavailable as error:
-                # They wait on; each has a limit of its own.
-                _log.warning("Cannot ask what clients wait for", action="api.waiting", slug=error.slug, error=error.message)
+            except Exception as error:
+                # Whatever it is, they wait on: each has a limit of its own, and nobody else would ask for them.
+                level = logging.WARNING if isinstance(error, errors.Error) else logging.ERROR
+                _log.log(level, "Cannot ask what clients wait for", action="api.waiting", **logs.told(error))
 
     async def _look(self) -> None:
         ids = list(self._waiters)

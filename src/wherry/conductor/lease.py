@@ -29,12 +29,18 @@ class Lease:
         self._clock = clock
         self._section = section
         self._held_until = float("-inf")
+        self._held_since = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_held(self) -> bool:
         """Whether this conductor may command, by its own monotonic clock: the database's answer may come too late."""
         return self._clock.monotonic() < self._held_until
+
+    @property
+    def held_for_seconds(self) -> float:
+        """How long it has been held without a gap; 0 when it is not."""
+        return self._clock.monotonic() - self._held_since if self.is_held else 0.0
 
     def require(self) -> None:
         """Make sure that this conductor may command.
@@ -68,5 +74,12 @@ class Lease:
     async def _renew(self) -> None:
         # Counted from before the question: the database may have stamped it at any moment since.
         asked_at = self._clock.monotonic()
-        await self._store.run(lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds))
+        try:
+            # An answer after that would renew what is over; a database that has come back should not be asked any later for it.
+            async with asyncio.timeout(self._section.lease_seconds):
+                await self._store.run(lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds))
+        except TimeoutError:
+            raise errors.DatabaseUnavailable(detail=f"no answer within the lease of {self._section.lease_seconds:g} s") from None
+        if not self.is_held:
+            self._held_since = self._clock.monotonic()
         self._held_until = asked_at + self._section.lease_seconds

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sweep: find operations that nobody drives, intents that nobody delivered, and cleaning that is still owed.
+"""The sweep: find operations that nobody drives, intents and reports that their driver was not told of, and cleaning that is still owed.
 
 A lost message is found here; so is everything that a dead conductor left.
 """
@@ -20,6 +20,8 @@ class Recovery:
     def __init__(self, surface: endpoints.Endpoints, conductor_id: str) -> None:
         self._surface = surface
         self._conductor_id = conductor_id
+        #: How many reports there were of each operation at the last look.
+        self._reported: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -33,7 +35,7 @@ class Recovery:
         """Look once. Without the lease there is nothing that this conductor may do about what it would find."""
         if not self._surface.orchestrator.may_command:
             return
-        left, asked = await self._surface.store.read(self._look)
+        left, asked, reported = await self._surface.store.read(self._look)
         driven = self._surface.orchestrator.driven
         for operation_id in left:
             if operation_id not in driven:
@@ -41,9 +43,17 @@ class Recovery:
         for operation_id in asked:
             if operation_id in driven:
                 self._surface.orchestrator.nudge(operation_id, has_news=True)
+        for operation_id, count in reported.items():
+            # Stored by another conductor, whose word of it may be lost.
+            if operation_id in driven and count != self._reported.get(operation_id, 0):
+                self._surface.orchestrator.nudge(operation_id)
+        self._reported = reported
 
-    async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str]]:
-        """Give operations that nobody drives, or that are ours and may have dropped out of our hands, and those with open intents."""
+    async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str], dict[str, int]]:
+        """Give operations that nobody drives, or that are ours and may have dropped out of our hands; those with open intents; ours with
+        the number of their reports.
+        """
         free = await uow.operations.claimable(_MOST)
         ours = await uow.operations.owned_by(self._conductor_id)
-        return [*free, *ours], await uow.operations.operations_with_pending_intents()
+        asked = await uow.operations.operations_with_pending_intents()
+        return [*free, *ours], asked, await uow.reports.counts_of(self._conductor_id)

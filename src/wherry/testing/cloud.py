@@ -62,7 +62,7 @@ class _Agent:
 class Cloud:
     """A running system on the hosts of a simulated world.
 
-    :param directory: for the agents' journals; the database is in memory.
+    :param directory: for the agents' journals; the database is in memory unless the overrides name another.
     :param overrides: options by section, as config.load takes them.
     """
 
@@ -253,7 +253,7 @@ class Cloud:
 def _config(directory: pathlib.Path, overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
     settings: dict[str, dict[str, Any]] = {
         "DEFAULT": {"host": "control", "state_path": str(directory)},
-        "database": {"connection": "sqlite:///:memory:"},
+        "database": {"connection": lent_store.IN_MEMORY},
         "agent": {"driver": "simulated"},
         # What a killed part has in work is not waited for.
         "bus": {"drain_timeout_seconds": 0.0},

@@ -16,6 +16,7 @@ from wherry.config import database
 from wherry.db import engine as engines
 from wherry.db import store as stores
 
+IN_MEMORY = "sqlite:///:memory:"
 #: Engines that nobody uses now, by their configuration.
 _idle: dict[database.DatabaseSection, list[engines.Engine]] = {}
 #: SQL of the rows that a new schema holds.
@@ -43,21 +44,25 @@ class LentStore(stores.Store):
 
 
 async def open_store(config: database.DatabaseSection, clock: clocks.Clock, chance: random.Random | None = None) -> stores.Store:
-    """Open a store on a database in memory: empty, its schema up to date.
+    """Open a store on a database in memory: empty, its schema up to date. Any other database is opened as it is, and brought up to date.
 
     :param chance: makes the ids of rows and the jitter of pauses; given, a run can be repeated exactly.
     """
+    if config.connection != IN_MEMORY:
+        store = await stores.Store.open(config, clock)
+        await store.upgrade()
+        return store
     idle = _idle.get(config)
     if idle:
         engine = idle.pop()
         await engine.run_sync(_empty)
         return LentStore(engine, config, clock, chance)
     engine = stores.engine_for(config)
-    store = LentStore(engine, config, clock, chance)
-    await store.upgrade()
+    lent = LentStore(engine, config, clock, chance)
+    await lent.upgrade()
     if not _first_rows:
         _first_rows.extend(await engine.run_sync(_rows))
-    return store
+    return lent
 
 
 def _rows(connection: Any) -> list[str]:

@@ -29,6 +29,15 @@ class SelectDestination:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Describe the guest freshly, and pick the destination."""
         hosts = await on.hosts_by_name()
+        try:
+            return await self._select(on, hosts)
+        except (errors.SourceDown, errors.DestinationDown, errors.NoValidHost) as error:
+            seconds = _unheard_seconds(on, hosts.values())
+            if seconds <= 0:
+                raise
+            return drive.Wait(seconds=min(seconds, on.config.default.report_interval_seconds), why=error.message)
+
+    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host]) -> drive.Answer:
         source = hosts.get(on.plan.source)
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
@@ -53,6 +62,16 @@ class SelectDestination:
 
     async def undo(self, on: drive.Drive) -> None:
         """Choosing touches nothing; the claim is the row itself."""
+
+
+def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
+    """Give how long a silent host may still only seem so, because its signs of life could not be stored while the database was away.
+
+    Every agent that lives is heard of within two intervals: a sign that was refused, and the next one.
+    """
+    options = on.config.default
+    silent = [one for one in hosts if not one.is_forced_down and not host.is_up(one, on.clock.now(), options.service_down_time_seconds)]
+    return 2 * options.report_interval_seconds - on.lease.held_for_seconds if silent else 0.0
 
 
 def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighbours: server_group.Neighbours | None) -> filters.Demand:

@@ -14,6 +14,7 @@ from wherry.db import session as sessions
 from wherry.model import operation as model
 
 _T = schema.reports
+_O = schema.operations
 _COLUMNS = sessions.columns_of(_T, model.Report)
 
 
@@ -41,3 +42,13 @@ class Reports:
             epoch, sequence = after
             statement = statement.where(sa.or_(_T.c.epoch > epoch, sa.and_(_T.c.epoch == epoch, _T.c.sequence > sequence)))
         return [sessions.record_of(model.Report, row) for row in await self._session.rows(statement)]
+
+    async def counts_of(self, conductor_id: str) -> dict[str, int]:
+        """Give how many facts there are of each operation that the conductor drives, where there are any."""
+        statement = (
+            sa.select(_T.c.operation_id, sa.func.count().label("reports"))
+            .join(_O, _O.c.id == _T.c.operation_id)
+            .where(_O.c.owner == conductor_id, _O.c.finished_at.is_(None))
+            .group_by(_T.c.operation_id)
+        )
+        return {row.operation_id: int(row.reports) for row in await self._session.rows(statement)}

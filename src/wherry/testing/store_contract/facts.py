@@ -185,6 +185,16 @@ class ReportContract:
         assert not await harness.store.run(lambda uow: uow.reports.store(self._report(harness, owned.id, 1, 1)))
         assert await harness.store.read(lambda uow: uow.reports.list(owned.id)) == [first]
 
+    async def test_reports_are_counted_for_the_conductor_that_drives(self, harness: harnesses.Harness) -> None:
+        mine, ended = await harness.make_owned(conductor="one"), await harness.make_owned(conductor="one")
+        await harness.make_owned(conductor="one")
+        other = await harness.make_owned(conductor="two")
+        for of in (mine, ended, other):
+            await harness.store.run(_storing(self._report(harness, of.id, 1, 1)))
+        await harness.store.run(_storing(self._report(harness, mine.id, 1, 2)))
+        await harness.advance(ended, states.Event.CHECK_FAILED)
+        assert await harness.store.read(lambda uow: uow.reports.counts_of("one")) == {mine.id: 2}
+
     async def test_reports_come_in_the_order_of_epoch_and_sequence(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_owned()
         for epoch, sequence in ((2, 1), (1, 10), (1, 9)):

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database goes away under a running cloud and comes back: nothing is lost, and nobody has to do anything.
+
+Away in each way that it can be: stopped (connections are refused), silent (stopped in the middle of everything: connections and answers
+never come), cut (every connection is ended again and again while the server goes on).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from wherry import clock as clocks
+from wherry.config import database as config_database
+from wherry.db.repositories import migrations as migration_records
+from wherry.drivers import simulated
+from wherry.model import guest, states
+from wherry.testing import cloud as clouds
+from wherry.testing import invariants, postgres_server
+
+pytestmark = pytest.mark.postgres
+
+_CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test'"
+#: Conductors give up commanding, hosts seem silent, and every copy ends well within the outage of `make test`.
+_LEASE_SECONDS, _DOWN_SECONDS, _BEAT_SECONDS = 1.0, 1.5, 0.5
+_LIMIT_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def _outage(server: postgres_server.Server, how: str) -> AsyncIterator[None]:
+    async def cut() -> None:
+        while True:
+            server.sql(_CUT)
+            await asyncio.sleep(0.1)
+
+    if how == "stopped":
+        server.control("stop", "-m", "immediate")
+        try:
+            yield
+        finally:
+            server.start()
+    elif how == "silent":
+        server.signal_all(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            server.signal_all(signal.SIGCONT)
+    else:
+        cutting = asyncio.create_task(cut())
+        try:
+            yield
+        finally:
+            cutting.cancel()
+            await asyncio.gather(cutting, return_exceptions=True)
+
+
+def _world() -> simulated.World:
+    """Three guests that take two seconds to copy, one after the other from each host."""
+    world = simulated.World()
+    shared = world.add_store(simulated.Store("shared"))
+    for name in ("h1", "h2", "h3"):
+        world.add_host(name, stores={"/shared": shared}, vcpus=64, memory_mib=262_144, link_mib_per_s=1000)
+    for number, host in enumerate(("h1", "h1", "h2")):
+        disk = guest.Disk(name="vda", kind=guest.DiskKind.FILE, source=f"/shared/g{number}.raw", capacity_bytes=1 << 30)
+        world.add_guest(host, f"g{number}", memory_mib=1536, disks=(disk,))
+    return world
+
+
+@contextlib.asynccontextmanager
+async def _cloud(tmp_path: pathlib.Path, config: config_database.DatabaseSection) -> AsyncIterator[clouds.Cloud]:
+    overrides: dict[str, dict[str, Any]] = {
+        "DEFAULT": {"report_interval_seconds": _BEAT_SECONDS, "service_down_time_seconds": _DOWN_SECONDS},
+        "database": {
+            "connection": config.connection,
+            "statement_timeout_seconds": _LIMIT_SECONDS,
+            "transaction_timeout_seconds": _LIMIT_SECONDS,
+            "connect_timeout_seconds": _LIMIT_SECONDS,
+            "pool_timeout_seconds": _LIMIT_SECONDS,
+        },
+        "conductor": {"lease_seconds": _LEASE_SECONDS, "lease_renew_interval_seconds": 0.25, "sweep_interval_seconds": 0.25},
+        "agent": {"report_retry_interval_seconds": 0.2, "report_retry_max_seconds": 1.0, "report_timeout_seconds": 2.0},
+    }
+    async with clouds.Cloud(_world(), tmp_path, clock=clocks.LoopClock(), overrides=overrides) as cloud:
+        await cloud.start_conductor()
+        yield cloud
+
+
+async def _statuses(cloud: clouds.Cloud) -> dict[str, states.Status]:
+    found = await cloud.store.read(lambda uow: uow.migrations.list(migration_records.MigrationQuery()))
+    return {one.instance_uuid: one.status for one in found}
+
+
+def _sending(cloud: clouds.Cloud, uuids: set[str]) -> set[str]:
+    """Give the guests whose copy the hypervisors have not finished, whatever the records say."""
+    incoming = {uuid for host in cloud.world.hosts.values() for uuid, local in host.guests.items() if local.is_incoming}
+    return uuids & incoming
+
+
+async def _go_through(cloud: clouds.Cloud, server: postgres_server.Server, how: str, seconds: float) -> list[httpx.Response]:
+    """Let the database be away in mid-migration; gives what a client was answered meanwhile."""
+    before = invariants.snapshot(cloud.world)
+    for number in range(3):
+        assert (await cloud.live_migrate(f"g{number}")).status_code == 202
+
+    async def running() -> set[str]:
+        return {uuid for uuid, status in (await _statuses(cloud)).items() if status is states.Status.RUNNING}
+
+    moving = await cloud.until(running, seconds=20)
+    answers = []
+    async with _outage(server, how):
+        ends_at = cloud.clock.monotonic() + seconds
+        while cloud.clock.monotonic() < ends_at:
+            answers.append(await cloud.request("GET", "/v2.1/servers/detail"))
+            if how != "cut":
+                answers.append(await cloud.live_migrate("g0"))
+            await cloud.clock.sleep(0.3)
+        if how != "cut":
+            assert not any(one.part.orchestrator.may_command for one in cloud.conductors.values()), "a conductor commands without a lease"
+            assert not _sending(cloud, moving), "a copy did not go on without the database"
+    await invariants.at_rest(cloud, seconds=60)
+    assert set((await _statuses(cloud)).values()) == {states.Status.COMPLETED}
+    await invariants.come_to_hold(cloud, before, touched={cloud.uuid(f"g{number}") for number in range(3)}, seconds=30)
+    return answers
+
+
+@pytest.mark.parametrize("how", ["stopped", "silent", "cut"])
+async def test_a_database_that_is_away_for_some_seconds_loses_nothing_and_needs_nobody(
+    tmp_path: pathlib.Path, config: config_database.DatabaseSection, postgresql: postgres_server.Server, how: str
+) -> None:
+    async with _cloud(tmp_path, config) as cloud:
+        answers = await _go_through(cloud, postgresql, how, 3.5)
+    away = [answer for answer in answers if answer.status_code == 503]
+    assert all(answer.headers["Retry-After"] == "1" for answer in away)
+    # Between two cuts an answer may get through; a unit of work that was cut is run again.
+    assert {answer.status_code for answer in answers} <= ({503, 200} if how == "cut" else {503}), [answer.text for answer in answers]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["stopped", "silent", "cut"])
+async def test_a_minute_without_a_database(
+    tmp_path: pathlib.Path, config: config_database.DatabaseSection, postgresql: postgres_server.Server, how: str
+) -> None:
+    async with _cloud(tmp_path, config) as cloud:
+        await _go_through(cloud, postgresql, how, 60.0)
