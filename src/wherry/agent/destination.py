@@ -6,11 +6,18 @@ Never touches a running guest to undo something, nor a file that this migration'
 
 from __future__ import annotations
 
+import datetime
+import posixpath
+
 from wherry import errors
 from wherry.agent import checking, stage_notes
+from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
-from wherry.model import guest
+from wherry.model import guest, migration
 from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 
 class Destination:
@@ -23,7 +30,10 @@ class Destination:
     @instance_events.wrap_instance_event("compute")
     async def check_can_live_migrate_destination(self, command: messages.CheckDestination) -> messages.DestinationChecked:
         """Check whether the guest could run here."""
-        task = self._parts.task_of(self._parts.journal.get(command.operation_id))
+        entry = self._parts.journal.get(command.operation_id)
+        # Written with the first probe.
+        entry.is_question = command.is_question
+        task = self._parts.task_of(entry)
         check = self._parts.driver.check_destination(task, command.guest, command.request, command.source)
         facts = await checking.run_check(self._parts.host.name, self._parts.config.default.long_rpc_timeout, check)
         return messages.DestinationChecked(facts=facts, outcome=checking.passed(facts.warnings))
@@ -36,6 +46,18 @@ class Destination:
         entry.created = [name for name in entry.created if name not in gone]
         await self._parts.journal.save(entry)
         return messages.Done()
+
+    async def forget_questions(self) -> None:
+        """Remove the probes of questions that nobody can be asking any more: who asked, or the agent that was asked, may have died."""
+        # A question has two calls, one here and one at the source, each of which may take its whole time.
+        limit = datetime.timedelta(seconds=2 * self._parts.config.bus.rpc_response_timeout_seconds)
+        now = self._parts.clock.now()
+        for entry in self._parts.journal.unfinished():
+            if not entry.is_question or not entry.created or entry.touched_at is None or now - entry.touched_at < limit:
+                continue
+            await self._remove_probes(entry)
+            await self._parts.journal.finish(entry, "", messages.Done())
+            _log.info("The probes of a question were removed", operation_id=entry.operation_id, host=self._parts.host.name)
 
     @instance_events.wrap_instance_event("compute")
     async def pre_live_migration(self, command: messages.PrepareDestination) -> messages.StageDone:
@@ -63,6 +85,15 @@ class Destination:
             # Only a mix-up of hosts could send this to the source; undoing there would touch the guest itself.
             problem = "this host is its source"
             raise errors.StaleEpoch(operation_id=command.operation_id, epoch=command.epoch, problem=problem)
+        if entry.is_question:
+            # The guest may have come here by a migration since: nothing but the question's own is touched.
+            await self._remove_probes(entry)
+            return messages.StageDone()
         await self._parts.journal.save(entry, is_synced=True)
         await self._parts.driver.roll_back_destination(self._parts.task_of(entry), command.plan)
         return messages.StageDone()
+
+    async def _remove_probes(self, entry: wherry_journal.Entry) -> None:
+        """Remove what a question created, which is nothing but probes."""
+        probes = tuple(migration.StorageProbe(directory=posixpath.dirname(one), name=posixpath.basename(one)) for one in entry.created)
+        await self._parts.driver.release_check(self._parts.task_of(entry), probes)

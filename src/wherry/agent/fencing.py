@@ -103,7 +103,8 @@ class Fence:
         others = [
             entry
             for entry in self._parts.journal.unfinished()
-            if entry.instance_uuid == command.instance_uuid and entry.operation_id != command.operation_id
+            # A question is none, and what it left is still to be removed.
+            if entry.instance_uuid == command.instance_uuid and entry.operation_id != command.operation_id and not entry.is_question
         ]
         for entry in others:
             if entry.transfer is not None and not entry.transfer.is_ended:

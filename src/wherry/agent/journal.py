@@ -112,6 +112,8 @@ class Entry(_Note):
     #: The highest that any command carried.
     epoch: int
     touched_at: datetime.datetime | None = None
+    #: Whether it is only a question what would become of one: nobody drives it, and nobody owes its end.
+    is_question: bool = False
     #: Files and volumes that we created, named before they were.
     created: list[str] = []
     transfer: TransferNote | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from wherry import background
 from wherry import config as wherry_config
 from wherry.agent import backoff, endpoints, fencing, recovery
 from wherry.agent import destination as wherry_destination
@@ -105,6 +106,9 @@ class Agent:
         self._is_ready.set()
         self._parts.background.spawn(registration.run(description), f"register {self.host}")
         self._parts.background.spawn(self._inventory.run(), f"inventory {self.host}")
+        forget, pause = self._destination.forget_questions, self._parts.config.agent.inventory_interval_seconds
+        forgetting = background.repeat(forget, "Forgetting questions", every_seconds=pause, clock=self._parts.clock)
+        self._parts.background.spawn(forgetting, f"questions {self.host}")
         await self._parts.journal.prune(self._parts.config.agent.journal_retention_days)
 
     async def _connect(self) -> model_host.HostDescription:

@@ -126,7 +126,11 @@ class Endpoints:
 
     async def _on_intent(self, sender: str, message: messages.IntentRecorded) -> None:
         del sender
-        self.orchestrator.nudge(message.operation_id, has_news=True)
+        if message.operation_id in self.orchestrator.driven:
+            self.orchestrator.nudge(message.operation_id, has_news=True)
+        else:
+            # By its own door, so that also a request that is given up before anybody took it on has its event.
+            await self.take_on(message.operation_id)
 
     # ---------------------------------------------------- from the agents
 

@@ -131,7 +131,8 @@ class Feasibility:
         there, here = addresses.agent(candidate.name), addresses.agent(question.source.name)
         request = question.request
         try:
-            command = messages.CheckDestination(**ids, guest=question.guest, request=request, source=question.source.description)
+            described = question.source.description
+            command = messages.CheckDestination(**ids, guest=question.guest, request=request, source=described, is_question=True)
             facts = (await self._agents.call(there, command)).facts
         except errors.Error as error:
             if not isinstance(error, errors.CheckFailed) or isinstance(error, errors.CheckTimeout | errors.CheckCrashed):

@@ -56,6 +56,8 @@ class CheckDestination(Request[DestinationChecked], Command):
     guest: Guest
     request: LiveMigrationRequest
     source: HostDescription
+    #: Whether no migration follows: what the check leaves may go when nobody can be asking any more.
+    is_question: bool = False
 
 
 class SourceChecked(StageAnswer):

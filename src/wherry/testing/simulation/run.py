@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from wherry.agent import journal
 from wherry.db import uow as uows
 from wherry.db.repositories import migrations
 from wherry.drivers import simulated
@@ -28,6 +29,8 @@ from wherry.testing.simulation import trace as traces
 _LIMIT_SECONDS = 4000.0
 #: Virtual seconds that everything has to come to rest once nothing goes wrong any more.
 _REST_SECONDS = 900.0
+#: Virtual seconds that what a question left may stay.
+_FORGETTING_SECONDS = 120.0
 #: Virtual seconds after which somebody aborts what would go on for ever.
 _PATIENCE_SECONDS = 60.0
 
@@ -39,7 +42,7 @@ class Result:
     seed: int
     problems: list[str]
     digest: str
-    #: Ended migrations by status.
+    #: Ended migrations by status and reason.
     ended: dict[str, int] = dataclasses.field(default_factory=dict)
     deaths: int = 0
     messages: int = 0
@@ -127,7 +130,17 @@ async def _rest(of: system.System, clients: clients_module.Clients) -> str:
     # Everybody is back, every host has told of all its guests, and what that made of the records is written.
     await of.until(lambda: len(of.of_kind("agent")) == len(of.world.hosts), seconds=60.0)
     await of.clock.sleep(2 * of.config.agent.inventory_interval_seconds + 2.0)
+    try:
+        await of.until(lambda: not _has_questions(of), seconds=_FORGETTING_SECONDS)
+    except TimeoutError:
+        return "a question's probes are not forgotten"
     return ""
+
+
+def _has_questions(of: system.System) -> bool:
+    """Whether a host still has what a question left."""
+    notes = (journal.Entry.model_validate_json(note) for _, note in of.journals())
+    return any(note.is_question and note.created and note.end is None for note in notes)
 
 
 async def _is_busy(uow: uows.UnitOfWork) -> bool:
@@ -145,7 +158,8 @@ async def _running(uow: uows.UnitOfWork) -> list[str]:
 async def _ended(uow: uows.UnitOfWork) -> dict[str, int]:
     counts: dict[str, int] = {}
     for one in await uow.migrations.list():
-        counts[one.status.value] = counts.get(one.status.value, 0) + 1
+        name = f"{one.status.value} ({one.reason.slug})" if one.reason is not None else one.status.value
+        counts[name] = counts.get(name, 0) + 1
     return counts
 
 
