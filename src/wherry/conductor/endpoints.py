@@ -15,6 +15,7 @@ from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import hosts as host_records
+from wherry.db.repositories import migrations as migration_records
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import addresses, instance_events, messages
 from wherry.rpc import server as servers
@@ -179,7 +180,7 @@ class Endpoints:
                 raise errors.SenderRefused(sender=message.host, named=f"{source}, the source of migration {message.operation_id}")
             is_new = await uow.reports.store(report)
             if is_new and last is not None:
-                await uow.migrations.record_progress([(message.operation_id, last)])
+                await uow.migrations.record_progress([migration_records.Counted(uuid=message.operation_id, host=source, counters=last)])
             if is_new and isinstance(message, messages.ActionTaken):
                 await facts.tell(uow, message)
             return is_new
@@ -190,7 +191,7 @@ class Endpoints:
 
     async def _on_progress(self, sender: str, message: messages.TransferProgressed) -> None:
         _must_be(sender, message.host)
-        self.progress.note(message.operation_id, message.progress)
+        self.progress.note(message.operation_id, sender, message.progress)
 
 
 class StoredEvents:

@@ -8,6 +8,7 @@ import asyncio
 from wherry import background
 from wherry import clock as clocks
 from wherry.db import store as stores
+from wherry.db.repositories import migrations
 from wherry.model import progress
 
 
@@ -18,7 +19,8 @@ class ProgressWriter:
         self._store = store
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._waiting: dict[str, progress.Progress] = {}
+        #: By migration and by who counted: whether that is its source is known only when they are written.
+        self._waiting: dict[tuple[str, str], progress.Progress] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -33,12 +35,13 @@ class ProgressWriter:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def note(self, migration_id: str, counters: progress.Progress) -> None:
-        """Remember the newest counters."""
-        self._waiting[migration_id] = counters
+    def note(self, migration_id: str, host: str, counters: progress.Progress) -> None:
+        """Remember the newest counters that this host sent."""
+        self._waiting[migration_id, host] = counters
 
     async def flush(self) -> None:
         """Write what is waiting, all in one transaction."""
-        batch, self._waiting = list(self._waiting.items()), {}
+        waiting, self._waiting = self._waiting, {}
+        batch = [migrations.Counted(uuid=uuid, host=host, counters=counters) for (uuid, host), counters in waiting.items()]
         if batch:
             await self._store.run(lambda uow: uow.migrations.record_progress(batch))

@@ -118,7 +118,9 @@ class Server:
                 reply = await registered.handler(addresses.sender_of(subject), message)
                 return envelope.pack_reply(_reply(message, reply))
             except errors.Error as error:
-                if isinstance(error, errors.Internal):
+                if isinstance(error, errors.SenderRefused):
+                    self._drop("wrong_sender", name, subject, problem=error.message)
+                elif isinstance(error, errors.Internal):
                     _log.warning("A message ended in an error", message=name, slug=error.slug, error=error.message)
                 return envelope.pack_error(error)
             except Exception as error:

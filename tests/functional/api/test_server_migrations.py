@@ -9,6 +9,7 @@ import pytest
 
 from tests.functional.api import conftest
 from wherry.db import uow as wherry_uow
+from wherry.db.repositories import migrations
 from wherry.model import capabilities, migration, operation, progress, states
 from wherry.model import server as server_model
 
@@ -98,7 +99,7 @@ async def test_counters_are_null_until_there_are_some(cloud: conftest.Cloud) -> 
     counters = progress.Progress(memory_total_bytes=100, memory_processed_bytes=130, memory_remaining_bytes=20, disk_total_bytes=7)
 
     async def unit(uow: wherry_uow.UnitOfWork) -> None:
-        await uow.migrations.record_progress([(record.uuid, counters)])
+        await uow.migrations.record_progress([migrations.Counted(uuid=record.uuid, host=record.source_compute, counters=counters)])
 
     await cloud.store.run(unit)
     shown = (await cloud.get(_path(record))).json()["migration"]
@@ -113,7 +114,7 @@ async def _count(cloud: conftest.Cloud, record: migration.Migration, remaining: 
     )
 
     async def unit(uow: wherry_uow.UnitOfWork) -> None:
-        await uow.migrations.record_progress([(record.uuid, counters)])
+        await uow.migrations.record_progress([migrations.Counted(uuid=record.uuid, host=record.source_compute, counters=counters)])
 
     await cloud.store.run(unit)
     return dict((await cloud.get(_path(record), "2.1000")).json()["migration"])

@@ -45,6 +45,15 @@ class MigrationQuery:
     marker: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """Counters of one migration, and the host that sent them."""
+
+    uuid: str
+    host: str
+    counters: progress_model.Progress
+
+
 class Migrations:
     """Records of migrations."""
 
@@ -93,8 +102,10 @@ class Migrations:
             MigrationQuery(instance_uuid=instance_uuid, statuses=sorted(states.IN_PROGRESS), is_newest_first=False),
         )
 
-    async def record_progress(self, counters: Sequence[tuple[str, progress_model.Progress]]) -> None:
-        """Store counters of many migrations, by uuid, and the share sent of their servers. Those that have ended are left alone.
+    async def record_progress(self, counters: Sequence[Counted]) -> None:
+        """Store counters of many migrations, and the share sent of their servers. Those that have ended are left alone.
+
+        So are those whose source is another host than the one that counted: nobody is believed about a migration of others.
 
         Smoothed against what was stored before, whichever agent saw it: the percentage never falls.
 
@@ -103,10 +114,16 @@ class Migrations:
         if not counters:
             return
         now = self._session.now
-        uuids = sorted({uuid for uuid, _ in counters})
-        kept = {row.uuid: row.progress for row in await self._session.rows(sa.select(_T.c.uuid, _T.c.progress).where(_T.c.uuid.in_(uuids)))}
+        columns = (_T.c.uuid, _T.c.source_compute, _T.c.progress)
+        rows = await self._session.rows(sa.select(*columns).where(_T.c.uuid.in_(sorted({one.uuid for one in counters}))))
+        kept = {(row.uuid, row.source_compute): row.progress for row in rows}
+        own = [one for one in counters if (one.uuid, one.host) in kept]
+        if not own:
+            return
         # By uuid, migrations before servers, as everybody locks them.
-        ordered = sorted(((uuid, progress_model.following(kept.get(uuid), seen)) for uuid, seen in counters), key=lambda item: item[0])
+        ordered = sorted(
+            ((one.uuid, progress_model.following(kept[one.uuid, one.host], one.counters)) for one in own), key=lambda item: item[0]
+        )
         stored = [{"of_uuid": uuid, "new_progress": progress, "at": now} for uuid, progress in ordered]
         shares = [{"of_uuid": uuid, "share": progress_model.memory_percentage(progress), "at": now} for uuid, progress in ordered]
         await self._session.connection.execute(_STORE_COUNTERS, stored)

@@ -78,7 +78,8 @@ class MigrationListContract:
         still, moved, counted = [await harness.make_owned() for _ in range(3)]
         since = harness.clock.advance(1)
         await harness.advance(moved, states.Event.CHECKS_PASSED)
-        await harness.store.run(lambda uow: uow.migrations.record_progress([(counted.id, progress.Progress(memory_total_bytes=1))]))
+        seen = records.Counted(uuid=counted.id, host=counted.plan.source, counters=progress.Progress(memory_total_bytes=1))
+        await harness.store.run(lambda uow: uow.migrations.record_progress([seen]))
         listed = await harness.store.read(_listing(records.MigrationQuery(changes_since=since)))
         assert {one.uuid for one in listed} == {moved.id, counted.id}
         before = await harness.store.read(_listing(records.MigrationQuery(changes_before=since - datetime.timedelta(seconds=1))))
@@ -88,7 +89,7 @@ class MigrationListContract:
         moving = [await harness.make_owned() for _ in range(3)]
         ended = await harness.advance(await harness.make_owned(), states.Event.CHECK_FAILED)
         counters = progress.Progress(memory_total_bytes=100, memory_processed_bytes=80, memory_remaining_bytes=40, expected_downtime_ms=7)
-        batch = [(one.id, counters) for one in (*moving, ended)]
+        batch = [records.Counted(uuid=one.id, host=one.plan.source, counters=counters) for one in (*moving, ended)]
         _, statements = await harness.statements_of(lambda uow: uow.migrations.record_progress(batch))
         # Read, to go on from what was stored; then migrations, then servers.
         assert statements == 3
@@ -99,6 +100,20 @@ class MigrationListContract:
         assert (await harness.migration(ended)).progress is None
         assert (await harness.server(ended.instance_uuid)).progress == 0
         await harness.store.run(lambda uow: uow.migrations.record_progress([]))
+
+    async def test_counters_of_another_host_than_the_source_are_left_out(self, harness: harnesses.Harness) -> None:
+        first, second = [await harness.make_owned() for _ in range(2)]
+        lie, truth = progress.Progress(memory_total_bytes=666), progress.Progress(memory_total_bytes=100)
+        batch = [
+            records.Counted(uuid=first.id, host="elsewhere", counters=lie),
+            records.Counted(uuid=second.id, host=second.plan.source, counters=truth),
+            records.Counted(uuid=second.id, host="elsewhere", counters=lie),
+        ]
+        await harness.store.run(lambda uow: uow.migrations.record_progress(batch))
+        assert (await harness.migration(first)).progress is None
+        assert (await harness.migration(second)).progress == progress.following(None, truth)
+        await harness.store.run(lambda uow: uow.migrations.record_progress(batch[:1]))
+        assert (await harness.migration(first)).progress is None
 
 
 def _storing(report: operation.Report) -> Any:
