@@ -47,16 +47,16 @@ class AllInOne(process.Process):
         store = await self.make_store(stack)
         await self.until_there("the database", store.upgrade)
         self.watch_store(store)
-        transport = await self.open_transport(stack, addresses.Role.CONDUCTOR)
+        transport = await self._open_transport(stack, addresses.Role.CONDUCTOR)
         conductor = self._conductor = await self.start_part(stack, lambda: wiring.make_conductor(self.around, store, transport))
         self.health.watch(lambda: parts.conductor_lacks(conductor))
         for settings in wiring.hosts_of(self.config):
-            agent = wiring.make_agent(self.around, settings, await self.open_transport(stack, addresses.Role.AGENT, settings.name))
+            agent = wiring.make_agent(self.around, settings, await self._open_transport(stack, addresses.Role.AGENT, settings.name))
             await agent.start()
             stack.push_async_callback(agent.stop)
             self._agents.append(agent)
             self.health.watch(functools.partial(parts.agent_lacks, agent))
-        api = self._api = wiring.make_api(self.around, store, await self.open_transport(stack, addresses.Role.API), self.health)
+        api = self._api = wiring.make_api(self.around, store, await self._open_transport(stack, addresses.Role.API), self.health)
         self.address = await api.start()
         stack.push_async_callback(api.stop)
         _log.info("All in one is up.", address=self.address, hosts=len(self._agents))
@@ -74,6 +74,11 @@ class AllInOne(process.Process):
     async def broken(self) -> None:
         """As in process."""
         await parts.any_refused(self._agents)
+
+    async def _open_transport(self, stack: contextlib.AsyncExitStack, role: addresses.Role, name: str = "") -> transports.Transport:
+        transport = self.add_transport(stack, role, name)
+        await transport.open()
+        return transport
 
     def make_transport(self, sender: addresses.Sender) -> transports.Transport:
         """As in process, but for the bus inside."""

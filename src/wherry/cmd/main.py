@@ -34,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wherry {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _command(commands, "all-in-one", "run api, conductor and agents in this process", _all_in_one)
+    _command(commands, "api", "run an api: the Compute API over HTTP", _api)
+    _command(commands, "conductor", "run a conductor: drives every migration to its end", _conductor)
+    _command(commands, "agent", "run an agent: acts on the hypervisors of one or more hosts", _agent)
     database = commands.add_parser("db", help="look after the database", description="Look after the database.")
     verbs = database.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
@@ -61,6 +64,24 @@ def _all_in_one(arguments: argparse.Namespace) -> int:
     from wherry.cmd import all_in_one
 
     return all_in_one.run(arguments.config_file)
+
+
+def _api(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import api
+
+    return api.run(arguments.config_file)
+
+
+def _conductor(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import conductor
+
+    return conductor.run(arguments.config_file)
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import agent
+
+    return agent.run(arguments.config_file)
 
 
 def _db_upgrade(arguments: argparse.Namespace) -> int:

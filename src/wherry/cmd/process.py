@@ -127,14 +127,13 @@ class Process(abc.ABC):
         """Make one part's access to the bus."""
         return wiring.make_transport(self.config, sender)
 
-    async def open_transport(self, stack: contextlib.AsyncExitStack, role: addresses.Role, name: str = "") -> transports.Transport:
-        """Give one part its access to the bus. While the bus is away it goes on trying, and the process is not ready.
+    def add_transport(self, stack: contextlib.AsyncExitStack, role: addresses.Role, name: str = "") -> transports.Transport:
+        """Give one part its access to the bus, which must be opened. While the bus is away the process is not ready.
 
         :param name: who the part is; nothing = named as this process.
         """
         transport = self.make_transport(addresses.Sender(role, name or self.config.default.host))
         stack.push_async_callback(transport.close)
-        await transport.open()
 
         async def check() -> Iterable[healths.Lack]:
             problem = transport.problem

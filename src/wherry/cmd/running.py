@@ -95,6 +95,7 @@ class _Run:
             for task in beside:
                 task.cancel()
             self._notifier.stopping()
+            _log.info("The process ends; what is in progress is finished or left to others.", action="process.stopping")
             has_ended_in_order = await self._stop(service)
         return 0 if has_ended_in_order else 1
 

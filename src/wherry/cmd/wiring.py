@@ -53,10 +53,10 @@ class Surroundings:
         )
 
 
-def make_transport(config: configs.Config, sender: addresses.Sender) -> transports.Transport:
-    """Make one part's own access to the bus between processes: what it may do there hangs on who it is. Connects to nothing yet.
+def require_bus(config: configs.Config) -> None:
+    """See to it that the configuration names a bus between processes.
 
-    :raises ConfigInvalid: when [bus] names no such bus, or what it names cannot be used.
+    :raises ConfigInvalid: it does not.
     """
     if config.bus.is_in_memory:
         raise errors.ConfigInvalid(
@@ -64,6 +64,36 @@ def make_transport(config: configs.Config, sender: addresses.Sender) -> transpor
             problem="no bus is named, and several processes need one.",
             instead="Name the servers of a NATS cluster, nats://HOST:PORT,…, the same for every process; or run wherry all-in-one.",
         )
+
+
+def require_shared(config: configs.Config) -> None:
+    """See to it that the configuration names a bus, and a database that every process which that bus reaches can share.
+
+    :raises ConfigInvalid: it does not.
+    """
+    require_bus(config)
+    connection = config.database.connection
+    if not connection.startswith("sqlite"):
+        return
+    if ":memory:" in connection or connection == "sqlite://":
+        problem = "a database in memory is one process's only."
+    elif not config.bus.is_on_this_machine:
+        problem = "a SQLite file serves the processes of one machine, and [bus] transport_url names a bus for several."
+    else:
+        return
+    raise errors.ConfigInvalid(
+        where="[database] connection",
+        problem=problem,
+        instead="Write postgresql+asyncpg://USER:PASSWORD@HOST/NAME, the same for every api and conductor.",
+    )
+
+
+def make_transport(config: configs.Config, sender: addresses.Sender) -> transports.Transport:
+    """Make one part's own access to the bus between processes: what it may do there hangs on who it is. Connects to nothing yet.
+
+    :raises ConfigInvalid: when [bus] names no such bus, or what it names cannot be used.
+    """
+    require_bus(config)
     try:
         from wherry.rpc.transports import nats
     except ImportError as error:

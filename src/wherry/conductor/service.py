@@ -8,11 +8,13 @@ import uuid
 from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
+from wherry import errors
 from wherry.conductor import chores as chore_keeping
 from wherry.conductor import endpoints, feasibility, heartbeats, inventory, progress, recovery
 from wherry.conductor import lease as leases
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
+from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.rpc import server as servers
 from wherry.telemetry import logs, metrics
@@ -36,6 +38,7 @@ class Conductor:
     ) -> None:
         self.id = conductor_id or str(uuid.uuid4())
         self._server = server
+        self._client = client
         self._background = backgrounds.Background()
         section, host = config.conductor, config.default.host
         self._lease = leases.Lease(conductor_id=self.id, host=host, store=store, clock=clock, section=section)
@@ -61,6 +64,7 @@ class Conductor:
         )
         self._recovery = recovery.Recovery(surface, self.id)
         surface.register(server)
+        server.register(messages.OperationsLeft, self._on_operations_left)
 
     async def start(self) -> None:
         """Take the lease, listen, and begin to sweep."""
@@ -83,4 +87,12 @@ class Conductor:
         await self.orchestrator.stop()
         await self._progress.stop()
         await self._lease.release()
+        try:
+            await self._client.cast(addresses.conductor(), messages.OperationsLeft())
+        except errors.Error as error:
+            _log.debug("The other conductors find by themselves what is left to them.", slug=error.slug)
         _log.info("The conductor has handed its operations over.", conductor=self.id)
+
+    async def _on_operations_left(self, sender: str, message: messages.OperationsLeft) -> None:
+        del sender, message
+        await self._recovery.sweep()

@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import ClassVar
 
+from wherry.config import api
 from wherry.config import option as opt
 
 _MEMORY = "memory://"
@@ -96,6 +97,11 @@ class BusSection:
     def is_in_memory(self) -> bool:
         """Whether messages stay inside one process."""
         return not self.transport_url or self.transport_url == (_MEMORY,)
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether only processes of this machine can reach it: every address is a loopback one."""
+        return all(api.is_loopback(urllib.parse.urlsplit(url).hostname or "") for url in self.transport_url)
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""

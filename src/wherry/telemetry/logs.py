@@ -98,7 +98,7 @@ def set_debug(is_debug: bool) -> None:
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     logging.getLogger("wherry").setLevel(logging.DEBUG if is_debug else logging.INFO)
-    for noisy in ("uvicorn.access", "sqlalchemy", "alembic", "stevedore"):
+    for noisy in ("uvicorn.access", "uvicorn.error", "sqlalchemy", "alembic", "stevedore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

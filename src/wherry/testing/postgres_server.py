@@ -35,12 +35,13 @@ class Server:
         """Give the address of a database, for [database] connection."""
         return f"postgresql+asyncpg://postgres@/{database}?host={self.directory}&port={PORT}"
 
-    def run(self, program: str, *arguments: str) -> None:
-        """Run one of its programs as its user."""
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs as its user; gives what it printed."""
         command = [*self.as_user, str(self.programs / program), *arguments]
         done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=_START_SECONDS, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def control(self, command: str, *options: str) -> None:
         """Run pg_ctl and wait."""
@@ -52,10 +53,14 @@ class Server:
         settings = f"-c listen_addresses='' -k {self.directory} -p {PORT} -c max_connections=150 {self.settings}"
         self.control("start", "-l", str(self.directory / "log"), "-o", settings)
 
-    def sql(self, statement: str, database: str = "postgres") -> None:
-        """Run SQL."""
+    def crash(self) -> None:
+        """End it as a crash would: every connection is cut, and the next start recovers from its log."""
+        self.control("stop", "-m", "immediate")
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run SQL; gives the rows, a line each, their fields divided by bars."""
         where = ("-h", str(self.directory), "-p", str(PORT), "-U", "postgres", "-d", database)
-        self.run("psql", *where, "-v", "ON_ERROR_STOP=1", "-qc", statement)
+        return self.run("psql", *where, "-v", "ON_ERROR_STOP=1", "-qAtc", statement)
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to the server and to every process that serves a connection: SIGSTOP makes it silent, SIGCONT ends that."""
@@ -97,7 +102,7 @@ def running(settings: str = "-c fsync=off") -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.control("stop", "-m", "immediate")
+            server.crash()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PostgreSQL server of our own, one database that all tests use in turn, and one that a test has to itself."""
+"""One database that all tests use in turn, emptied before each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg  # type: ignore[import-untyped]  # ships no annotations
 import pytest
@@ -14,14 +14,6 @@ from wherry.config import database as config_database
 from wherry.db import schema
 from wherry.db import store as stores
 from wherry.testing import postgres_server, store_contract
-
-
-@pytest.fixture(scope="session")
-def postgresql(require_real: Callable[[str, str | None], None]) -> Iterator[postgres_server.Server]:
-    """Start a server for all tests of this directory."""
-    require_real("PostgreSQL", postgres_server.why_unavailable())
-    with postgres_server.running() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

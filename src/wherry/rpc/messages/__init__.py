@@ -60,6 +60,7 @@ from wherry.rpc.messages.requests import (
     LiveMigrationChecked,
     MigrateServer,
     OperationRecorded,
+    OperationsLeft,
 )
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "ObserveGuest",
     "Observed",
     "OperationRecorded",
+    "OperationsLeft",
     "PlannedCommand",
     "PostCopyStarted",
     "PowerChanged",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an api asks of the conductors."""
+"""What an api, or another conductor, asks of the conductors."""
 
 from __future__ import annotations
 
@@ -47,3 +47,7 @@ class OperationRecorded(AboutOperation):
 
 class IntentRecorded(AboutOperation):
     """Cast: an abort or a force-complete was recorded; deliver it. Only a nudge."""
+
+
+class OperationsLeft(Message):
+    """Cast, from a conductor that ends in order: what it drove is anybody's now. Only a nudge, the sweep finds it too."""

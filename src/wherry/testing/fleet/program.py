@@ -109,6 +109,11 @@ class Program:
         """Give what its file says."""
         return self._options[section][name]
 
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of `wherry` with its file, such as `db upgrade`, to its end."""
+        program = [sys.executable, "-m", "wherry.cmd.main", *command, "--config-file", str(self.file)]
+        return subprocess.run(program, capture_output=True, text=True, timeout=START_SECONDS, env=self._environment, check=False)
+
     def start(self, *, is_awaited: bool = True) -> None:
         """Start it, and wait until it is ready unless told not to."""
         if self.is_running:
@@ -151,14 +156,9 @@ class Program:
             connection.close()
 
     def lacks(self) -> list[str]:
-        """Give the words for what it lacks; nothing when it is ready.
-
-        :raises FleetError: it does not answer.
-        """
+        """Give the words for what it lacks; nothing when it is ready, "answer" when it does not even answer."""
         status, text = self.probe("/healthz/ready")
-        if status == 0:
-            raise FleetError(f"{self.name} does not answer")
-        return [one["what"] for one in json.loads(text).get("lacks", [])]
+        return [one["what"] for one in json.loads(text).get("lacks", [])] if status else ["answer"]
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
