@@ -31,6 +31,13 @@ _SORTED_BY: Mapping[str, Callable[[model.Flavor], Any]] = {
     "vcpus": lambda flavor: flavor.vcpus,
 }
 
+#: Every word that Nova reads here, which are more than it takes in bodies.
+_IS_PUBLIC: Mapping[str, bool | None] = {
+    **dict.fromkeys(("1", "t", "true", "on", "y", "yes"), True),
+    **dict.fromkeys(("0", "f", "false", "off", "n", "no"), False),
+    "none": None,
+}
+
 
 async def list_flavors(call: api_call.Call) -> view.FlavorPage:
     """Give one page: what was made, and the sizes of guests that were found, in the caller's project or for administrators in all."""
@@ -110,7 +117,10 @@ def _wanted_public(call: api_call.Call) -> bool | None:
     asked = call.query.one("is_public")
     if asked is None:
         return True
-    return None if asked.lower() == "none" else parameter_types.as_bool(asked)
+    word = asked.strip().lower()
+    if word not in _IS_PUBLIC:
+        raise faults.bad_request(f"Invalid is_public filter [{asked}]. Send true, false or none.")
+    return _IS_PUBLIC[word]
 
 
 def _least(call: api_call.Call, name: str) -> int:
