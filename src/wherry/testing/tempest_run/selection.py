@@ -42,6 +42,10 @@ WANTED = (
     Wanted(name="servers.test_server_group.ServerGroupTestJSON", is_smoke=False),
     Wanted(name="servers.test_server_group.ServerGroup264TestJSON"),
     Wanted(name="test_versions.TestVersions"),
+    Wanted(name="wherry.testing.tempest_plugin.tests.test_deadlines.LiveMigrationDeadlineTest", is_smoke=False),
+    Wanted(name="wherry.testing.tempest_plugin.tests.test_deadlines.NoDeadlineTest", is_smoke=False),
+    Wanted(name="wherry.testing.tempest_plugin.tests.test_live_migration_events.LiveMigrationEventsV234Test", is_smoke=False),
+    Wanted(name="wherry.testing.tempest_plugin.tests.test_live_migration_events.LiveMigrationEventsV233Test", last=(2, 33), is_smoke=False),
 )
 
 #: Pattern of tests within tempest.api.compute -> why they are left out although tempest would run them.

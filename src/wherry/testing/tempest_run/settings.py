@@ -80,6 +80,7 @@ def render(directory: pathlib.Path, accounts: pathlib.Path, cloud: Cloud, min_mi
         "compute-feature-enabled": {**features, "nova_policy_roles": "admin,manager,member,reader"},
         "enforce_scope": {"nova": "true"},
         "validation": {"run_validation": "false"},
+        "live-migration-events": {"deadlines": "true", "shared_storage": "false"},
         "network-feature-enabled": {"api_extensions": ""},
     }
     blocks = ("\n".join([f"[{name}]", *(f"{option} = {value}" for option, value in options.items())]) for name, options in sections.items())
