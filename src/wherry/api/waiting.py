@@ -114,7 +114,7 @@ class Waiting:
             found = await uow.operations.waiting_for(ids)
             return {
                 operation_id: Checked(status=status, reason=reason)
-                for operation_id, (status, _step, reason) in found.items()
+                for operation_id, (status, reason) in found.items()
                 if status is not states.Status.ACCEPTED
             }
 

@@ -49,6 +49,14 @@ class MessageInvalid(Invalid):
     template = "The message {message_type} cannot be read: {problem}"
 
 
+class MessageUnknown(Unavailable):
+    """A process of an older release was given a message that came later. Another one may know it."""
+
+    slug = "message_unknown"
+    template = "The release that {receiver} runs does not know the message {message_type}."
+    remedy_template = "Try again; while releases are mixed another process may know it. If it stays so, upgrade {receiver}."
+
+
 class MessageTooLarge(Invalid):
     slug = "message_too_large"
     template = "The message {message_type} has {size} bytes; {limit} are allowed."

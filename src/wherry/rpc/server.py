@@ -50,6 +50,7 @@ class Server:
     ) -> None:
         self._transport = transport
         self._address = address
+        self._name = address.host or f"the {address.role.value}"
         self._max_concurrent = max_concurrent
         self._drain_seconds = drain_seconds
         self._metrics = metrics
@@ -89,9 +90,7 @@ class Server:
         if len(self._tasks) >= self._max_concurrent:
             self._drop("too_many", name, subject)
             limit = self._max_concurrent
-            return envelope.pack_error(
-                errors.TooManyMessages(receiver=self._address.host or self._address.role.value, limit=limit, message_type=name)
-            )
+            return envelope.pack_error(errors.TooManyMessages(receiver=self._name, limit=limit, message_type=name))
         task = asyncio.current_task()
         if task is not None:
             self._tasks[task] = None
@@ -107,8 +106,9 @@ class Server:
             registered = self._handler_of(name, sealed)
             self._check_role(registered, name, subject)
             message = envelope.read(registered.message_type, sealed.payload)
-        except errors.MessageInvalid as error:
-            self._drop("unreadable", name, subject, problem=error.message)
+        except (errors.MessageInvalid, errors.MessageUnknown) as error:
+            reason = "unknown" if isinstance(error, errors.MessageUnknown) else "unreadable"
+            self._drop(reason, name, subject, problem=error.message)
             return envelope.pack_error(error)
         except errors.SenderRefused as error:
             self._drop("wrong_sender", name, subject, problem=error.message)
@@ -141,7 +141,7 @@ class Server:
             raise errors.MessageInvalid(message_type=name, problem=f"it says that it is {sealed.message}")
         known = self._handlers.get(name)
         if known is None:
-            raise errors.MessageInvalid(message_type=name, problem="this release does not know it")
+            raise errors.MessageUnknown(message_type=name, receiver=self._name)
         return known
 
     @staticmethod

@@ -40,10 +40,12 @@ _MARK_SERVER = sa.update(_S).where(
     _S.c.host.is_not(None),
 )
 _OPEN = _T.c.finished_at.is_(None)
-# A newer release may know more kinds and steps; its rows are left to it.
+# A newer release may know more kinds, steps and statuses; its rows are left to it.
+_KNOWN_STATUS = sa.type_coerce(_M.c.status, sa.String).in_([status.value for status in states.Status])
 _KNOWN = sa.and_(
     sa.type_coerce(_T.c.kind, sa.String).in_([kind.value for kind in model.OperationKind]),
     sa.type_coerce(_T.c.step, sa.String).in_([step.value for step in model.StepName]),
+    ~sa.exists().where(_M.c.uuid == _T.c.id, ~_KNOWN_STATUS),
 )
 _METHOD = {
     model.IntentKind.ABORT: "abort live migration",
@@ -141,7 +143,7 @@ class Operations:
         )
         row = await self._session.row(statement)
         if row is None:
-            row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.id == operation_id, _OPEN, _T.c.owner == conductor_id))
+            row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.id == operation_id, _OPEN, _KNOWN, _T.c.owner == conductor_id))
         if row is None and await self._session.row(sa.select(sa.literal(1)).where(mine)) is None:
             raise errors.LeaseLost(conductor=conductor_id)
         return None if row is None else sessions.record_of(model.Operation, row)
@@ -179,12 +181,10 @@ class Operations:
         """
         return await transitions.store(self._session, operation, transition)
 
-    async def waiting_for(self, operation_ids: Sequence[str]) -> dict[str, tuple[states.Status, model.StepName, migration.Reason | None]]:
-        """Say how far operations are, in one query for many waiting clients."""
-        statement = (
-            sa.select(_M.c.uuid, _M.c.status, _M.c.reason, _T.c.step).join(_T, _T.c.id == _M.c.uuid).where(_T.c.id.in_(operation_ids))
-        )
-        return {row.uuid: (row.status, row.step, row.reason) for row in await self._session.rows(statement)}
+    async def waiting_for(self, operation_ids: Sequence[str]) -> dict[str, tuple[states.Status, migration.Reason | None]]:
+        """Say how far migrations are, in one query for many waiting clients. One in a newer release's status is as if it were not there."""
+        statement = sa.select(_M.c.uuid, _M.c.status, _M.c.reason).where(_M.c.uuid.in_(operation_ids), _KNOWN_STATUS)
+        return {row.uuid: (row.status, row.reason) for row in await self._session.rows(statement)}
 
     async def record_intent(
         self,

@@ -104,8 +104,8 @@ class AcceptContract:
         await harness.advance(refused, operation.Transition(event=states.Event.CHECK_FAILED, reason=reason))
         found, statements = await harness.statements_of(lambda uow: uow.operations.waiting_for([refused.id, waiting.id, "nobody"]))
         assert found == {
-            refused.id: (states.Status.ERROR, operation.StepName.DONE, reason),
-            waiting.id: (states.Status.ACCEPTED, operation.StepName.SELECT_DESTINATION, None),
+            refused.id: (states.Status.ERROR, reason),
+            waiting.id: (states.Status.ACCEPTED, None),
         }
         assert statements == 1
 
