@@ -110,7 +110,7 @@ def _run(run: Run, tempest: suite.Suite, tests: re.Pattern[str] | None, *, is_lo
         name = cases.plain(test_id)
         if tests is not None and not tests.search(name):
             continue
-        if reason := selection.why_left_out(name):
+        if reason := selection.why_left_out(name, run.min_microversion):
             left_out.setdefault(reason, []).append(name)
         elif not run.is_smoke or selection.is_smoke(name):
             ids.append(test_id)

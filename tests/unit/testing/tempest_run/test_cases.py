@@ -6,6 +6,8 @@ from __future__ import annotations
 import pathlib
 import xml.etree.ElementTree as ET
 
+import pytest
+
 from wherry.testing.tempest_run import cases, junit, report, selection
 
 LISTED = ["a.b.One.test_x", "a.b.One.test_y", "a.b.Two.test_z"]
@@ -80,7 +82,15 @@ def test_a_class_is_not_wanted_of_a_run_that_begins_above_its_last_version() -> 
     assert set(selection.wanted_of("2.1", is_smoke=True)) <= whole
 
 
-def test_what_is_wanted_is_never_left_out() -> None:
-    assert not [name for name in selection.wanted_of("2.1", is_smoke=False) if selection.why_left_out(f"{name}.test_x")]
-    assert selection.why_left_out("tempest.api.compute.admin.test_quotas.QuotasAdminTestJSON.test_x") == "quotas: Wherry has none"
-    assert len(selection.stale(["tempest.api.compute.test_quotas.QuotasTestJSON.test_get_quotas"])) == len(selection.LEFT_OUT) - 1
+@pytest.mark.parametrize("version", ["2.1", "2.100"])
+def test_what_is_wanted_is_never_left_out(version: str) -> None:
+    assert not [name for name in selection.wanted_of(version, is_smoke=False) if selection.why_left_out(f"{name}.test_x", version)]
+
+
+def test_what_is_left_out_has_a_reason_and_is_there() -> None:
+    quotas = "tempest.api.compute.admin.test_quotas.QuotasAdminTestJSON.test_x"
+    assert selection.why_left_out(quotas, "2.1") == "quotas: Wherry has none"
+    uptime = "tempest.api.compute.admin.test_hypervisor.HypervisorAdminTestJSON.test_get_hypervisor_uptime"
+    assert not selection.why_left_out(uptime, "2.1")
+    assert selection.why_left_out(uptime, "2.100")
+    assert len(selection.stale([quotas])) == len(selection.LEFT_OUT) - 1
