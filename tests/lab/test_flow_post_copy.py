@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.lab import flow
+from wherry.model import states
 from wherry.testing import lab as labs
 
 pytestmark = pytest.mark.lab
@@ -177,6 +178,55 @@ def test_a_broken_post_copy_is_resumed_by_the_next_agent(start_wherry: flow.Star
     assert move.until_ended(seconds=60)["status"] == "completed"
     tell(move.event(TRANSFER)["details"])
     check_whole(wherry, move.guest, "h2")
+
+
+@pytest.mark.slow
+def test_a_broken_post_copy_is_resumed_by_request(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    """At the lowest bandwidth there is, where its source notices the break last; one who asks and is refused asks again."""
+    wherry = start_wherry(libvirt={**SLOW_POST_COPY, "live_migration_postcopy_bandwidth": 1}, agent=PATIENT)
+    move = broken(wherry)
+    asked: list[str] = []
+
+    def is_mended() -> bool:
+        record = move.record
+        if record["reason"] == "post_copy_broken" and record["status"] not in states.TERMINAL:
+            asked.append(ask_for(move, "resume_post_copy"))
+            return False
+        return True
+
+    flow.until(is_mended, "it to flow again", seconds=30, interval=1.0)
+    record = move.until_ended(seconds=90)
+    assert (record["status"], record["reason"]) == ("completed", None)
+    (event,) = move.events_of(asked[0])
+    assert (event["event"], event["result"]) == ("compute_live_migration_resume_post_copy", "Success")
+    tell(f"asked {len(asked)} times: {move.event(TRANSFER)['details']}")
+    check_whole(wherry, move.guest, "h2")
+
+
+@pytest.mark.slow
+def test_a_source_that_did_not_notice_the_break_is_told(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    """The connection is closed at the destination, and no word of it passes the network: the source refuses to resume until it is told."""
+    wherry = start_wherry(
+        libvirt={**SLOW_POST_COPY, "live_migration_post_copy_stuck_seconds": 3},
+        agent={"post_copy_resume_initial_seconds": 1, "post_copy_resume_max_seconds": 2},
+    )
+    guest = never_ending(wherry)
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    move.until_status("running (post-copy)")
+    flow.until(lambda: guest.state(wherry.h2).startswith("running"), "the guest to run at the destination")
+    no_reset = ("OUTPUT", "-p", "tcp", "-d", wherry.h1.migration_address, "--tcp-flags", "RST", "RST", "-j", "DROP")
+    assert wherry.h2.exec("iptables", "-A", *no_reset).returncode == 0
+    try:
+        assert wherry.h2.break_migration_sockets() > 0
+        record = move.until_ended(seconds=60)
+    finally:
+        wherry.h2.exec("iptables", "-D", *no_reset)
+    assert (record["status"], record["reason"]) == ("completed", None)
+    details = move.event(TRANSFER)["details"]
+    assert "resuming post-copy failed" in details, "it was refused at first"
+    tell(details)
+    check_whole(wherry, guest, "h2")
 
 
 @pytest.mark.slow

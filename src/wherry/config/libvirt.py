@@ -147,6 +147,13 @@ class LibvirtSection:
         unit="seconds",
         mutable=True,
     )
+    live_migration_post_copy_stuck_seconds: float = opt.option(
+        10.0,
+        "When a broken post-copy cannot be resumed and its source has sent nothing for this long, the hypervisor is told of the break, "
+        "which it had not noticed; nothing is lost by that. 0 means never.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
     live_migration_poll_interval_seconds: float = opt.option(
         0.5,
         "How often a running migration is looked at.",

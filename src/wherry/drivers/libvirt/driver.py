@@ -21,7 +21,6 @@ from wherry.drivers.libvirt import (
     connection,
     describe,
     destination,
-    observe,
     power,
     reachability,
     source,
@@ -102,7 +101,7 @@ class LibvirtDriver(power.GuestPower):
 
     async def observe_guest(self, instance_uuid: str) -> guest.Observation:
         """Give this side's cell of the truth table."""
-        return await self._link.call("look at a guest", observe.observe, instance_uuid)
+        return await self._transfers.observe(instance_uuid)
 
     def subscribe(self, receiver: Callable[[base.Signal], None]) -> Callable[[], None]:
         """Have signals given to `receiver`."""
@@ -234,7 +233,7 @@ class LibvirtDriver(power.GuestPower):
             )
         except errors.HypervisorUnavailable:
             # Did the source not answer, or the destination not answer the source?
-            await self._link.call("look at the guest", observe.observe, leaving.uuid)
+            await self._transfers.observe(leaving.uuid)
             raise errors.MigrationAddressUnreachable(
                 source=name, host=facts.host, address=facts.connection_uri, detail=f"no answer within {seconds:g} s"
             ) from None

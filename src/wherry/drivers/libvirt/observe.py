@@ -89,18 +89,3 @@ def read(domain: libvirt.virDomain) -> tuple[guest.GuestState, job.Job, str]:
     current = job.read(domain)
     state, reason = domain.state()
     return guest_state(state, reason, is_incoming=current.name == job.MIGRATION_IN), current, _DETAILS.get((state, reason), "")
-
-
-def observe(connection: libvirt.virConnect, instance_uuid: str) -> guest.Observation:
-    """Give this side's cell of the truth table."""
-    domain = find(connection, instance_uuid)
-    if domain is None:
-        return guest.Observation(state=_S.ABSENT)
-    try:
-        state, current, detail = read(domain)
-    except libvirt.libvirtError as problem:
-        # It went while we looked.
-        if libvirt_errors.code(problem) == libvirt.VIR_ERR_NO_DOMAIN:
-            return guest.Observation(state=_S.ABSENT)
-        raise
-    return guest.Observation(state=state, has_job=current.is_migration, detail=detail)

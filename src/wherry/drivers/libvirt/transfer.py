@@ -16,7 +16,7 @@ import libvirt
 from wherry import clock as wherry_clock
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.libvirt import capabilities, connection, job, observe, transfer_call
+from wherry.drivers.libvirt import capabilities, connection, job, observe, post_copy, transfer_call
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest, progress
 from wherry.telemetry import logs
@@ -57,6 +57,7 @@ class Transfers:
         self._section = section
         self._clock = clock
         self._records: collections.OrderedDict[str, _Record] = collections.OrderedDict()
+        self._failures = post_copy.Failures(section, clock)
         link.watch.on_progress = self._take_last_progress
         link.watch.subscribe(self._take_signal)
 
@@ -79,8 +80,8 @@ class Transfers:
     async def read(self, instance_uuid: str) -> base.Transfer:
         """Read job and counters, whoever started it."""
         record = self._records.get(instance_uuid)
-        seen = await self._link.call("read the job", _look, instance_uuid)
-        # libvirt keeps the job of a broken post-copy, with counters that stand still; nothing of it is under way.
+        seen = await self._look(instance_uuid)
+        # libvirt keeps the job of a broken post-copy; nothing of it is under way.
         is_active = seen.job.name == job.MIGRATION_OUT and seen.state is not guest.GuestState.POST_COPY_FAILED
         current = job.to_progress(seen.job.statistics) if is_active and seen.job.statistics else None
         if record is not None and current is not None:
@@ -145,6 +146,11 @@ class Transfers:
 
         await self._act(instance_uuid, "switch to post-copy", switch)
 
+    async def observe(self, instance_uuid: str) -> guest.Observation:
+        """Give this side's cell of the truth table."""
+        seen = await self._look(instance_uuid)
+        return guest.Observation(state=seen.state, has_job=seen.job.is_migration, detail=seen.detail)
+
     async def resume_post_copy(self, call: transfer_call.Call) -> None:
         """Connect a broken post-copy again, or join who does; return when memory flows or the call has ended.
 
@@ -152,26 +158,11 @@ class Transfers:
         :raises TransferRefused: when it could not be connected.
         """
         uuid = call.instance_uuid
-        record = self._records.get(uuid)
-        if record is None or not record.is_calling:
-            seen = await self._link.call("look at the guest", _look, uuid)
-            if seen.state is guest.GuestState.POST_COPY:
-                return
-            if seen.state is not guest.GuestState.POST_COPY_FAILED:
-                raise errors.NoActiveTransfer(uuid=uuid, host=self._link.host)
-            # Nothing is awaited from here to the record, as in start().
-            record = self._records.get(uuid)
-            if record is None or not record.is_calling:
-                record = self._begin(call)
-        while record.is_calling:
-            if (await self._link.call("look at the guest", _look, uuid)).state is guest.GuestState.POST_COPY:
-                return
-            if record.task is not None:
-                await asyncio.wait({record.task}, timeout=self._section.start_poll_interval_seconds)
-        # Just after the break libvirt may say that QEMU still migrates. Seen for 20 s and longer, too, at 1 MiB/s: the destination had
-        # noticed that the connection was closed, and the source had not.
-        if record.call_error and (await self._link.call("look at the guest", _look, uuid)).state is guest.GuestState.POST_COPY_FAILED:
-            raise errors.TransferRefused(uuid=uuid, detail=record.call_error)
+        problem = await self._resume(call)
+        if problem and self._failures.is_stuck(uuid) and await self._link.call("pause the post-copy", post_copy.close_at_source, uuid):
+            problem = await self._resume(call)
+        if problem:
+            raise errors.TransferRefused(uuid=uuid, detail=problem)
 
     async def close(self) -> None:
         """Stop waiting for the calls; what they do goes on."""
@@ -181,6 +172,32 @@ class Transfers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # ---------------------------------------------------------------- inside
+
+    async def _resume(self, call: transfer_call.Call) -> str:
+        """Try to connect once; give why it is still broken, empty when it is not."""
+        uuid = call.instance_uuid
+        record = self._records.get(uuid)
+        if record is None or not record.is_calling:
+            seen = await self._look(uuid)
+            if seen.state is guest.GuestState.POST_COPY:
+                return ""
+            if seen.state is not guest.GuestState.POST_COPY_FAILED:
+                raise errors.NoActiveTransfer(uuid=uuid, host=self._link.host)
+            # Nothing is awaited from here to the record, as in start().
+            record = self._records.get(uuid)
+            if record is None or not record.is_calling:
+                record = self._begin(call)
+        while record.is_calling:
+            if (await self._look(uuid)).state is guest.GuestState.POST_COPY:
+                return ""
+            if record.task is not None:
+                await asyncio.wait({record.task}, timeout=self._section.start_poll_interval_seconds)
+        # Refused or failed, the call says nothing about QEMU, which may not have noticed the break yet, or may have connected.
+        is_broken = record.call_error and (await self._look(uuid)).state is guest.GuestState.POST_COPY_FAILED
+        return record.call_error if is_broken else ""
+
+    async def _look(self, uuid: str) -> post_copy.Look:
+        return self._failures.corrected(uuid, await self._link.call("look at the guest", post_copy.look, uuid))
 
     async def _act(self, instance_uuid: str, what: str, function: Any) -> None:
         def act(handle: libvirt.virConnect) -> bool:
@@ -251,12 +268,12 @@ class Transfers:
                 await asyncio.wait({record.task}, timeout=self._section.start_poll_interval_seconds)
         if not record.call_error or record.has_copied or record.was_aborted:
             return
-        seen_now = await self._link.call("look at the guest", _look, uuid)
+        seen_now = await self._look(uuid)
         if seen_now.state in _UNTOUCHED and not seen_now.job.name:
             raise errors.TransferRefused(uuid=uuid, detail=record.call_error)
 
     async def _read(self, uuid: str) -> job.Job:
-        return (await self._link.call("read the job", _look, uuid)).job
+        return (await self._look(uuid)).job
 
     def _take_last_progress(self, instance_uuid: str, statistics: dict[str, Any]) -> None:
         record = self._records.get(instance_uuid) or self._new_record(instance_uuid)
@@ -266,26 +283,6 @@ class Transfers:
         record = self._records.get(signal.instance_uuid)
         if record is not None and record.is_calling and signal.kind is base.SignalKind.ITERATION:
             record.has_copied = True
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Look:
-    job: job.Job
-    state: guest.GuestState
-
-
-def _look(handle: libvirt.virConnect, instance_uuid: str) -> _Look:
-    """Read state and job; a guest that is gone has no job."""
-    try:
-        domain = observe.find(handle, instance_uuid)
-        if domain is None:
-            return _Look(job.NO_JOB, guest.GuestState.ABSENT)
-        state, current, _ = observe.read(domain)
-    except libvirt.libvirtError as problem:
-        if libvirt_errors.code(problem) != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        return _Look(job.NO_JOB, guest.GuestState.ABSENT)
-    return _Look(current, state)
 
 
 def _sending(handle: libvirt.virConnect, instance_uuid: str) -> libvirt.virDomain | None:
