@@ -222,6 +222,20 @@ def undo(
     )
 
 
+def kept_as_evidence(reason: migrations.Reason, *, finished: tuple[instance_actions.EventFinish, ...] = ()) -> Advance:
+    """Give the end in error of what only a person can put right: the server is in ERROR, both sides stay as they are."""
+    return Advance(
+        transition=operations.Transition(
+            step=operations.StepName.DONE,
+            event=states.Event.FOUND_INCONSISTENT,
+            reason=reason,
+            server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
+            finished=finished,
+            closing=instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message),
+        )
+    )
+
+
 def reason_of(error: errors.Error) -> migrations.Reason:
     """Give an error as the record's reason."""
     return migrations.Reason(slug=error.slug, message=error.message, remedy=error.remedy)

@@ -40,6 +40,8 @@ class Event(enum.StrEnum):
     CHECKS_PASSED = "checks_passed"
     CHECK_FAILED = "check_failed"
     ADMITTED = "admitted"
+    #: The destination could not make ready and was cleared; another is tried.
+    DESTINATION_LOST = "destination_lost"
     TRANSFER_STARTED = "transfer_started"
     POST_COPY_STARTED = "post_copy_started"
     ARRIVED = "arrived"
@@ -65,6 +67,7 @@ TRANSITIONS: dict[Status, dict[Event, Status]] = {
     },
     Status.PREPARING: {
         Event.TRANSFER_STARTED: Status.RUNNING,
+        Event.DESTINATION_LOST: Status.QUEUED,
         Event.ROLLED_BACK: Status.FAILED,
         Event.ABORTED: Status.CANCELLED,
         Event.FOUND_INCONSISTENT: Status.ERROR,

@@ -7,7 +7,6 @@ import dataclasses
 
 from wherry import errors
 from wherry.conductor import drive
-from wherry.conductor.scheduler import select
 from wherry.conductor.steps import check_destination, select_destination
 from wherry.db import uow as uows
 from wherry.model import instance_actions, operation, states
@@ -111,11 +110,4 @@ class Admit:
 async def _has_alternative(on: drive.Drive, into: int) -> bool:
     """Whether another host fits that has a slot free for an incoming migration."""
     hosts = await on.hosts_by_name()
-    neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(on.guest.uuid))
-    demand = select_destination.demand_of(on, on.guest, hosts[on.plan.source], neighbours)
-    free = select_destination.with_free_slot(hosts.values(), into, on.destination)
-    try:
-        select.best(free, demand, on.config.scheduler, on.plan.refused)
-    except errors.NoValidHost:
-        return False
-    return True
+    return await select_destination.fits_one_of(on, select_destination.with_free_slot(hosts.values(), into, on.destination), hosts)

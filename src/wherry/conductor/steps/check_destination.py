@@ -86,14 +86,15 @@ def given_up(on: drive.Drive, error: errors.Error) -> drive.Advance:
     return _skipped(on, _as_refusal(on, error), ())
 
 
-def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_actions.EventFinish, ...]) -> drive.Advance:
+def plan_without(on: drive.Drive, error: errors.Error) -> migration.Plan:
+    """Give the plan with which another destination is chosen than this one, for the reason given."""
     said_no = migration.RefusedHost(host=on.destination, slug=error.slug, message=error.message, fields=error.fields)
-    transition = operation.Transition(
-        step=operation.StepName.SELECT_DESTINATION,
-        plan=dataclasses.replace(on.plan, facts=None, storage=None, refused=(*on.plan.refused, said_no)),
-        finished=finished,
-    )
-    return drive.Advance(transition=transition)
+    return dataclasses.replace(on.plan, facts=None, storage=None, checked_at=None, refused=(*on.plan.refused, said_no))
+
+
+def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_actions.EventFinish, ...]) -> drive.Advance:
+    step = operation.StepName.SELECT_DESTINATION
+    return drive.Advance(transition=operation.Transition(step=step, plan=plan_without(on, error), finished=finished))
 
 
 def _may_have_begun(on: drive.Drive, error: errors.Error) -> bool:

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from wherry import errors
 from wherry.conductor import drive
+from wherry.conductor.steps import check_destination, select_destination
 from wherry.model import instance_actions, migration, operation, states
-from wherry.rpc import messages
+from wherry.rpc import instance_events, messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 _EVENT = instance_actions.EventName.PREPARE
 
 
 class Prepare:
-    """Asks the destination's agent to create what the guest needs there."""
+    """Asks the destination's agent to create what the guest needs there. One that cannot is cleared, and the next one tried."""
 
     name = operation.StepName.PREPARE
 
@@ -32,6 +36,8 @@ class Prepare:
         except errors.Error as error:
             if error.retryable and on.attempts < on.config.conductor.step_retry_limit:
                 raise
+            if await select_destination.has_another(on):
+                return await self._next(on, error)
             return self._give_up(on, states.Event.ROLLED_BACK, drive.reason_of(error))
         on.has_commanded = False
         transition = operation.Transition(
@@ -44,6 +50,18 @@ class Prepare:
     async def undo(self, on: drive.Drive) -> None:
         """Have the destination remove what it created."""
         await on.ask(on.destination, messages.RollBackDestination(**on.planned))
+
+    async def _next(self, on: drive.Drive, error: errors.Error) -> drive.Advance:
+        """Clear this destination, or owe it that, and go back to choose another: the guest has not been touched."""
+        _log.warning("The destination could not make ready; another is tried.", migration_id=on.operation.id, host=on.destination)
+        await check_destination.let_go(on)
+        transition = operation.Transition(
+            step=operation.StepName.SELECT_DESTINATION,
+            event=states.Event.DESTINATION_LOST,
+            plan=check_destination.plan_without(on, error),
+            finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=instance_events.outcome_of(error)),),
+        )
+        return drive.Advance(transition=transition)
 
     def _give_up(self, on: drive.Drive, event: states.Event, reason: migration.Reason) -> drive.Advance:
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)

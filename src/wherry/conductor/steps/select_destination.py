@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wherry import config as configs
 from wherry import errors
@@ -72,6 +72,26 @@ def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
     options = on.config.default
     silent = [one for one in hosts if not one.is_forced_down and not host.is_up(one, on.clock.now(), options.service_down_time_seconds)]
     return 2 * options.report_interval_seconds - on.lease.held_for_seconds if silent else 0.0
+
+
+async def has_another(on: drive.Drive) -> bool:
+    """Whether there is a destination to try after this one, by the records and by what the request and the configuration allow."""
+    limit = on.config.default.migrate_max_retries
+    if on.request.host is not None or 0 <= limit < len(on.plan.refused) + 1:
+        return False
+    hosts = await on.hosts_by_name()
+    return await fits_one_of(on, [one for one in hosts.values() if one.name != on.destination], hosts)
+
+
+async def fits_one_of(on: drive.Drive, candidates: list[host.Host], hosts: Mapping[str, host.Host]) -> bool:
+    """Whether one of these hosts fits that has not said no."""
+    neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(on.guest.uuid))
+    demand = demand_of(on, on.guest, hosts[on.plan.source], neighbours)
+    try:
+        select.best(candidates, demand, on.config.scheduler, on.plan.refused)
+    except errors.NoValidHost:
+        return False
+    return True
 
 
 def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighbours: server_group.Neighbours | None) -> filters.Demand:

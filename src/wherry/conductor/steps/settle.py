@@ -10,7 +10,7 @@ from wherry import errors
 from wherry.conductor import drive
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import guest, instance_actions, migration, operation, server, states, truth
+from wherry.model import guest, instance_actions, migration, operation, states, truth
 from wherry.rpc import messages
 from wherry.telemetry import logs
 
@@ -20,6 +20,8 @@ _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _FOR_BROKEN = frozenset({operation.IntentKind.RESUME_POST_COPY, operation.IntentKind.GIVE_UP})
 #: Words with which an agent's detail begins when nobody asked for the abort: the deadline, and bounds that cannot hold.
 _BY_THE_CLOCK = frozenset({"deadline", "max_pause", "max_post_copy"})
+#: Reasons that tell whom it waits for.
+_SILENT = frozenset({"source_unreachable", "destination_unreachable"})
 _BROKEN = migration.Reason(
     slug="post_copy_broken",
     message="Post-copy has lost its connection; both sides are kept, and its source goes on trying to resume it.",
@@ -41,6 +43,8 @@ class _Reading:
     #: What the hypervisor's call ended with; for the event, never for the verdict.
     call_error: str
     was_hypervisor_lost: bool
+    #: Whether the source has reported the end of its job.
+    has_ended: bool
     #: What was done to the transfer on its way, by the clock or by request, with the numbers.
     actions: tuple[str, ...] = ()
 
@@ -74,8 +78,10 @@ class Settle:
             return self._undo(on, verdict, reading)
         if verdict is truth.Verdict.CONFLICT:
             return self._contradiction(on)
+        if reading.source.has_job and not reading.has_ended:
+            return _back_to_transfer(on)
         if verdict is truth.Verdict.BROKEN_POST_COPY and await self._is_given_up(on):
-            return _kept_as_evidence(_GIVEN_UP)
+            return drive.kept_as_evidence(_GIVEN_UP)
         return self._wait(on, verdict, sides)
 
     async def undo(self, on: drive.Drive) -> None:
@@ -99,6 +105,7 @@ class Settle:
             intent_detail=source.intent_detail,
             call_error=told.call_error if told is not None else "",
             was_hypervisor_lost=told is not None and told.was_hypervisor_lost,
+            has_ended=told is not None,
             actions=tuple(str(one.body.get("detail", "")) for one in reports if one.kind is operation.ReportKind.ACTION_TAKEN),
         )
 
@@ -144,7 +151,7 @@ class Settle:
             message=f"Both {on.plan.source} and {on.destination} show the guest as theirs; neither was touched.",
             remedy="Compare the two guests, destroy the wrong one on its host, then reset the server's state.",
         )
-        return _kept_as_evidence(reason)
+        return drive.kept_as_evidence(reason)
 
     async def _is_given_up(self, on: drive.Drive) -> bool:
         """Have the source do what was asked about the broken post-copy; whether that was to give it up."""
@@ -171,11 +178,28 @@ class Settle:
         return drive.Wait(seconds=_PAUSES_SECONDS[min(on.readings, len(_PAUSES_SECONDS)) - 1], why=verdict.value)
 
 
+def _back_to_transfer(on: drive.Drive) -> drive.Advance:
+    """Go back to a transfer that goes on after all: its source was silent for long, or called dead, and answers again.
+
+    There it is told to watch its job, and what was asked of it meanwhile is delivered.
+    """
+    _log.info("The transfer goes on after all.", migration_id=on.operation.id, host=on.plan.source)
+    on.has_commanded = False
+    on.delivered.clear()
+    on.readings = 0
+    return drive.Advance(transition=operation.Transition(step=operation.StepName.TRANSFER, clear_reason=True))
+
+
 async def _observe(on: drive.Drive, host: str) -> messages.Observed:
-    """Read one side. Silence is UNREACHABLE, which is never absent, unless an operator has said that the host is dead."""
+    """Read one side. Silence is UNREACHABLE, which is never absent, unless an operator has said that the host is dead.
+
+    So is a hypervisor that gives an error instead of an answer.
+    """
     try:
         return await on.ask(host, messages.ObserveGuest(**on.ids))
-    except (errors.Unavailable, errors.Timeout) as error:
+    except (errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
+        raise
+    except errors.Error as error:
         record = await on.store.read(lambda uow: uow.hosts.get(host))
         state = guest.GuestState.ABSENT if record.is_forced_down else guest.GuestState.UNREACHABLE
         return messages.Observed(observation=guest.Observation(state=state, detail=error.message))
@@ -199,6 +223,10 @@ def _why(on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> migratio
             message=f"The hypervisor of {on.plan.source} was lost, and with it the transfer: {detail or 'it came back without one.'}",
             remedy=f"See why the hypervisor's daemon on {on.plan.source} ended, then ask again.",
         )
+    known = on.migration.reason
+    if on.migration.status is states.Status.PREPARING and not reading.has_ended and known is not None and known.slug not in _SILENT:
+        # What the source answered instead of starting.
+        return known
     return migration.Reason(slug="hypervisor_failed", message=f"The hypervisor ended the transfer: {detail or 'it gave no reason.'}")
 
 
@@ -217,19 +245,6 @@ def _waiting_for(on: drive.Drive, verdict: truth.Verdict, sides: truth.Sides) ->
     if sides.destination is guest.GuestState.UNREACHABLE:
         return drive.unreachable("destination_unreachable", on.destination)
     return None
-
-
-def _kept_as_evidence(reason: migration.Reason) -> drive.Advance:
-    """End in error with both sides as they are."""
-    return drive.Advance(
-        transition=operation.Transition(
-            step=operation.StepName.DONE,
-            event=states.Event.FOUND_INCONSISTENT,
-            reason=reason,
-            server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
-            closing=instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message),
-        )
-    )
 
 
 def _served(on: drive.Drive, intent: operation.Intent) -> stores.Unit[None]:

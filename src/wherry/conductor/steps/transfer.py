@@ -38,6 +38,14 @@ class Transfer:
             return await self._command(on)
         except (errors.Unavailable, errors.Timeout) as error:
             return await self._silent(on, error)
+        except (errors.LeaseLost, errors.StaleEpoch):
+            raise
+        except errors.Error as error:
+            if error.retryable or on.attempts < on.config.conductor.step_retry_limit:
+                raise
+            # It answers, and not as it should: whether anything was started is read from both sides.
+            _log.error("The source cannot be told.", migration_id=on.operation.id, host=on.plan.source, **logs.told(error))
+            return drive.Advance(transition=operation.Transition(step=operation.StepName.SETTLE, reason=drive.reason_of(error)))
 
     async def undo(self, on: drive.Drive) -> None:
         """Let the guest run on at the source, if it was we who stopped it."""
