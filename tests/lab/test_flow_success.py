@@ -7,6 +7,7 @@ import hashlib
 import pathlib
 import random
 import typing
+from concurrent import futures
 
 import pytest
 
@@ -184,3 +185,23 @@ def test_an_aborted_copy_of_a_disk_leaves_no_file_of_ours_and_touches_no_other(w
     assert digest(source) == content
     assert guest.where(active_only=False) == ["h1"]
     assert guest.state().startswith("running")
+
+
+@pytest.mark.slow
+def test_as_many_leave_a_host_at_once_as_are_configured_now(start_wherry: flow.StartWherry) -> None:
+    """Twelve by a configuration that was read again: each has a thread of its own, which there were not when it started."""
+    few = {"max_concurrent_live_migrations": 1, "cpu_allocation_ratio": 50}
+    wherry = start_wherry(is_separate=True, libvirt={"live_migration_bandwidth": 1}, DEFAULT=few)
+    process = wherry.process
+    assert isinstance(process, flow.Separate)
+    process.reconfigure("DEFAULT", max_concurrent_live_migrations=12, max_concurrent_incoming_live_migrations=0)
+    with futures.ThreadPoolExecutor(2) as pool:
+        names = [f"many{number}" for number in range(12)]
+        guests = list(pool.map(lambda name: wherry.guest(name, payload="dirty", memory_mib=48, range_mib=16, rate_mib_per_s=3), names))
+    moves = [wherry.live_migrate(guest, version=flow.OWN) for guest in guests]
+    for move in moves:
+        move.until_status("running", seconds=60)
+    assert {move.record["status"] for move in moves} == {"running"}
+    for move in moves:
+        move.abort()
+    assert {move.until_ended(seconds=60)["status"] for move in moves} == {"cancelled"}

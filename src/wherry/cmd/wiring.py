@@ -162,7 +162,13 @@ def make_agent(
     :param incarnation: its own for this start; None = a new uuid.
     """
     section = around.config.agent
+
+    def max_transfers() -> int:
+        # Asked while the agent runs, by when it is made; its configuration may have been read again.
+        return made.config.default.max_concurrent_live_migrations
+
     if driver is None:
+        settings = dataclasses.replace(settings, max_transfers=max_transfers)
         driver = registry.load(section.driver)(settings, _section_of(around.config), around.clock)
     if storage is None:
         storage = journal_storage.FileStorage(pathlib.Path(section.journal_path) / settings.name, is_synced=section.journal_fsync)

@@ -185,10 +185,11 @@ class LibvirtSection:
         unit="seconds",
     )
     max_worker_threads: int = opt.option(
-        16,
-        "Threads for each host in which libvirt calls wait, one for each running migration among them: "
-        "beside max_control_connections one is for watching, the others carry one migration each.",
-        constraint=opt.at_least(6),
+        0,
+        "Most threads for each host in which libvirt calls wait: one for each of max_control_connections, one for watching, and one for "
+        "each migration that leaves the host. 0 means twice as many for migrations as [DEFAULT] max_concurrent_live_migrations admits "
+        "(at least 9), since a call may hang on for a while after its migration has ended, and no limit where that is 0.",
+        constraint=opt.at_least(0),
         unit="threads",
     )
     max_control_connections: int = opt.option(
@@ -245,9 +246,9 @@ class LibvirtSection:
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
-        if self.max_worker_threads < self.max_control_connections + 2:
+        if 0 < self.max_worker_threads < self.max_control_connections + 2:
             yield (
-                "[libvirt] max_worker_threads leaves no thread for a migration; set it to at least "
+                "[libvirt] max_worker_threads leaves no thread for a migration; set it to 0 or at least "
                 f"{self.max_control_connections + 2}, or max_control_connections lower"
             )
         if self.reconnect_initial_seconds > self.reconnect_max_seconds:

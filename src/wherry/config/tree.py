@@ -53,6 +53,19 @@ class Config:
         if self.api.auth_strategy == "keystone" and missing:
             yield f"[api] auth_strategy = keystone needs {', '.join(missing)} in [keystone]; write them there, or auth_strategy = noauth"
 
+        yield from self._too_few_threads()
+
+    def _too_few_threads(self) -> Iterator[str]:
+        threads, beside = self.libvirt.max_worker_threads, self.libvirt.max_control_connections + 1
+        wanted = self.default.max_concurrent_live_migrations
+        if threads > beside and not 0 < wanted <= threads - beside:
+            what = f"{wanted} migrations" if wanted else "any number of migrations"
+            least = f"at least {wanted + beside}, or to 0" if wanted else "0"
+            yield (
+                f"[libvirt] max_worker_threads carries {threads - beside} migrations out of a host at a time, and "
+                f"[DEFAULT] max_concurrent_live_migrations admits {what}; set max_worker_threads to {least}"
+            )
+
     def agent_hosts(self) -> tuple[AgentHost, ...]:
         """Return the hosts that an agent with this configuration serves."""
         uris = agent_section.pairs(self.agent.hosts)

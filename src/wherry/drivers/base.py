@@ -227,6 +227,10 @@ class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestP
     """The whole of a driver: four roles of a few methods each, so that a third party can write one from these texts."""
 
 
+def _no_limit() -> int:
+    return 0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HostSettings:
     """What a driver is told about the one host that it serves."""
@@ -237,6 +241,8 @@ class HostSettings:
     connection_uri: str
     #: Address at which other hosts reach this host's hypervisor and send memory; empty = the hypervisor's own host name.
     inbound_address: str = ""
+    #: Gives how many guests may be sent at a time, as configured now; 0 = no limit. Who asks for more was admitted elsewhere.
+    max_transfers: Callable[[], int] = _no_limit
 
 
 #: Entry points of the group `wherry.drivers` name such a function. Its `section` is the driver's own configuration section.

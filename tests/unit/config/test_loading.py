@@ -156,6 +156,17 @@ def test_all_problems_are_told_at_once(write: Write) -> None:
     assert all(word in message for word in ("bind_port", "max_limit", "foo", "OS_BUS__URL"))
 
 
+@pytest.mark.parametrize(("wanted", "least"), [("10", "at least 17, or to 0"), ("0", "to 0")])
+def test_fewer_threads_than_migrations_are_refused(wanted: str, least: str) -> None:
+    """Nine are left of sixteen: six carry other calls, one watches."""
+    environ = {"OS_LIBVIRT__MAX_WORKER_THREADS": "16", "OS_DEFAULT__MAX_CONCURRENT_LIVE_MIGRATIONS": wanted}
+    message = _refusal([], environ)
+    assert "max_worker_threads carries 9 migrations" in message
+    assert least in message
+    config.load([], environ | {"OS_DEFAULT__MAX_CONCURRENT_LIVE_MIGRATIONS": "9"})
+    config.load([], environ | {"OS_LIBVIRT__MAX_WORKER_THREADS": "0"})
+
+
 def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path: pathlib.Path) -> None:
     assert "nowhere.conf: cannot be read" in _refusal([tmp_path / "nowhere.conf"])
     assert "cannot be read" in _refusal([tmp_path])

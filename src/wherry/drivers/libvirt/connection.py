@@ -8,6 +8,7 @@ libvirtd serves five calls of a client at a time, so that with six migrations on
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Connection: TypeAlias = libvirt.virConnect
 TransferLane: TypeAlias = workers.Lane[Connection]
+#: Migrations out of one host for which there is always a thread: the limit that counts is the conductors', who may be configured apart.
+_LEAST_TRANSFERS = 9
 
 
 class _NotOpen(Exception):
@@ -54,11 +57,10 @@ class Link:
         self.uri = settings.connection_uri
         self._section = section
         self._clock = clock
+        self._max_transfers = settings.max_transfers
         control = section.max_control_connections
         self._control: workers.Lanes[Connection] = workers.Lanes(f"libvirt-{self.host}", control, dispose)
-        self._transfers: workers.Lanes[Connection] = workers.Lanes(
-            f"libvirt-{self.host}-out", section.max_worker_threads - control - 1, dispose
-        )
+        self._transfers: workers.Lanes[Connection] = workers.Lanes(f"libvirt-{self.host}-out", _LEAST_TRANSFERS, dispose)
         self.watch = watch.Watch(self.host, self._open, section, clock)
         self._is_closed = False
 
@@ -113,13 +115,15 @@ class Link:
 
         :raises TransferLimitReached: when all are in use.
         """
+        self._transfers.limit = self._transfer_limit()
         try:
             lane = await self._transfers.acquire(0)
         except workers.LateAnswer:
             raise errors.HypervisorFailure(
                 host=self.host,
                 what="start another migration",
-                detail=f"{self._transfers.limit} are under way, as many as [libvirt] max_worker_threads allows",
+                detail=f"{self._transfers.limit} are under way, as many as [libvirt] max_worker_threads and "
+                "[DEFAULT] max_concurrent_live_migrations allow",
             ) from None
         try:
             yield lane
@@ -131,6 +135,13 @@ class Link:
         await self._on_lane(lane, None, "migrate", function)
 
     # ---------------------------------------------------------------- inside
+
+    def _transfer_limit(self) -> int:
+        if self._section.max_worker_threads:
+            return self._section.max_worker_threads - self._section.max_control_connections - 1
+        # As many again for calls that hang on after their migration's slot is free, as they do when a closing reply was lost.
+        wanted = self._max_transfers()
+        return max(_LEAST_TRANSFERS, 2 * wanted) if wanted else sys.maxsize
 
     async def _require_connected(self, seconds: float) -> None:
         if self._is_closed:
