@@ -34,6 +34,14 @@ async def _told(cloud: clouds.Cloud, name: str) -> list[tuple[str, str, str]]:
     return [(one.name, str(one.result and one.result.value), one.details or "") for one in reversed(action.events) if one.name in wanted]
 
 
+async def _stages(cloud: clouds.Cloud, name: str) -> list[str]:
+    """Give the details of the transfer's own event."""
+    record = await asking.migration_of(cloud, name)
+    of = await cloud.store.read(lambda uow: uow.operations.get(record.uuid))
+    action = await asking.action_of(cloud, name, of.request_id)
+    return [one.details or "" for one in action.events if one.name == "compute_live_migration"]
+
+
 async def test_it_is_told_as_an_event_with_its_numbers(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """Elapsed, budget with its origin, what remains, bandwidth, what is dirtied, and what was chosen; once."""
     async with make_cloud(world, libvirt=_OPTIONS) as cloud:
@@ -44,6 +52,19 @@ async def test_it_is_told_as_an_event_with_its_numbers(make_cloud: clouds.MakeCl
         assert (name, result) == ("deadline_applied", "Success")
         for part in ("deadline: pause the guest after 7.0", "of 7 s (request)", "MiB remain at", "MiB/s dirtied", "a pause of"):
             assert part in details, details
+        assert await _stages(cloud, "busy") == [details.partition(";")[0]]
+
+
+async def test_its_numbers_are_told_once(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """An abort by it: the stage that it ended says what and when, and the record why in full."""
+    async with make_cloud(world, libvirt=_OPTIONS) as cloud:
+        assert (await cloud.live_migrate("busy", host="h2", version="2.1000", timeout_seconds=7)).status_code == 202
+        record = await asking.until_ended(cloud, "busy", seconds=60)
+        ((_, _, details),) = await _told(cloud, "busy")
+        assert "MiB remain at" in details
+        assert record.reason is not None
+        assert record.reason.message == f"Aborted: {details}"
+        assert await _stages(cloud, "busy") == [f"Aborted: {details.partition(';')[0]}"]
 
 
 async def test_a_changed_configuration_is_told_and_shown(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
