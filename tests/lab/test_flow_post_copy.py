@@ -120,6 +120,19 @@ def test_three_budgets_at_once_each_ends_as_asked(start_wherry: flow.StartWherry
         check_whole(wherry, one.guest, host)
 
 
+@pytest.mark.slow
+def test_a_guest_with_its_memory_in_a_file_is_paused_instead(start_wherry: flow.StartWherry, tell: Tell) -> None:
+    """Post-copy is permitted, and a switch would end this guest: its memory cannot be fetched page by page."""
+    wherry = start_wherry(libvirt={"live_migration_permit_post_copy": True})
+    guest = never_ending(wherry, extra_domain="<memoryBacking><source type='file'/></memoryBacking>")
+    wherry.h1.migration_link.shape(mib_per_s=8)
+    move = wherry.live_migrate(guest, version=flow.OWN, timeout_seconds=3, on_timeout="force_complete")
+    record = move.until_ended(seconds=60)
+    assert (record["status"], record["reason"]) == ("completed", None)
+    check_deadline(move, "pause the guest", tell)
+    check_whole(wherry, guest, "h2")
+
+
 def deadline_at(move: flow.Move) -> float:
     """Give the deadline's time on the record, by the wall clock."""
     return datetime.datetime.fromisoformat(move.record["deadline_at"]).replace(tzinfo=datetime.UTC).timestamp()

@@ -89,6 +89,26 @@ async def test_an_unknown_machine_type_a_missing_emulator_and_an_incompatible_cp
         await _check_destination(harness, move, definition=text.replace("</cpu>", f"{both}</cpu>"))
 
 
+async def test_huge_pages_that_the_destination_has_too_few_of_are_counted(
+    harness: libvirt_harness.LibvirtHarness, make_guest: labs.MakeGuest
+) -> None:
+    """Of a size that its kernel does not have, of one that nobody reserved, of too few; ordinary pages stand for reserved ones."""
+    move = _move(harness, make_guest("pages", memory_mib=128))
+    text = (await move.leaving()).definition
+
+    def paged(*sizes_kib: int) -> str:
+        pages = "".join(f"<page size='{size}' unit='KiB'/>" for size in sizes_kib)
+        return text.replace("<vcpu", f"<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><vcpu", 1)
+
+    for size, memory_mib in ((64, 128), (1 << 20, 128), (4, 1 << 30)):
+        with pytest.raises(errors.HugePagesMissing) as refusal:
+            await _check_destination(harness, move, definition=paged(size), memory_mib=memory_mib)
+        assert (refusal.value.fields["page_kib"], refusal.value.fields["needed_mib"]) == (size, memory_mib)
+        assert refusal.value.remedy == f"Reserve pages of {size} KiB on h2, or name another host."
+    facts = await _check_destination(harness, move, definition=paged(4))
+    await move.release(facts)
+
+
 async def test_a_bridge_or_network_that_is_not_there_is_named(
     harness: libvirt_harness.LibvirtHarness, lab: labs.Lab, make_guest: labs.MakeGuest
 ) -> None:

@@ -105,7 +105,7 @@ class Inventory:
 
     async def _describe(self) -> list[guest.Guest]:
         try:
-            self._parts.description = await self._parts.driver.describe_host()
+            await self._parts.describe()
             found = await self._parts.driver.describe_guests()
         except (errors.Unavailable, errors.Timeout):
             self.is_hypervisor_away = True

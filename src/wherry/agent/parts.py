@@ -55,6 +55,12 @@ class Parts:
         """What the driver can do here, none of it until it has answered once."""
         return self.description.capabilities if self.description is not None else capabilities.NONE
 
+    async def describe(self) -> model_host.HostDescription:
+        """Have the driver describe the host, and add what the agent's own configuration decides."""
+        found = await self.driver.describe_host()
+        self.description = dataclasses.replace(found, permits_post_copy=self.config.libvirt.live_migration_permit_post_copy)
+        return self.description
+
     def task_of(self, entry: wherry_journal.Entry) -> base.Task:
         """Give the driver its view of a migration."""
         return base.Task(

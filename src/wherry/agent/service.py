@@ -97,10 +97,12 @@ class Agent:
     async def reload(self, config: wherry_config.Config) -> None:
         """Apply a changed configuration, also to the transfers under way."""
         self._parts.config = config
+        # The host's description says some of it.
+        self._inventory.report_all()
         await self._source.reload()
 
     async def _bring_up(self, registration: wherry_registration.Registration) -> None:
-        description = self._parts.description = await self._connect()
+        description = await self._connect()
         self._unsubscribe = self._parts.driver.subscribe(self._on_signal)
         await recovery.recover(self._parts, self._source)
         self._is_ready.set()
@@ -117,7 +119,7 @@ class Agent:
         while True:
             try:
                 await self._parts.driver.open()
-                return await self._parts.driver.describe_host()
+                return await self._parts.describe()
             except Exception as error:
                 # Whatever it is: nobody else would try again.
                 if not pauses.has_failed:

@@ -217,6 +217,7 @@ class Source:
         )
         # A paused guest dirties nothing and has nothing to gain; Nova drops post-copy for it, too.
         is_paused = leaving is not None and leaving.state is guest.GuestState.PAUSED
+        is_hindered = leaving is not None and bool(leaving.passthrough_devices or leaving.post_copy_obstacle)
         # A guest that runs at the destination would write to disks that the source still sends.
         is_copying = command.plan.storage is not None and command.plan.storage.is_block_migration
         return wherry_journal.TransferNote(
@@ -224,7 +225,7 @@ class Source:
             budget=timing.budget_of(self._parts, command),
             is_post_copy_permitted=self._parts.config.libvirt.live_migration_permit_post_copy
             and can_both
-            and not (is_paused or is_copying),
+            and not (is_paused or is_copying or is_hindered),
             boot_id=self._parts.boot_clock.boot_id(),
             began_boot_seconds=self._parts.boot_clock.seconds(),
             began_at=self._parts.clock.now(),

@@ -87,7 +87,7 @@ class Feasibility:
         if described.state not in _MOVABLE:
             raise errors.GuestNotRunning(uuid=moving.uuid, state=described.state.value)
         neighbours = await self._store.read(lambda uow: uow.server_groups.neighbours_of(moving.uuid))
-        ask = select_destination.ask_of(self.config, request, described)
+        ask = select_destination.ask_of(self.config, request, described, source.description)
         demand = filters.Demand(
             guest=described,
             source=source,

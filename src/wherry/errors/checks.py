@@ -148,6 +148,18 @@ class PassthroughDevice(SourceCheckFailed):
     remedy_template = "Detach {device} from the guest first."
 
 
+class MemoryEncrypted(SourceCheckFailed):
+    slug = "memory_encrypted"
+    template = "The guest's memory is encrypted by the processor ({kind}), so that no hypervisor can send it."
+    remedy_template = "Shut the guest down and start it on the other host."
+
+
+class HugePagesMissing(CheckFailed):
+    slug = "huge_pages_missing"
+    template = "{host} has {available_mib} MiB free in pages of {page_kib} KiB; the guest's memory needs {needed_mib} MiB in such pages."
+    remedy_template = "Reserve pages of {page_kib} KiB on {host}, or name another host."
+
+
 class JobActive(SourceCheckFailed):
     slug = "job_active"
     template = "The guest is busy with another job of the hypervisor ({job})."

@@ -39,6 +39,8 @@ class Ask:
     permits_post_copy: bool
     is_paused: bool = False
     has_passthrough_devices: bool = False
+    #: Why the guest's memory cannot follow by post-copy; empty where nothing speaks against it.
+    guest_obstacle: str = ""
 
     @property
     def has_keys(self) -> bool:
@@ -91,6 +93,7 @@ def ask_of(
         permits_post_copy=permits_post_copy,
         is_paused=guest is not None and guest.state is GuestState.PAUSED,
         has_passthrough_devices=guest is not None and bool(guest.passthrough_devices),
+        guest_obstacle=guest.post_copy_obstacle if guest is not None else "",
     )
 
 
@@ -127,6 +130,8 @@ def obstacle_to_post_copy(ask: Ask, ends: Ends) -> str:
         return "a paused guest gains nothing by it"
     if ask.has_passthrough_devices:
         return "a device of the host writes to the guest's memory by itself"
+    if ask.guest_obstacle:
+        return ask.guest_obstacle
     if ask.request.block_migration is True:
         return "disks are copied in the same job"
     return ""

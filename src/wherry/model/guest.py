@@ -93,6 +93,10 @@ class Guest:
     interfaces: tuple[Interface, ...] = ()
     #: Devices of the host that it uses directly; none of them can move.
     passthrough_devices: tuple[str, ...] = ()
+    #: How its memory is encrypted, so that nothing can read it to send it; empty for not.
+    memory_encryption: str = ""
+    #: Why its memory cannot follow it by post-copy; empty where nothing speaks against it.
+    post_copy_obstacle: str = ""
     snapshot_count: int = 0
     #: Name of the job that the hypervisor is running for it; empty for none.
     active_job: str = ""

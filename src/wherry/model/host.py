@@ -42,6 +42,8 @@ class HostDescription:
     supported_types: tuple[str, ...] = ()
     driver: str = ""
     capabilities: DriverCapabilities = NONE
+    #: Whether its agent starts transfers so that they can switch to post-copy, as it is configured; None from an agent too old to say.
+    permits_post_copy: bool | None = None
     #: Where sources reach this host's hypervisor and send memory to; empty = the driver derives it.
     migration_address: str = ""
 

@@ -116,6 +116,20 @@ async def test_a_paused_guest_needs_both_ends(make_cloud: clouds.MakeCloud, worl
         assert invariants.snapshot(world) == before
 
 
+async def test_a_guest_whose_memory_cannot_follow_is_paused_instead(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """Post-copy is permitted and both hosts can; the guest is what speaks against it."""
+    disks, why = (conftest.disk("/shared/busy.raw"),), "its memory is in a file of the host"
+    world.add_guest("h1", "busy", memory_mib=2048, dirty_mib_per_s=3000.0, disks=disks, post_copy_obstacle=why)
+    async with make_cloud(world, libvirt={"live_migration_permit_post_copy": True}) as cloud:
+        before = invariants.snapshot(world)
+        taken: list[str] = []
+        cloud.on_call.append(lambda _host, method, is_done: taken.append(method) if is_done else None)
+        record = await asking.move(cloud, "busy", host="h2", version="2.1000", timeout_seconds=10, on_timeout="force_complete")
+        assert record.status is Status.COMPLETED
+        assert ("start_post_copy" in taken, "pause_guest" in taken) == (False, True)
+        await invariants.come_to_hold(cloud, before)
+
+
 @pytest.mark.parametrize("directory", ["/shared", "/own"])
 async def test_copied_disks_rule_out_post_copy(make_cloud: clouds.MakeCloud, world: simulated.World, directory: str) -> None:
     """Permitted, and taken where disks are shared; where they travel in the same job the guest is paused instead."""
@@ -131,3 +145,30 @@ async def test_copied_disks_rule_out_post_copy(make_cloud: clouds.MakeCloud, wor
         is_shared = directory == "/shared"
         assert ("start_post_copy" in taken, "pause_guest" in taken) == (is_shared, not is_shared)
         await invariants.come_to_hold(cloud, before)
+
+
+@pytest.mark.parametrize("is_permitted_at_source", [True, False], ids=["source-permits", "source-does-not"])
+async def test_whether_it_may_switch_to_post_copy_is_the_source_agents_to_say(
+    make_cloud: clouds.MakeCloud, world: simulated.World, is_permitted_at_source: bool
+) -> None:
+    """Its agent is configured apart from the conductor, and it is the one who would do it; said again after it was reconfigured."""
+    _limit(world, "h1", dataclasses.replace(simulated.PROFILES["libvirt"].capabilities, force_complete_by_pause=False))
+    world.add_guest("h1", "busy", memory_mib=2048, dirty_mib_per_s=3000.0, disks=(conftest.disk("/shared/busy.raw"),))
+    async with make_cloud(world, libvirt={"live_migration_permit_post_copy": not is_permitted_at_source}) as cloud:
+        section = dataclasses.replace(cloud.config.libvirt, live_migration_permit_post_copy=is_permitted_at_source)
+        await cloud.agents["h1"].part.reload(dataclasses.replace(cloud.config, libvirt=section))
+        await cloud.clock.sleep(5.0)
+        asked = await cloud.request(
+            "POST",
+            asking.server_path(cloud, "busy", "/action"),
+            version="2.1000",
+            json={"os-checkMigrateLive": {"host": "h2", "block_migration": "auto", "timeout_seconds": 5, "on_timeout": "force_complete"}},
+        )
+        assert asked.status_code == 200
+        record = await asking.move(cloud, "busy", host="h2", version="2.1000", timeout_seconds=5, on_timeout="force_complete")
+        if is_permitted_at_source:
+            assert (record.status, record.reason) == (Status.COMPLETED, None)
+        else:
+            assert record.reason is not None
+            assert (record.status, record.reason.slug) == (Status.ERROR, "capability_missing")
+        assert ("capability_missing" in asked.text) is not is_permitted_at_source

@@ -91,6 +91,7 @@ _CASES = (
     _Case(slug="media_unreadable", fields={"disks": (conftest.disk("/own/cd.iso", device="cdrom", read_only=True),)}),
     _Case(slug="migration_address_unreachable", spoil_later=_cut),
     _Case(slug="passthrough_device", fields={"passthrough_devices": ("pci_0000_01_00_0",)}),
+    _Case(slug="memory_encrypted", fields={"memory_encryption": "sev"}),
     _Case(slug="job_active", fields={"active_job": "backup"}),
     _Case(slug="snapshots_present", fields={"snapshot_count": 2}),
     _Case(slug="unsafe_disk_cache", fields=_shared(cache="writeback"), spoil=_incoherent),

@@ -57,6 +57,7 @@ def test_pausing_is_enough_to_force_and_post_copy_takes_both_ends() -> None:
     assert _found(request, no_pause, permits_post_copy=False) == [("source", 'Send on_timeout "abort".', True)]
     assert _found(request, no_pause, is_paused=True)
     assert _found(request, no_pause, has_passthrough_devices=True)
+    assert _found(request, no_pause, guest_obstacle="its memory is in a file of the host")
     assert _found(dataclasses.replace(request, block_migration=True), no_pause)
 
 

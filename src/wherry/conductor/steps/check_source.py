@@ -60,7 +60,7 @@ async def _with_notes(on: drive.Drive, outcome: instance_actions.EventOutcome) -
     """Add what the migration goes on without, because it is only configured and a driver cannot do it."""
     source = (await on.hosts_by_name())[on.plan.source].description
     ends = abilities.Ends(source=source.capabilities, destination=on.facts.capabilities)
-    ask = select_destination.ask_of(on.config, on.request, on.guest)
+    ask = select_destination.ask_of(on.config, on.request, on.guest, source)
     notes = abilities.notes(abilities.shortfalls(ask, ends), source.driver)
     details = " ".join(part for part in (outcome.details, *notes) if part)
     return dataclasses.replace(outcome, details=details or None)

@@ -42,7 +42,7 @@ class SelectDestination:
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
         described = await _describe(on)
-        lacking = abilities.refusal_by_source(ask_of(on.config, on.request, described), source)
+        lacking = abilities.refusal_by_source(ask_of(on.config, on.request, described, source.description), source)
         if lacking is not None:
             # No other destination would change it.
             raise lacking
@@ -106,19 +106,22 @@ def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighb
         ram_allocation_ratio=options.ram_allocation_ratio,
         reserved_host_memory_mib=options.reserved_host_memory_mb,
         neighbours=neighbours,
-        ask=ask_of(on.config, on.request, described),
+        ask=ask_of(on.config, on.request, described, source.description),
     )
 
 
-def ask_of(config: configs.Config, request: migration.LiveMigrationRequest, described: guest.Guest) -> abilities.Ask:
-    """Give what the request, with this configuration, needs of the drivers."""
+def ask_of(
+    config: configs.Config, request: migration.LiveMigrationRequest, described: guest.Guest, source: host.HostDescription
+) -> abilities.Ask:
+    """Give what the request, with this configuration, needs of the drivers; what the source would do by its own is as it says."""
     section = config.libvirt
+    permits = section.live_migration_permit_post_copy if source.permits_post_copy is None else source.permits_post_copy
     return abilities.ask_of(
         request,
         described,
         configured_action=deadline.TimeoutAction(section.live_migration_timeout_action),
         configured_timeout_seconds_per_gib=section.live_migration_completion_timeout,
-        permits_post_copy=section.live_migration_permit_post_copy,
+        permits_post_copy=permits,
     )
 
 

@@ -51,6 +51,7 @@ def check(connection: libvirt.virConnect, question: Question, files: storage.Sto
     _check_absent(connection, question)
     _check_machine(connection, question.host, platform)
     _check_cpu(connection, question, platform)
+    _check_huge_pages(connection, question, platform)
     for interface in wanted.interfaces:
         warnings += _check_interface(connection, question.host, interface)
     names = _Names(connection, files)
@@ -127,6 +128,28 @@ def _check_cpu(connection: libvirt.virConnect, question: Question, platform: dom
         if libvirt_errors.code(problem) in (libvirt.VIR_ERR_CPU_INCOMPATIBLE, libvirt.VIR_ERR_CONFIG_UNSUPPORTED):
             raise errors.CpuIncompatible(host=question.host, detail=libvirt_errors.text(problem)) from problem
         raise
+
+
+def _check_huge_pages(connection: libvirt.virConnect, question: Question, platform: domain_xml.Platform) -> None:
+    """Look for pages of the sizes that the guest names; without a size libvirt takes the host's own, which it does not tell.
+
+    Seen on libvirt 9.0: a size that the kernel does not have is an operation that failed ("page size 64 is not available").
+    """
+    for size in platform.huge_pages_kib:
+        needed_kib = question.wanted.memory_mib * 1024 if platform.is_all_huge else size
+        try:
+            counts = connection.getFreePages([size], -1, 1)
+            free_kib = sum(count for cell in counts.values() for count in cell.values()) * size
+        except libvirt.libvirtError as problem:
+            if libvirt_errors.code(problem) in libvirt_errors.NOT_INSTALLED:
+                return
+            if libvirt_errors.code(problem) != libvirt.VIR_ERR_OPERATION_FAILED:
+                raise
+            free_kib = 0
+        if free_kib < needed_kib:
+            raise errors.HugePagesMissing(
+                host=question.host, page_kib=size, available_mib=free_kib // 1024, needed_mib=-(-needed_kib // 1024)
+            )
 
 
 def _check_interface(connection: libvirt.virConnect, host: str, interface: guest.Interface) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import arrival, capabilities, observe, storage
+from wherry.drivers.libvirt import arrival, capabilities, domain_xml, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest, migration
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from wherry.config import libvirt as libvirt_config
 
 _COHERENT_CACHES = frozenset({"none", "directsync"})
+#: A page of this size takes a second over 10 Gbit/s.
+_LARGEST_KIB_FETCHED_QUICKLY = 1 << 20
 _MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 
 
@@ -51,6 +53,8 @@ def check_guest(connection: libvirt.virConnect, question: Question) -> None:
         raise errors.GuestNotRunning(uuid=leaving.uuid, state=state.value)
     if leaving.passthrough_devices:
         raise errors.PassthroughDevice(device=leaving.passthrough_devices[0])
+    if leaving.memory_encryption:
+        raise errors.MemoryEncrypted(kind=leaving.memory_encryption)
     if state is guest.GuestState.PAUSED and arrival.is_paused_since(
         connection, domain, leaving, has_arrived_paused=question.has_arrived_paused
     ):
@@ -83,7 +87,7 @@ def classify(
     _check_space(question, {disk: _needed(connection, question, files, disk) for disk in copied})
     for disk in shared:
         _check_cache(disk, min(facts.hypervisor_version, connection.getVersion()))
-    return migration.StoragePlan(disks=tuple(plans), warnings=tuple(_warnings(copied, shared)))
+    return migration.StoragePlan(disks=tuple(plans), warnings=(*_warnings(copied, shared), *_of_pages(leaving, section)))
 
 
 def is_proven_coherent(plan: migration.StoragePlan) -> bool:
@@ -181,6 +185,15 @@ def _warnings(copied: list[guest.Disk], shared: list[guest.Disk]) -> list[str]:
     if flattened:
         said.append(f"{', '.join(flattened)} will be copied together with the image below, into one image.")
     return said
+
+
+def _of_pages(leaving: guest.Guest, section: libvirt_config.LibvirtSection) -> list[str]:
+    if not section.live_migration_permit_post_copy or not leaving.definition:
+        return []
+    sizes = domain_xml.parse_platform(leaving.definition).huge_pages_kib
+    if max(sizes, default=0) < _LARGEST_KIB_FETCHED_QUICKLY:
+        return []
+    return ["Its memory is in pages of 1 GiB or more: after a switch to post-copy each touch of a missing one waits for all of it."]
 
 
 def _has_block_job(domain: libvirt.virDomain, disk: guest.Disk) -> bool:

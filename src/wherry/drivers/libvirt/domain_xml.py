@@ -42,6 +42,10 @@ _DISK_KINDS = {
 _PASSTHROUGH_INTERFACES = frozenset({"hostdev", "vdpa"})
 
 
+#: Models of memory devices whose content outlives the guest.
+_PERSISTENT_MEMORY = frozenset({"nvdimm", "virtio-pmem"})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class VolumeReference:
     """A disk that names a pool and a volume instead of a path."""
@@ -63,6 +67,10 @@ class Platform:
     cpu: str
     #: Its mode: custom, host-passthrough, host-model, maximum; empty without one.
     cpu_mode: str
+    #: Sizes in KiB of the huge pages that its memory must be in.
+    huge_pages_kib: tuple[int, ...]
+    #: Whether each of its pages must be such a page of the one size named.
+    is_all_huge: bool
     #: Files read at each start: kernel, initrd, firmware and the like.
     files: tuple[str, ...]
 
@@ -83,6 +91,8 @@ def parse_guest(text: str, state: guest.GuestState) -> guest.Guest:
         disks=tuple(_disk(element) for element in root.iterfind("devices/disk")),
         interfaces=tuple(_interface(element) for element in root.iterfind("devices/interface")),
         passthrough_devices=tuple(_passthrough(root)),
+        memory_encryption=_encryption(root),
+        post_copy_obstacle=_post_copy_obstacle(root),
         cpu=_text(cpu),
         definition=text,
         project_id=_project(root),
@@ -98,6 +108,7 @@ def parse_platform(text: str) -> Platform:
     nvram = root.find("os/nvram")
     if nvram is not None:
         files.append(nvram.get("template", ""))
+    pages = root.findall("memoryBacking/hugepages/page")
     return Platform(
         emulator=root.findtext("devices/emulator") or None,
         architecture=os_type.get("arch", "") if os_type is not None else "",
@@ -105,6 +116,8 @@ def parse_platform(text: str) -> Platform:
         virtualization=root.get("type", ""),
         cpu=_text(cpu),
         cpu_mode=cpu.get("mode", "custom") if cpu is not None else "",
+        huge_pages_kib=tuple(int(page.get("size", "0")) * _UNIT_BYTES.get(page.get("unit", "KiB").lower(), 1024) >> 10 for page in pages),
+        is_all_huge=len(pages) == 1 and not pages[0].get("nodeset"),
         files=tuple(path for path in files if path.startswith("/")),
     )
 
@@ -216,6 +229,29 @@ def _passthrough(root: ET.Element) -> list[str]:
     found += [f"host directory {_source_of(element.find('source'))}".strip() for element in root.iterfind("devices/filesystem")]
     found += [f"TPM {_address(element)}".strip() for element in root.iterfind("devices/tpm/backend[@type='passthrough']")]
     return found
+
+
+def _encryption(root: ET.Element) -> str:
+    # QEMU (10.1 too) has a migration blocker for each: "sev", "sev-snp", "tdx", "s390-pv".
+    element = root.find("launchSecurity")
+    return element.get("type", "launch security") if element is not None else ""
+
+
+def _post_copy_obstacle(root: ET.Element) -> str:
+    """Say why no page of it may be sent late. A switch that cannot work loses the guest, a pause in its place loses some seconds."""
+    if root.find("memoryBacking/source[@type='file']") is not None:
+        # Seen on QEMU 7.2, shared or not: at the switch the destination's QEMU ends ("userfault register: Invalid argument"), and the
+        # guest with it. Files on tmpfs would do, but what holds them at the destination libvirt does not tell. memfd works.
+        return "its memory is in a file of the host"
+    for element in root.iterfind("devices/memory"):
+        if element.get("model") in _PERSISTENT_MEMORY:
+            return f"it has persistent memory ({element.get('model')})"
+    for element in root.iterfind("devices/*"):
+        driver = element.find("driver")
+        if element.get("type") == "vhostuser" or (driver is not None and driver.get("name") == "vhostuser"):
+            # Few backends wait for pages that are still to come, and libvirt does not tell which.
+            return f"a process of the host ({element.tag} of type vhost-user) writes to its memory by itself"
+    return ""
 
 
 def _is_failover(element: ET.Element) -> bool:

@@ -121,6 +121,8 @@ def _check_guest(here: fleet.Host, running: copying.Copying, local: fleet.Guest)
         raise errors.JobActive(job=spec.active_job, host=here.name)
     if spec.passthrough_devices:
         raise errors.PassthroughDevice(device=spec.passthrough_devices[0])
+    if spec.memory_encryption:
+        raise errors.MemoryEncrypted(kind=spec.memory_encryption)
     if spec.snapshot_count:
         raise errors.SnapshotsPresent(count=spec.snapshot_count)
 

@@ -59,6 +59,8 @@ def describe_guest(here: fleet.Host, running: copying.Copying, local: fleet.Gues
         disks=spec.disks,
         interfaces=spec.interfaces,
         passthrough_devices=spec.passthrough_devices,
+        memory_encryption=spec.memory_encryption,
+        post_copy_obstacle=spec.post_copy_obstacle,
         snapshot_count=spec.snapshot_count,
         active_job=job,
         is_persistent=spec.is_persistent,

@@ -74,6 +74,8 @@ class GuestSpec:
     disks: tuple[guest.Disk, ...] = ()
     interfaces: tuple[guest.Interface, ...] = ()
     passthrough_devices: tuple[str, ...] = ()
+    memory_encryption: str = ""
+    post_copy_obstacle: str = ""
     snapshot_count: int = 0
     #: A job of the hypervisor, other than a migration, that keeps it busy.
     active_job: str = ""

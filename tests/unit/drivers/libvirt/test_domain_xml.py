@@ -141,6 +141,62 @@ def test_devices_of_the_host_are_named(device: str, expected: tuple[str, ...]) -
     assert _guest(device).passthrough_devices == expected
 
 
+def _with(element: str) -> str:
+    """Give a domain with one more element beside its devices."""
+    return DOMAIN.format(devices="", metadata="").replace("<devices>", f"{element}<devices>")
+
+
+@pytest.mark.parametrize("kind", ["sev", "sev-snp", "tdx", "s390-pv"])
+def test_memory_that_the_processor_encrypts_is_named(kind: str) -> None:
+    assert domain_xml.parse_guest(_with(f"<launchSecurity type='{kind}'/>"), guest.GuestState.RUNNING).memory_encryption == kind
+    assert not _guest("").memory_encryption
+
+
+@pytest.mark.parametrize(
+    ("element", "expected"),
+    [
+        ("<memoryBacking><source type='file'/></memoryBacking>", "its memory is in a file of the host"),
+        ("<memoryBacking><source type='memfd'/><access mode='shared'/><locked/></memoryBacking>", ""),
+        ("<memoryBacking><hugepages><page size='1' unit='G'/></hugepages></memoryBacking>", ""),
+    ],
+)
+def test_memory_that_cannot_follow_by_post_copy(element: str, expected: str) -> None:
+    assert domain_xml.parse_guest(_with(element), guest.GuestState.RUNNING).post_copy_obstacle == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("<memory model='nvdimm'><source><path>/dev/pmem0</path></source></memory>", "it has persistent memory (nvdimm)"),
+        ("<memory model='virtio-pmem'/>", "it has persistent memory (virtio-pmem)"),
+        ("<memory model='dimm'/>", ""),
+        ("<interface type='vhostuser'><source type='unix' path='/run/s' mode='client'/></interface>", "a process of the host (interface"),
+        ("<disk type='vhostuser' device='disk'><source type='unix' path='/run/s'/></disk>", "a process of the host (disk"),
+        ("<video><driver name='vhostuser'/></video>", "a process of the host (video"),
+        ("<interface type='bridge'><source bridge='br0'/><driver name='vhost'/></interface>", ""),
+        ("<tpm model='tpm-crb'><backend type='emulator'/></tpm>", ""),
+    ],
+)
+def test_devices_that_rule_out_post_copy(device: str, expected: str) -> None:
+    found = _guest(device).post_copy_obstacle
+    assert found.startswith(expected) and bool(found) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("pages", "sizes", "is_all"),
+    [
+        ("", (), False),
+        ("<page size='2048' unit='KiB'/>", (2048,), True),
+        ("<page size='1' unit='G'/>", (1 << 20,), True),
+        ("<page size='2048'/><page size='1' unit='GiB' nodeset='0'/>", (2048, 1 << 20), False),
+        ("<page size='2' unit='M' nodeset='1'/>", (2048,), False),
+    ],
+)
+def test_huge_pages(pages: str, sizes: tuple[int, ...], is_all: bool) -> None:
+    platform = domain_xml.parse_platform(_with(f"<memoryBacking><hugepages>{pages}</hugepages></memoryBacking>"))
+    assert (platform.huge_pages_kib, platform.is_all_huge) == (sizes, is_all)
+
+
 def test_what_a_destination_is_asked_about() -> None:
     platform = domain_xml.parse_platform(DOMAIN.format(devices="", metadata=""))
     assert platform.emulator == "/usr/bin/qemu-system-x86_64"

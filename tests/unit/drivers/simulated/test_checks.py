@@ -75,6 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[TwoHosts], object], migration.L
         migration.LiveMigrationRequest(),
     ),
     "passthrough_device": ({"passthrough_devices": ("0000:03:00.0",)}, lambda hosts: None, migration.LiveMigrationRequest()),
+    "memory_encrypted": ({"memory_encryption": "sev"}, lambda hosts: None, migration.LiveMigrationRequest()),
     "job_active": ({"active_job": "dump"}, lambda hosts: None, migration.LiveMigrationRequest()),
     "snapshots_present": ({"snapshot_count": 2}, lambda hosts: None, migration.LiveMigrationRequest()),
     "unsafe_disk_cache": (
