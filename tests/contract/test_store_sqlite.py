@@ -10,7 +10,18 @@ import pytest
 
 from wherry.config import database as config_database
 from wherry.testing import store_contract
-from wherry.testing.store_contract import admission, facts, flavors, hosts, operations, server_groups, servers, transactions, transitions
+from wherry.testing.store_contract import (
+    admission,
+    facts,
+    flavors,
+    hosts,
+    operations,
+    overview,
+    server_groups,
+    servers,
+    transactions,
+    transitions,
+)
 
 
 @pytest.fixture
@@ -87,3 +98,6 @@ class TestFlavors(flavors.FlavorContract): ...
 
 
 class TestFlavorsOfServers(flavors.ServerFlavorContract): ...
+
+
+class TestOverview(overview.OverviewContract): ...

@@ -19,10 +19,11 @@ from wherry.db import store as wherry_store
 from wherry.rpc import client as rpc_client
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class Parts:
     """What handlers work with; made once when the application is assembled."""
 
+    #: Replaced on reload.
     config: config.Config
     clock: wherry_clock.Clock
     store: wherry_store.Store

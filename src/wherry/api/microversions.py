@@ -136,7 +136,8 @@ HISTORY: tuple[tuple[str, str], ...] = (
     (
         "2.1000",
         "Wherry's own: os-migrateLive takes timeout_seconds and on_timeout; os-checkMigrateLive says what would become of it; a server's "
-        "migrations show the deadline in force, where it comes from and when it is, the reason for their state, and how they go; "
+        "migrations show the deadline in force, where it comes from and when it is, the reason for their state, how they go, and "
+        "while they are queued their place and what they wait for; "
         "migrations that have ended can be shown; os-migrations shows the reason, too; server groups take and lose members; hypervisors "
         "show what their driver can do.",
     ),

@@ -92,9 +92,10 @@ class Api:
             _log.info("The API has stopped", action="api.stopped")
         await self._strategy.close()
 
-    def reload_policies(self) -> None:
-        """Read the policy file again, as on SIGHUP.
+    def reload(self, settings: config.Config) -> None:
+        """Go on with a configuration that was read again, what needs a restart being as it was, and read the policy file again.
 
-        :raises ConfigInvalid: when it is wrong; the rules in force stay
+        :raises ConfigInvalid: when the policy file is wrong; the rules in force stay
         """
+        self.parts.config = settings
         self.parts.enforcer.reload()

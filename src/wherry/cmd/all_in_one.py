@@ -69,7 +69,7 @@ class AllInOne(process.Process):
         for agent in self._agents:
             await agent.reload(config)
         if self._api is not None:
-            self._api.reload_policies()
+            self._api.reload(config)
 
     async def broken(self) -> None:
         """As in process."""

@@ -36,9 +36,8 @@ class ApiProcess(process.Process):
 
     async def apply(self, config: configs.Config) -> None:
         """As in process."""
-        del config
         if self._api is not None:
-            self._api.reload_policies()
+            self._api.reload(config)
 
     async def broken(self) -> None:
         """As in process."""

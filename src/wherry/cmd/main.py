@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = database.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
     _command(verbs, "check", "say whether the schema is up to date; exit status 1 when it is not", _db_check)
+    status = _command(commands, "status", "say what runs, who holds which lease, and what waits for what", _status)
+    status.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
     _command(commands, "config", "print every option with its value, after reading files and environment", _config)
     commands.add_parser("lab", help="libvirt hosts on this machine, for trying and testing", add_help=False)
     return parser
@@ -48,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_: str, run: Callable[[argparse.Namespace], int]
-) -> None:
+) -> argparse.ArgumentParser:
+    """Add a command that takes configuration files."""
     parser = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
     parser.add_argument(
         "--config-file",
@@ -58,6 +61,7 @@ def _command(
         help="configuration file; may be given several times, a later one wins",
     )
     parser.set_defaults(run=run)
+    return parser
 
 
 def _all_in_one(arguments: argparse.Namespace) -> int:
@@ -94,6 +98,12 @@ def _db_check(arguments: argparse.Namespace) -> int:
     from wherry.cmd import database
 
     return database.check(arguments.config_file)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import status
+
+    return status.run(arguments.config_file, output=arguments.format)
 
 
 def _config(arguments: argparse.Namespace) -> int:

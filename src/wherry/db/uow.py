@@ -17,6 +17,7 @@ from wherry.db.repositories import (
     hosts,
     migrations,
     operations,
+    overview,
     reports,
     server_groups,
     servers,
@@ -41,6 +42,7 @@ class UnitOfWork:
         self.chores = chores.Chores(session)
         self.flavors = flavors.Flavors(session)
         self.server_groups = server_groups.ServerGroups(session)
+        self.overview = overview.Overview(session)
         self.conductors = conductors.Conductors(session)
 
     @property

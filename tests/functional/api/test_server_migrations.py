@@ -35,6 +35,7 @@ OWN = {
     *("timeout_seconds", "timeout_seconds_origin", "on_timeout", "on_timeout_origin", "deadline_at"),
     *("reason", "reason_message", "remedy"),
     *("percentage", "iteration", "bytes_per_second", "dirty_bytes_per_second", "expected_downtime_ms", "downtime_ms"),
+    *("queue_position", "waits_for"),
     *("seconds_left_low", "seconds_left_high", "started_at", "finished_at"),
 }
 
@@ -280,3 +281,20 @@ async def test_unknown_parameters_are_a_400_from_2_102_on(cloud: conftest.Cloud)
     path = _path(record).rpartition("/")[0] + "?nonsense=1"
     assert (await cloud.get(path, "2.101")).status_code == 200
     assert (await cloud.get(path, "2.102")).status_code == 400
+
+
+async def test_a_queued_migration_has_its_place_and_what_it_waits_for(cloud: conftest.Cloud) -> None:
+    """One may leave a host at a time, and one has left already."""
+    running = await _at(cloud, "running", dest_compute="h2")
+    server = await cloud.add_server(2)
+    assert server.host == running.source_compute
+    assert (await cloud.migrate(server.uuid)).status_code == 202
+    waiting, _ = await cloud.open_operation(server.uuid)
+    await cloud.advance(waiting.id, event=E.CHECKS_PASSED, dest_compute="h2", dest_node="h2.example")
+    path = f"/v2.1/servers/{server.uuid}/migrations"
+    (shown,) = (await cloud.get(path, "2.1000")).json()["migrations"]
+    assert (shown["queue_position"], shown["waits_for"]) == (1, ["outgoing:h1"])
+    (shown,) = (await cloud.get(path, "2.1000", token=conftest.MANAGER)).json()["migrations"]
+    assert (shown["queue_position"], shown["waits_for"]) == (1, ["outgoing"])
+    shown = (await cloud.get(_path(running), "2.1000")).json()["migration"]
+    assert (shown["queue_position"], shown["waits_for"]) == (None, None)

@@ -91,11 +91,11 @@ async def test_policies_of_the_operators_file_hold_and_are_read_again(tmp_path: 
     cloud = await conftest.make_cloud(tmp_path, {"oslo_policy": {"policy_file": str(rules)}})
     assert (await cloud.get("/v2.1/os-services", token=conftest.READER)).status_code == 200
     rules.write_text("")
-    cloud.api.reload_policies()
+    cloud.api.reload(cloud.api.parts.config)
     assert (await cloud.get("/v2.1/os-services", token=conftest.READER)).status_code == 403
     rules.write_text('"no such rule": "@"\n')
     with pytest.raises(errors.ConfigInvalid, match="unknown rules: no such rule"):
-        cloud.api.reload_policies()
+        cloud.api.reload(cloud.api.parts.config)
     assert (await cloud.get("/v2.1/os-services")).status_code == 200
     with pytest.raises(errors.ConfigInvalid):
         service.Api(cloud.api.parts.config, cloud.store, cloud.api.parts.rpc)

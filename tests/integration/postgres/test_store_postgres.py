@@ -5,7 +5,18 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.testing.store_contract import admission, facts, flavors, hosts, operations, server_groups, servers, transactions, transitions
+from wherry.testing.store_contract import (
+    admission,
+    facts,
+    flavors,
+    hosts,
+    operations,
+    overview,
+    server_groups,
+    servers,
+    transactions,
+    transitions,
+)
 
 pytestmark = pytest.mark.postgres
 
@@ -74,3 +85,6 @@ class TestFlavors(flavors.FlavorContract): ...
 
 
 class TestFlavorsOfServers(flavors.ServerFlavorContract): ...
+
+
+class TestOverview(overview.OverviewContract): ...

@@ -11,6 +11,7 @@ from wherry.api import faults
 from wherry.api.handlers import finding, recording
 from wherry.api.views import server_migrations as view
 from wherry.db import uow as wherry_uow
+from wherry.db.repositories import admission
 from wherry.model import host as host_model
 from wherry.model import instance_actions, operation, progress, states
 from wherry.model import migration as model
@@ -165,9 +166,25 @@ async def _shown(uow: wherry_uow.UnitOfWork, call: api_call.Call, record: model.
         request = (await uow.operations.get(record.uuid)).request
     return view.ShownMigration(
         record=record,
+        queued=await _queued(uow, call, record),
         request=request if isinstance(request, model.LiveMigrationRequest) else None,
         time_left=_time_left(record, call.parts.clock.now()),
     )
+
+
+async def _queued(uow: wherry_uow.UnitOfWork, call: api_call.Call, record: model.Migration) -> view.Queued | None:
+    if call.version < view.OWN_FIELDS_FROM or record.status is not states.Status.QUEUED:
+        return None
+    options = call.parts.config.default
+    limits = admission.SlotLimits(
+        outgoing=options.max_concurrent_live_migrations,
+        incoming=options.max_concurrent_incoming_live_migrations,
+        cluster=options.max_concurrent_live_migrations_cluster,
+    )
+    for one in await uow.slots.queue(limits):
+        if one.operation_id == record.uuid:
+            return view.Queued(position=one.position, waits_for=one.waits_for)
+    return None
 
 
 def _time_left(record: model.Migration, now: datetime.datetime) -> progress.TimeLeft | None:

@@ -18,6 +18,16 @@ OWN_FIELDS_FROM = reasons.FROM
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Queued:
+    """A migration's place among those that wait for slots."""
+
+    #: From 1.
+    position: int
+    #: Limits that are used up: "outgoing:HOST", "incoming:HOST", "cluster". Empty: it may start now.
+    waits_for: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ShownMigration:
     """What the handlers give."""
 
@@ -26,6 +36,8 @@ class ShownMigration:
     request: model.LiveMigrationRequest | None
     #: Until the copy ends; None where it does not go on, or nothing is known.
     time_left: progress.TimeLeft | None = None
+    #: None where it does not wait, or the version does not show it.
+    queued: Queued | None = None
 
 
 def index(shown: Sequence[ShownMigration], call: api_call.Call) -> dict[str, Any]:
@@ -67,7 +79,12 @@ def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> di
         row["user_id"] = record.user_id
         row["project_id"] = record.project_id
     if version >= OWN_FIELDS_FROM:
-        row |= _course(shown) | _deadline(shown) | reasons.fields(record.reason, shows_hosts=shows_hosts)
+        row |= (
+            _course(shown)
+            | _queue(shown.queued, shows_hosts=shows_hosts)
+            | _deadline(shown)
+            | reasons.fields(record.reason, shows_hosts=shows_hosts)
+        )
     return row
 
 
@@ -87,6 +104,13 @@ def _course(shown: ShownMigration) -> dict[str, Any]:
         "started_at": parts.stamp_or_none(shown.record.started_at),
         "finished_at": parts.stamp_or_none(shown.record.finished_at),
     }
+
+
+def _queue(queued: Queued | None, *, shows_hosts: bool) -> dict[str, Any]:
+    if queued is None:
+        return {"queue_position": None, "waits_for": None}
+    waits_for = [one if shows_hosts else one.partition(":")[0] for one in queued.waits_for]
+    return {"queue_position": queued.position, "waits_for": waits_for}
 
 
 def _deadline(shown: ShownMigration) -> dict[str, Any]:

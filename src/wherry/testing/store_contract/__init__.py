@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-for _module in ("admission", "facts", "flavors", "hosts", "operations", "server_groups", "servers", "transactions", "transitions"):
+_SUITES = "admission facts flavors hosts operations overview server_groups servers transactions transitions"
+for _module in _SUITES.split():
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from wherry.testing.store_contract.harness import Harness, SettableClock  # noqa: E402 (the rewriting above comes first)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is promised to an operator who looks at the whole fleet."""
+
+from __future__ import annotations
+
+from wherry.model import operation, power, states
+from wherry.testing.store_contract import harness as harnesses
+
+
+class OverviewContract:
+    """The fleet at one moment."""
+
+    async def test_every_open_operation_is_shown_with_its_server_and_migration(self, harness: harnesses.Harness) -> None:
+        ended = await harness.make_owned()
+        await harness.advance(ended, operation.Transition(step=operation.StepName.DONE, event=states.Event.CHECK_FAILED))
+        queued = await harness.make_queued("host-a", "host-b", name="waiting")
+        nobodys, _ = await harness.accept(await harness.make_server(name="new"))
+        first, second = await harness.store.read(lambda uow: uow.overview.open_operations())
+        assert (first.id, first.owner, first.server_name, first.status) == (queued.id, "conductor-1", "waiting", states.Status.QUEUED)
+        assert (first.source, first.destination) == ("host-a", "host-b")
+        assert first.migration_id == (await harness.migration(queued)).id
+        assert (second.id, second.owner, second.server_name, second.step) == (
+            nobodys.id,
+            None,
+            "new",
+            operation.StepName.SELECT_DESTINATION,
+        )
+
+    async def test_an_operation_without_a_migration_is_shown_too(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server()
+        request = power.PowerRequest(action=power.PowerAction.STOP)
+        asked = {"request_id": "req", "user_id": "u", "project_id": "p"}
+        await harness.store.run(lambda uow: uow.operations.accept(made, request, **asked))
+        (only,) = await harness.store.read(lambda uow: uow.overview.open_operations())
+        assert (only.instance_uuid, only.migration_id, only.status) == (made.uuid, None, None)
+
+    async def test_what_was_asked_is_shown_until_it_is_taken_up(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_owned()
+        intent = await harness.store.run(lambda uow: uow.operations.record_intent(owned.id, operation.IntentKind.ABORT, request_id="req-x"))
+        (pending,) = await harness.store.read(lambda uow: uow.overview.pending_intents())
+        assert (pending.operation_id, pending.kind) == (owned.id, operation.IntentKind.ABORT)
+        assert pending.requested_at == intent.requested_at
+        await harness.store.run(lambda uow: uow.operations.acknowledge_intent(intent))
+        assert await harness.store.read(lambda uow: uow.overview.pending_intents()) == []
+
+    async def test_servers_with_which_something_is_wrong_are_shown(self, harness: harnesses.Harness) -> None:
+        await harness.make_server()
+        wrong = await harness.make_server(reason="two_hosts", name="twice")
+        (conflict,) = await harness.store.read(lambda uow: uow.overview.conflicts())
+        assert (conflict.uuid, conflict.name, conflict.host, conflict.reason) == (wrong.uuid, "twice", wrong.host, "two_hosts")
