@@ -218,6 +218,7 @@ async def _past(uow: uows.UnitOfWork, instance_uuid: str, source: str) -> tuple[
             is_same_server=one.instance_uuid == instance_uuid,
             seconds=(one.finished_at - one.started_at).total_seconds(),
             bytes_per_second=one.progress.bytes_per_second if one.progress is not None else 0,
+            copied_bytes=one.progress.disk_total_bytes if one.progress is not None else 0,
             pause_ms=one.progress.downtime_ms if one.progress is not None else None,
         )
         for one in {one.uuid: one for one in (*own, *others)}.values()

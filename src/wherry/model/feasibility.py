@@ -72,6 +72,8 @@ class Past:
     is_same_server: bool
     seconds: float
     bytes_per_second: int
+    #: Of disks that travelled with it.
+    copied_bytes: int = 0
     pause_ms: int | None
 
 
@@ -96,7 +98,7 @@ def estimate(
     own = [one for one in past if one.is_same_server]
     slowest = min((one.bytes_per_second for one in past if one.bytes_per_second > 0), default=0)
     once = (memory_bytes + copied_bytes) * _SPREAD / slowest if slowest else None
-    low, high = (min(one.seconds for one in own) / _SPREAD, max(one.seconds for one in own) * _SPREAD) if own else (0.0, None)
+    low, high = _by_own(own, copied_bytes, slowest) if own else (0.0, None)
     bound = None
     if deadline.is_set and action is TimeoutAction.ABORT:
         bound = float(deadline.timeout_seconds)
@@ -113,6 +115,15 @@ def estimate(
         pause_ms_high=_longest_pause(pauses, once, action, configured_pause_ms),
         basis=_basis(len(own), len(past), deadline, action),
     )
+
+
+def _by_own(own: Sequence[Past], copied_bytes: int, slowest: int) -> tuple[float, float | None]:
+    """Give the range by how long this server took before; what is copied now and was not then comes on top, and the reverse."""
+    low = min(0.0 if one.copied_bytes > copied_bytes else one.seconds / _SPREAD for one in own)
+    more = max(0, *(copied_bytes - one.copied_bytes for one in own))
+    if more and not slowest:
+        return low, None
+    return low, (max(one.seconds for one in own) + (more / slowest if more else 0.0)) * _SPREAD
 
 
 def _longest_pause(pauses: Sequence[int], once: float | None, action: TimeoutAction | None, configured_pause_ms: int) -> int | None:
