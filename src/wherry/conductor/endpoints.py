@@ -202,13 +202,14 @@ class StoredEvents:
         self._host = host
 
     async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
-        """Open the event's row, if it is not open."""
+        """Open the event's row, if it is not open; not where the checks that it is about are over by now, since nobody would close it."""
         operation_id = message.operation_id
         start = instance_actions.EventStart(name=name, host=self._host)
 
         async def unit(uow: uows.UnitOfWork) -> None:
             of = await uow.operations.get(operation_id)
-            await uow.actions.start_event(of.instance_uuid, of.request_id, start)
+            if of.finished_at is None and of.step in operation.CHECKING:
+                await uow.actions.start_event(of.instance_uuid, of.request_id, start)
 
         await self._store.run(unit)
 

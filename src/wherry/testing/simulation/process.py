@@ -60,17 +60,21 @@ def current() -> Process | None:
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
     """Have each task of the loop counted to the process that it is begun in."""
-    loop.set_task_factory(cast("Any", _make_task))
+    # The loop itself holds tasks weakly: one that nobody waits for would end whenever garbage is collected, which no run repeats.
+    kept: dict[asyncio.Task[Any], None] = {}
 
+    def make_task(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context | None = None
+    ) -> asyncio.Task[T]:
+        task = asyncio.Task(coroutine, loop=loop, context=context)
+        kept[task] = None
+        task.add_done_callback(lambda ended: kept.pop(ended, None))
+        owner = _CURRENT.get() if context is None else context.get(_CURRENT)
+        if owner is not None:
+            owner.adopt(task)
+        return task
 
-def _make_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], *, context: contextvars.Context | None = None
-) -> asyncio.Task[T]:
-    task = asyncio.Task(coroutine, loop=loop, context=context)
-    owner = _CURRENT.get() if context is None else context.get(_CURRENT)
-    if owner is not None:
-        owner.adopt(task)
-    return task
+    loop.set_task_factory(cast("Any", make_task))
 
 
 def outside(action: Callable[[], None], seconds: float = 0.0) -> None:

@@ -119,14 +119,14 @@ def make(seed: int) -> Schedule:
 
 
 def _hosts(draw: random.Random) -> tuple[HostPlan, ...]:
-    slow = draw.random() < 0.5
+    slow, are_mixed, version = draw.random() < 0.5, draw.random() < 0.1, draw.choice((7_002_000, 10_000_000))
     return tuple(
         HostPlan(
             name=f"h{number}",
             link_mib_per_s=draw.choice((60.0, 120.0, 200.0) if slow else (300.0, 600.0, 1192.0)),
             # One that can neither abort nor force to complete, now and then.
             profile=draw.choice(("vmware", "xenapi")) if number > 2 and draw.random() < 0.05 else "libvirt",
-            hypervisor_version=draw.choice((7_002_000, 7_002_000, 10_000_000)),
+            hypervisor_version=draw.choice((7_002_000, 10_000_000)) if are_mixed else version,
         )
         for number in range(1, draw.choice((3, 3, 4, 5, 6)) + 1)
     )
@@ -209,12 +209,12 @@ def steering(draw: random.Random) -> dict[str, Any]:
 
 def _requests(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[GuestPlan, ...], seconds: float) -> list[Deed]:
     deeds = []
-    for _ in range(draw.randint(3, 14)):
+    for _ in range(draw.randint(4, 16)):
         at, one = draw.random() ** 1.5 * seconds * 0.8, draw.choice(guests)
         what = chances.weighted(
             draw,
             (
-                (12, "live_migrate"),
+                (16, "live_migrate"),
                 (3, "abort"),
                 (3, "force_complete"),
                 (1, "resume_post_copy"),
@@ -227,20 +227,21 @@ def _requests(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[Gu
         )
         keys: dict[str, Any] = {}
         if what == "live_migrate":
-            keys = _asked(draw, hosts)
+            keys = _asked(draw, hosts, one)
         elif what == "power":
             keys = {"action": draw.choice(("pause", "unpause", "os-start", "os-stop", "os-stop"))}
         deeds.append(Deed(at=at, what=what, name=one.name, keys=keys))
     # Whatever else is drawn, something is to move.
-    deeds.append(Deed(at=draw.uniform(0.0, 3.0), what="live_migrate", name=guests[0].name, keys=_asked(draw, hosts)))
+    deeds.append(Deed(at=draw.uniform(0.0, 3.0), what="live_migrate", name=guests[0].name, keys=_asked(draw, hosts, guests[0])))
     return deeds
 
 
-def _asked(draw: random.Random, hosts: tuple[HostPlan, ...]) -> dict[str, Any]:
+def _asked(draw: random.Random, hosts: tuple[HostPlan, ...], leaving: GuestPlan) -> dict[str, Any]:
     version = chances.weighted(draw, ((5, "2.90"), (1, "2.34"), (1, "2.30"), (0.5, "2.20"), (4, "2.1000")))
     keys: dict[str, Any] = {"version": version}
     if draw.random() < 0.5:
-        keys["host"] = draw.choice(hosts).name
+        # Where it is at first is refused; now and then it has moved away from there.
+        keys["host"] = draw.choice([host for host in hosts if host.name != leaving.host or draw.random() < 0.2]).name
     if version == "2.1000" and draw.random() < 0.8:
         keys["timeout_seconds"] = draw.choice((1, 3, 7, 20))
         keys["on_timeout"] = draw.choice(("abort", "force_complete"))
