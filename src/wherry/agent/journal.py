@@ -25,6 +25,10 @@ from wherry.telemetry import logs
 _log = logs.get_logger(__name__)
 
 
+#: Commands with which a guest has come to this host for good.
+_ARRIVALS = frozenset({messages.FinishDestination.__name__, messages.ConfirmDestination.__name__})
+
+
 class _Note(pydantic.BaseModel):
     # An older release must be able to read what a newer one wrote.
     model_config = pydantic.ConfigDict(extra="ignore", validate_assignment=False, defer_build=True)
@@ -85,6 +89,19 @@ class TransferNote(_Note):
         return self.paused_boot_seconds is not None or self.is_suspended
 
 
+class MoveNote(_Note):
+    """What this host has done of a cold migration or resize; each is written when it is done, or before it cannot be taken back."""
+
+    #: The definition as it is while the guest is off, once its power was taken here.
+    definition: str = ""
+    #: Whether its power had to be taken, since it did not shut itself down in its time.
+    was_powered_off: bool = False
+    #: Whether all its disks have been sent.
+    is_sent: bool = False
+    #: Whether it was taken in here, and started if it ran before: not to be started once more by a late command.
+    is_taken_in: bool = False
+
+
 class Fact(_Note):
     """A report that no conductor has acknowledged."""
 
@@ -117,6 +134,9 @@ class Entry(_Note):
     #: Files and volumes that we created, named before they were.
     created: list[str] = []
     transfer: TransferNote | None = None
+    move: MoveNote | None = None
+    #: Files that we created for a guest which is here for good since: ours to remove when it leaves for good.
+    owned: list[str] = []
     next_sequence: int = 1
     #: Reports in order, the oldest first.
     unacknowledged: list[Fact] = []
@@ -200,10 +220,24 @@ class Journal:
         async with self._writing.setdefault(entry.operation_id, asyncio.Lock()):
             await self._storage.write(_file_name(entry.operation_id), entry.model_dump_json().encode(), is_synced=is_synced)
 
+    def owned(self, instance_uuid: str) -> frozenset[str]:
+        """Give the files on this host that migrations of ours created for the guest and left to it."""
+        return frozenset(path for entry in self._entries.values() if entry.instance_uuid == instance_uuid for path in entry.owned)
+
+    async def disown(self, instance_uuid: str) -> None:
+        """Forget which files are the guest's: it has left for good."""
+        for entry in list(self._entries.values()):
+            if entry.instance_uuid == instance_uuid and entry.owned:
+                entry.owned = []
+                await self.save(entry)
+
     async def finish(self, entry: Entry, command: str, reply: messages.Message) -> None:
         """Note the end of a migration, and forget what no longer matters."""
         entry.end = End(at=self._clock.now(), command=command, reply=reply.model_dump(mode="json"))
+        if command in _ARRIVALS:
+            entry.owned = list(entry.created)
         entry.transfer = None
+        entry.move = None
         entry.created = []
         entry.unacknowledged = []
         await self.save(entry, is_synced=True)
@@ -215,7 +249,8 @@ class Journal:
         """
         limit = self._clock.now() - datetime.timedelta(days=retention_days)
         for entry in list(self._entries.values()):
-            is_settled = entry.end is not None or (entry.transfer is None and not entry.created)
+            is_settled = entry.end is not None or (entry.transfer is None and entry.move is None and not entry.created)
+            is_settled = is_settled and not entry.owned
             is_settled = is_settled and not (entry.has_arrived_paused and (paused is None or entry.instance_uuid in paused))
             if is_settled and entry.touched_at is not None and entry.touched_at < limit:
                 del self._entries[entry.operation_id]

@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from wherry import background
 from wherry import config as wherry_config
-from wherry.agent import backoff, endpoints, fencing, recovery
+from wherry.agent import backoff, endpoints, fencing, move_endpoints, recovery
 from wherry.agent import destination as wherry_destination
 from wherry.agent import inventory as wherry_inventory
+from wherry.agent import moves as wherry_moves
 from wherry.agent import parts as wherry_parts
 from wherry.agent import power as wherry_power
 from wherry.agent import registration as wherry_registration
@@ -51,7 +52,9 @@ class Agent:
         predecessor = await self._parts.journal.open(self._parts.incarnation)
         self._registration = wherry_registration.Registration(self._parts, predecessor, self._inventory.report_all)
         power = wherry_power.Power(self._parts)
+        moves = wherry_moves.Moves(self._parts)
         endpoints.Endpoints(self._fence, self._source, self._destination, power, self._inventory).register(self._parts.server)
+        move_endpoints.MoveEndpoints(self._fence, moves, self._inventory).register(self._parts.server)
         await self._parts.server.start()
         self._parts.background.spawn(self._bring_up(self._registration), f"bring up {self.host}")
 

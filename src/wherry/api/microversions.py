@@ -84,7 +84,7 @@ HISTORY: tuple[tuple[str, str], ...] = (
     ("2.53", "Services and hypervisors are named by uuid; PUT /os-services/{id} replaces the older forms; hypervisors find their servers."),
     ("2.54", "(elsewhere) rebuild changes the key pair."),
     ("2.55", "Flavors show description."),
-    ("2.56", "(elsewhere) cold migration takes a host."),
+    ("2.56", "Cold migration takes a host."),
     ("2.57", "(elsewhere) personality files end."),
     ("2.58", "Instance actions show updated_at and are listed in pages and by changes-since."),
     ("2.59", "Migrations show uuid; os-migrations is listed in pages, by changes-since, and refuses unknown parameters."),

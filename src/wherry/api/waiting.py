@@ -115,7 +115,7 @@ class Waiting:
             return {
                 operation_id: Checked(status=status, reason=reason)
                 for operation_id, (status, reason) in found.items()
-                if status is not states.Status.ACCEPTED
+                if status not in states.UNCHECKED
             }
 
         for operation_id, checked in (await self._store.read(unit)).items():

@@ -25,14 +25,20 @@ _COMMANDS: dict[str, type[messages.Request[Any]]] = {
     "FinishSource": messages.FinishSource,
     "RollBackDestination": messages.RollBackDestination,
     "RollBackSource": messages.RollBackSource,
+    "DiscardArrival": messages.DiscardArrival,
+    "RestoreSource": messages.RestoreSource,
+    "ConfirmSource": messages.ConfirmSource,
+    "ConfirmDestination": messages.ConfirmDestination,
 }
 
 
-async def owe(on: drive.Drive, host: str, command: messages.PlannedCommand, why: errors.Error) -> None:
+async def owe(on: drive.Drive, host: str, command: messages.PlannedCommand | messages.MoveCommand, why: errors.Error) -> None:
     """Store a command that a host could not be given."""
     _log.warning("A host is owed its cleaning.", migration_id=on.operation.id, host=host, command=type(command).__name__, slug=why.slug)
     body = command.model_dump(mode="json")
-    await on.store.run(lambda uow: uow.chores.add(on.operation.id, host, type(command).__name__, body))
+    # Under the migration's own id, by which it claims the host until it is paid.
+    owed_for = on.operation.migration_uuid or on.operation.id
+    await on.store.run(lambda uow: uow.chores.add(owed_for, host, type(command).__name__, body))
 
 
 class Chores:

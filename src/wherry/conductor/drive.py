@@ -113,6 +113,17 @@ class Drive:
         return self._known(request.action if isinstance(request, power.PowerRequest) else None, "power action")
 
     @property
+    def cold_request(self) -> migrations.ColdMigrationRequest:
+        """What was asked of a cold migration or resize."""
+        request = self.operation.request
+        return self._known(request if isinstance(request, migrations.ColdMigrationRequest) else None, "request for a cold migration")
+
+    @property
+    def new_size(self) -> migrations.Size:
+        """The size that the guest has after its cold migration or resize."""
+        return self._known(self.plan.new_size, "new size")
+
+    @property
     def plan(self) -> migrations.Plan:
         """What the steps have found out so far."""
         return self.operation.plan
@@ -141,7 +152,8 @@ class Drive:
     def ids(self) -> dict[str, Any]:
         """The fields that every command begins with."""
         return {
-            "operation_id": self.operation.id,
+            # One that goes on with an earlier operation's migration is known to the agents by that one's id.
+            "operation_id": self.operation.migration_uuid or self.operation.id,
             "epoch": self.operation.epoch,
             "instance_uuid": self.operation.instance_uuid,
         }
@@ -150,6 +162,11 @@ class Drive:
     def planned(self) -> dict[str, Any]:
         """The fields of a command that carries the plan."""
         return {**self.ids, "plan": self.plan, "request": self.request}
+
+    @property
+    def moving(self) -> dict[str, Any]:
+        """The fields of a command about a cold migration or resize."""
+        return {**self.ids, "plan": self.plan}
 
     def wants(self, kind: operations.IntentKind) -> bool:
         """Whether somebody asked for this and was not served yet."""

@@ -76,7 +76,7 @@ class Endpoints:
 
     @instance_events.wrap_instance_event("conductor")
     async def migrate_server(self, message: messages.MigrateServer) -> messages.ChecksAnswer:
-        """Drive a live migration whose client waits for the checks (microversions below 2.34).
+        """Drive a migration whose client waits for the checks: a cold one, a resize, or a live one below microversion 2.34.
 
         :raises CheckFailed: when the checks said no; the record says it too.
         """
@@ -88,7 +88,9 @@ class Endpoints:
         found = await self.store.read(lambda uow: uow.operations.get(operation_id))
         if found.step not in operation.CHECKING:
             self.orchestrator.nudge(found.id)
-        elif isinstance(found.request, migration.LiveMigrationRequest) and found.request.is_blocking:
+        elif isinstance(found.request, migration.ColdMigrationRequest) or (
+            isinstance(found.request, migration.LiveMigrationRequest) and found.request.is_blocking
+        ):
             await self._on_migrate("sweep", messages.MigrateServer(operation_id=found.id))
         else:
             await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=found.id))

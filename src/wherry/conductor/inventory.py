@@ -151,7 +151,7 @@ def _discovered(one: guest.Guest, name: str, node: str, config: configs.Config, 
         power_state=power_state,
         memory_mib=one.memory_mib,
         vcpus=one.vcpus,
-        root_gib=_root_gib(one),
+        root_gib=one.root_gib,
         disks=one.disks,
         launched_at=now,
     )
@@ -161,6 +161,9 @@ def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> d
     """Give the fields that the guest shows differently from the record; nothing for an unremarkable one."""
     if before.vm_state is server.VmState.ERROR:
         states: tuple[server.VmState, server.PowerState] = (before.vm_state, before.power_state)
+    elif before.vm_state is server.VmState.RESIZED:
+        # Until somebody confirms or reverts, whatever the guest does meanwhile.
+        states = (before.vm_state, server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))[1])
     else:
         states = server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))
     wanted: dict[str, Any] = {
@@ -171,13 +174,8 @@ def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> d
         "power_state": states[1],
         "memory_mib": one.memory_mib,
         "vcpus": one.vcpus,
-        "root_gib": _root_gib(one),
+        "root_gib": one.root_gib,
         "disks": one.disks,
         "deleted_at": None,
     }
     return {field: value for field, value in wanted.items() if getattr(before, field) != value}
-
-
-def _root_gib(one: guest.Guest) -> int:
-    first = next((disk for disk in one.disks if disk.device == "disk"), None)
-    return first.capacity_bytes >> 30 if first else 0

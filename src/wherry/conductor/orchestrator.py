@@ -26,7 +26,7 @@ _log = logs.get_logger(__name__)
 _MOST_DOUBLINGS = 30
 #: Pause before a step that another writer was ahead of is run again.
 _RACE_PAUSE_SECONDS = 0.01
-_UNTOUCHED = frozenset({states.Status.ACCEPTED, states.Status.QUEUED})
+_UNTOUCHED = states.UNCHECKED | {states.Status.QUEUED}
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -75,6 +75,11 @@ class Orchestrator:
     def may_command(self) -> bool:
         """Whether its lease holds."""
         return self._lease.is_held
+
+    @property
+    def config(self) -> configs.Config:
+        """The configuration that holds now."""
+        return self._config
 
     @property
     def driven(self) -> frozenset[str]:
@@ -263,7 +268,7 @@ class Orchestrator:
     # ------------------------------------------------------------- who waits
 
     def _tell_waiters(self, journey: _Journey, on: drive.Drive) -> None:
-        if journey.checks.done() or on.record is None or on.record.status is states.Status.ACCEPTED:
+        if journey.checks.done() or on.record is None or on.record.status in states.UNCHECKED:
             return
         if on.migration.status is states.Status.ERROR and journey.refusal is None and on.migration.reason is not None:
             # Another conductor ended it while a client of ours waited.
@@ -293,13 +298,13 @@ _SERVED_BY = {
 
 
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:
-    return await uow.migrations.get_by_uuid(of.id) if of.kind in operation.MIGRATING else None
+    return None if of.migration_uuid is None else await uow.migrations.get_by_uuid(of.migration_uuid)
 
 
 async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> None:
     """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
     for intent in await uow.operations.pending_intents(on.operation.id):
-        if on.record is None:
+        if on.operation.kind is not operation.OperationKind.LIVE_MIGRATION:
             # A reset of the server's state, which has no stage of its own.
             await uow.operations.acknowledge_intent(intent)
             continue

@@ -6,8 +6,10 @@ A lost message is found here; so is everything that a dead conductor left.
 
 from __future__ import annotations
 
+import functools
+
 from wherry import background
-from wherry.conductor import endpoints
+from wherry.conductor import confirming, endpoints
 from wherry.db import uow as uows
 
 #: Operations taken over in one sweep; the next one takes more.
@@ -28,6 +30,8 @@ class Recovery:
         section, clock, spawn = self._surface.config.conductor, self._surface.clock, self._surface.background.spawn
         spawn(self.sweep(), "first sweep")
         spawn(background.repeat(self.sweep, "The sweep", every_seconds=section.sweep_interval_seconds, clock=clock), "sweep")
+        confirm, every = functools.partial(confirming.confirm_due, self._surface), section.confirm_sweep_interval_seconds
+        spawn(background.repeat(confirm, "Confirming resizes", every_seconds=every, clock=clock), "confirm resizes")
         pay, pause = self._surface.chores.pay, section.chore_retry_interval_seconds
         spawn(background.repeat(pay, "Paying what hosts are owed", every_seconds=pause, clock=clock), "chores")
 

@@ -124,6 +124,19 @@ class ConductorSection:
         unit="seconds",
     )
 
+    move_poll_interval_seconds: float = opt.option(
+        2.0,
+        "How often the source of a cold migration is asked how much of the disks it has sent.",
+        constraint=opt.at_least(0.01, 30.0),
+        unit="seconds",
+    )
+    confirm_sweep_interval_seconds: float = opt.option(
+        30.0,
+        "How often it is looked for resized servers whose resize_confirm_window is over.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
         if self.lease_renew_interval_seconds * 2 > self.lease_seconds:

@@ -124,6 +124,18 @@ class DefaultSection:
         constraint=opt.at_least(0.1),
         unit="seconds",
     )
+    resize_confirm_window: int = opt.option(
+        0,
+        "How long after a cold migration or resize it is confirmed by itself, unless somebody was first. 0 means never.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+        mutable=True,
+    )
+    allow_resize_to_same_host: bool = opt.option(
+        False,
+        "Whether a resize may leave a server on its host: that host is then a candidate like the others.",
+        mutable=True,
+    )
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""

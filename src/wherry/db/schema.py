@@ -20,6 +20,8 @@ metadata = sa.MetaData(
     }
 )
 
+#: What a guest takes of its host, by the names of the columns.
+SIZE_PARTS = ("memory_mib", "vcpus", "root_gib")
 _UUID = sa.String(36)
 _NAME = sa.String(255)
 _WHEN = types.UtcDateTime
@@ -146,6 +148,8 @@ migrations = sa.Table(
     sa.Column("reason", types.Json(migration.Reason)),
     sa.Column("deadline", types.Json(deadline.Deadline)),
     sa.Column("deadline_at", _WHEN),
+    # What a cold migration or resize takes of the host that it comes from, and of the one that it goes to; empty for a live one.
+    *(sa.Column(f"{which}_{part}", sa.Integer) for which in ("old", "new") for part in SIZE_PARTS),
     sa.Column("created_at", _WHEN, nullable=False),
     sa.Column("updated_at", _WHEN),
     sa.Column("started_at", _WHEN),

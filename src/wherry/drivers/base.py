@@ -77,6 +77,15 @@ class Transfer:
     call_error: str = ""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Departure:
+    """What a guest's host says of its leaving, or of its becoming another size."""
+
+    storage: migration.StoragePlan
+    #: Whether the host starts the guest by itself when it starts.
+    has_autostart: bool = False
+
+
 class Hypervisor(Protocol):
     """What every driver does, whichever role its host plays. Made by the registry's factory; open() comes first."""
 
@@ -223,8 +232,61 @@ class GuestPower(Protocol):
         """
 
 
-class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestPower, Protocol):
-    """The whole of a driver: four roles of a few methods each, so that a third party can write one from these texts."""
+class GuestRelocation(Protocol):
+    """What a driver does to move a guest that is off to another host, or to make it another size. Needs `cold_migration` and `power`.
+
+    Where the plan's source and destination are one host, nothing is sent, and the definition is only replaced. Until `release_guest`
+    or `discard_guest` both hosts have a definition and every disk; neither is started by anything here.
+    """
+
+    async def check_departure(self, task: Task, plan: migration.Plan) -> Departure:
+        """Check that the guest may be shut down here and leave, and classify each disk by the probes of the plan's facts.
+
+        :raises CheckFailed: when it may not, or could not become the new size; nothing was changed.
+        """
+
+    async def prepare_arrival(self, task: Task, plan: migration.Plan) -> None:
+        """Make a file for each disk that will be sent, named first; one that this migration made earlier is fine.
+
+        :raises PreparationFailed: what was created stays named in the task for the undo.
+        """
+
+    async def retire_guest(self, task: Task, plan: migration.Plan) -> guest.Guest:
+        """Take the guest's power if it is on, see to it that this host does not start it by itself, and describe it as it is then."""
+
+    async def send_disks(self, task: Task, plan: migration.Plan, report: Callable[[progress.Progress], None]) -> None:
+        """Send what each disk holds into the file that the destination made for it; returns when all of it is there.
+
+        Begins anew when it is called again; a cancelled one stops writing before it returns. The disks here are only read. What it
+        needs meanwhile on this host is named first, and gone at the end.
+        :raises TransferRefused: when it did not get there.
+        """
+
+    async def receive_guest(self, task: Task, plan: migration.Plan) -> guest.Guest:
+        """Define the guest here at its new size, its first disk grown to that, and describe it. One that is here already is left running.
+
+        :raises PreparationFailed: when it could not be.
+        """
+
+    async def restore_guest(self, task: Task, plan: migration.Plan) -> guest.Guest:
+        """Have the guest at its source as it was before the move: defined, with its old size; a disk that grew in place stays grown.
+
+        :raises HypervisorFailure: when its definition is gone and was not kept in the plan, or a disk is missing.
+        """
+
+    async def discard_guest(self, task: Task, plan: migration.Plan) -> None:
+        """Remove the guest that this migration brought here, running or not, and what `task.created` names. Never another file."""
+
+    async def release_guest(self, task: Task, plan: migration.Plan, owned: Collection[str]) -> tuple[str, ...]:
+        """Remove the definition of a guest that is off here and went to the destination, and those of its sent disks that are `owned`.
+
+        Gives the paths of the disks that are kept.
+        :raises HypervisorFailure: when it is active here.
+        """
+
+
+class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestPower, GuestRelocation, Protocol):
+    """The whole of a driver: five roles of a few methods each, so that a third party can write one from these texts."""
 
 
 def _no_limit() -> int:

@@ -167,6 +167,20 @@ class JobActive(SourceCheckFailed):
     retryable = True
 
 
+class CannotMove(SourceCheckFailed):
+    """A cold migration or resize that this guest does not allow."""
+
+    slug = "cannot_move"
+    template = "The guest {uuid} cannot be shut down and moved, or made another size: {why}."
+    remedy_template = "{instead}"
+
+
+class DiskShrinks(SourceCheckFailed):
+    slug = "disk_shrinks"
+    template = "Instance {uuid} has a root disk of {present_gib} GiB, which cannot become one of {wanted_gib} GiB."
+    remedy_template = "Send a flavor whose disk is at least as large."
+
+
 class SnapshotsPresent(SourceCheckFailed):
     slug = "snapshots_present"
     template = "The guest has {count} snapshots, which the hypervisor cannot move."

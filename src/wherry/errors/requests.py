@@ -118,6 +118,18 @@ class NamePatternInvalid(Invalid):
     remedy_template = "Send a part of the name, with a backslash before characters that are not to be read as a pattern."
 
 
+class NotResized(Invalid):
+    slug = "not_resized"
+    template = "Instance has not been resized."
+    remedy_template = "Migrate or resize instance {uuid} first; a confirmed or reverted one is done."
+
+
+class FlavorUnchanged(Invalid):
+    slug = "flavor_unchanged"
+    template = "When resizing, instances must change flavor!"
+    remedy_template = "Send another flavor, or migrate to keep this one."
+
+
 class InvalidMigrationState(Invalid):
     slug = "invalid_migration_state"
     template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."

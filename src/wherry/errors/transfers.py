@@ -27,6 +27,14 @@ class GuestNotLasting(Conflict):
     remedy_template = "Define it at the hypervisor of {host} first, with virsh define for example."
 
 
+class GuestActive(Conflict):
+    """A guest was to be off where it is only kept, and is not: somebody started it."""
+
+    slug = "guest_active"
+    template = "Guest {uuid} is {state} on {host}, where it should be off."
+    remedy_template = "Shut it down at the hypervisor of {host}, if it is not the one that is needed."
+
+
 class NoActiveTransfer(Conflict):
     slug = "no_active_transfer"
     template = "Guest {uuid} has no migration in progress on {host}."

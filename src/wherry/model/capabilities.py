@@ -41,6 +41,8 @@ class DriverCapabilities:
     pause: bool = False
     #: Whether a guest can be started, asked to shut itself down, and powered off.
     power: bool = False
+    #: Whether a guest that is off can be moved to another host with its disks, or made another size.
+    cold_migration: bool = False
 
 
 NONE = DriverCapabilities()

@@ -111,6 +111,12 @@ class Guest:
     #: Project named in the guest's own metadata; empty for none.
     project_id: str = ""
 
+    @property
+    def root_gib(self) -> int:
+        """Size of its first disk."""
+        first = next((disk for disk in self.disks if disk.device == "disk"), None)
+        return first.capacity_bytes >> 30 if first else 0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:

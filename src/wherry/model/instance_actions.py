@@ -23,6 +23,10 @@ class ActionName(enum.StrEnum):
     UNPAUSE = "unpause"
     START = "start"
     STOP = "stop"
+    MIGRATE = "migrate"
+    RESIZE = "resize"
+    CONFIRM_RESIZE = "confirmResize"
+    REVERT_RESIZE = "revertResize"
 
 
 class EventName(enum.StrEnum):
@@ -50,6 +54,14 @@ class EventName(enum.StrEnum):
     UNPAUSE = "compute_unpause_instance"
     START = "compute_start_instance"
     STOP = "compute_stop_instance"
+    COLD_MIGRATE = "cold_migrate"
+    PREP_RESIZE = "compute_prep_resize"
+    RESIZE_INSTANCE = "compute_resize_instance"
+    FINISH_RESIZE = "compute_finish_resize"
+    ROLL_BACK_RESIZE = "compute_rollback_resize"
+    CONFIRM_RESIZE = "compute_confirm_resize"
+    REVERT_RESIZE = "compute_revert_resize"
+    FINISH_REVERT_RESIZE = "compute_finish_revert_resize"
 
 
 class Result(enum.StrEnum):

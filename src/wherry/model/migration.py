@@ -10,6 +10,7 @@ from typing import Literal
 
 from wherry.model.capabilities import NONE, DriverCapabilities
 from wherry.model.deadline import Deadline, TimeoutAction
+from wherry.model.flavor import Flavor
 from wherry.model.guest import Disk, Guest, GuestState
 from wherry.model.progress import Progress
 from wherry.model.states import Event, Status
@@ -19,6 +20,9 @@ class MigrationType(enum.StrEnum):
     """Nova's kinds, as os-migrations shows them."""
 
     LIVE_MIGRATION = "live-migration"
+    #: A cold migration.
+    MIGRATION = "migration"
+    RESIZE = "resize"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +47,56 @@ class LiveMigrationRequest:
     microversion: str = "2.1"
     #: Tells the kinds of request apart where they are stored; what was stored before there were several has none.
     kind: Literal["live_migration"] = "live_migration"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """What a guest takes of its host: what a resize changes."""
+
+    memory_mib: int
+    vcpus: int
+    #: Of its first disk.
+    root_gib: int
+
+
+def size_of(flavor: Flavor) -> Size:
+    """Give what a guest of this flavor takes."""
+    return Size(memory_mib=flavor.memory_mib, vcpus=flavor.vcpus, root_gib=flavor.root_gib)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ColdMigrationRequest:
+    """A move of a guest that is off meanwhile, to another size where one is given: the whole request, stored with the operation."""
+
+    #: Destination asked for; None = choose one.
+    host: str | None = None
+    #: The new flavor; None = a cold migration, which keeps the old one.
+    flavor: Flavor | None = None
+    #: Tells the kinds of request apart where they are stored.
+    kind: Literal["cold_migration"] = "cold_migration"
+
+    @property
+    def is_resize(self) -> bool:
+        """Whether the guest becomes another size."""
+        return self.flavor is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmRequest:
+    """That the source gives up what it kept of a guest since its cold migration or resize."""
+
+    #: Id of the migration, which is also that of the operation which moved the guest.
+    migration_id: str
+    kind: Literal["confirm_resize"] = "confirm_resize"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RevertRequest:
+    """That a guest goes back to where it was before its cold migration or resize, as it was."""
+
+    #: As in ConfirmRequest.
+    migration_id: str
+    kind: Literal["revert_resize"] = "revert_resize"
 
 
 class Treatment(enum.StrEnum):
@@ -157,6 +211,23 @@ class Plan:
     ending: Ending | None = None
     #: When a guest that was asked to shut itself down is powered off; None before it was asked.
     power_off_at: datetime.datetime | None = None
+    #: Of a cold migration or resize: the size before and after.
+    old_size: Size | None = None
+    new_size: Size | None = None
+    #: The same of a resize, for the server's record.
+    old_flavor: Flavor | None = None
+    new_flavor: Flavor | None = None
+    #: Whether its guest ran when it began, and so runs again at its end.
+    was_running: bool = False
+    #: Whether the source started it together with the host; taken back while the source only keeps it.
+    has_autostart: bool = False
+    #: Whether the destination may have been told to take the guest in: from then on it may run there.
+    is_destination_commanded: bool = False
+
+    @property
+    def is_same_host(self) -> bool:
+        """Whether a resize stays where the guest is."""
+        return self.source == self.destination
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations: what a conductor owns and drives, step by step, whatever dies on the way.
 
-A live migration is one kind; its operation has a migration of the same id beside it. `Transition` is the only way to change either.
+A live migration is one kind, a cold one another; each has a migration of the same id beside it, and the confirm or revert of a cold
+migration goes on with that one. `Transition` is the only way to change either.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import enum
 
 from wherry.model.deadline import Deadline
 from wherry.model.instance_actions import SUCCEEDED, ActionName, EventFinish, EventOutcome, EventStart
-from wherry.model.migration import LiveMigrationRequest, Plan, Reason
+from wherry.model.migration import ColdMigrationRequest, ConfirmRequest, LiveMigrationRequest, Plan, Reason, RevertRequest
 from wherry.model.power import TERMS, PowerRequest
 from wherry.model.server import ServerChange, TaskState
-from wherry.model.states import Event
+from wherry.model.states import Event, Status
 
 
 class OperationKind(enum.StrEnum):
@@ -24,12 +25,16 @@ class OperationKind(enum.StrEnum):
     LIVE_MIGRATION = "live_migration"
     #: Pause, unpause, start, stop.
     POWER = "power"
+    #: A cold migration, or a resize.
+    COLD_MIGRATION = "cold_migration"
+    CONFIRM_RESIZE = "confirm_resize"
+    REVERT_RESIZE = "revert_resize"
 
 
-#: Kinds whose operation has a migration beside it.
-MIGRATING = frozenset({OperationKind.LIVE_MIGRATION})
+#: Kinds whose operation begins a migration, of the operation's own id.
+MIGRATING = frozenset({OperationKind.LIVE_MIGRATION, OperationKind.COLD_MIGRATION})
 #: What was asked for, by kind.
-Request = LiveMigrationRequest | PowerRequest
+Request = LiveMigrationRequest | PowerRequest | ColdMigrationRequest | ConfirmRequest | RevertRequest
 
 
 class StepName(enum.StrEnum):
@@ -45,12 +50,24 @@ class StepName(enum.StrEnum):
     SETTLE = "settle"
     FINISH = "finish"
     ROLL_BACK = "roll_back"
-    #: Opens the event of a power action and says how to go about it.
+    #: Opens the event of what is asked and says how to go about it.
     BEGIN = "begin"
     #: Asks the guest to shut itself down, and waits for it.
     SHUT_DOWN = "shut_down"
     #: Has the hypervisor do it.
     CHANGE_POWER = "change_power"
+    #: Sends the disks of a guest that is off.
+    MOVE = "move"
+    #: Has the source give up what it kept.
+    CONFIRM = "confirm"
+    #: Asks the source whether it could take its guest up again.
+    CHECK_RETURN = "check_return"
+    #: Stops the guest at the destination, which goes back to its source.
+    STOP_DESTINATION = "stop_destination"
+    #: Has the source take its guest up again.
+    RESTORE = "restore"
+    #: Removes what was made for the guest at the destination.
+    DISCARD = "discard"
     #: Terminal: nothing is left to run.
     DONE = "done"
 
@@ -133,14 +150,34 @@ class Operation:
     #: Set with the terminal status.
     finished_at: datetime.datetime | None = None
 
+    @property
+    def migration_uuid(self) -> str | None:
+        """The migration that it moves on; None where it is about none."""
+        return migration_of(self.kind, self.id, self.request)
+
+    @property
+    def is_continuing(self) -> bool:
+        """Whether it goes on with the migration of an earlier operation, under whose id the agents know it."""
+        return isinstance(self.request, ConfirmRequest | RevertRequest)
+
+
+def migration_of(kind: OperationKind, operation_id: str, request: Request) -> str | None:
+    """Give the migration that such an operation moves on; None where it is about none."""
+    if isinstance(request, ConfirmRequest | RevertRequest):
+        return request.migration_id
+    return operation_id if kind in MIGRATING else None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Beginning:
     """What is recorded with a request."""
 
     step: StepName
-    task_state: TaskState
+    #: None: the server shows nothing of it.
+    task_state: TaskState | None
     action: ActionName
+    #: With which the migration is recorded that it begins; None where it begins none.
+    status: Status | None = None
 
 
 def beginning_of(request: Request) -> Beginning:
@@ -148,7 +185,19 @@ def beginning_of(request: Request) -> Beginning:
     if isinstance(request, PowerRequest):
         terms = TERMS[request.action]
         return Beginning(step=StepName.BEGIN, task_state=terms.task_state, action=terms.action)
-    return Beginning(step=StepName.SELECT_DESTINATION, task_state=TaskState.MIGRATING, action=ActionName.LIVE_MIGRATION)
+    if isinstance(request, ConfirmRequest):
+        return Beginning(step=StepName.BEGIN, task_state=None, action=ActionName.CONFIRM_RESIZE)
+    if isinstance(request, RevertRequest):
+        return Beginning(step=StepName.BEGIN, task_state=TaskState.RESIZE_REVERTING, action=ActionName.REVERT_RESIZE)
+    if isinstance(request, ColdMigrationRequest):
+        action = ActionName.RESIZE if request.is_resize else ActionName.MIGRATE
+        return Beginning(step=StepName.SELECT_DESTINATION, task_state=TaskState.RESIZE_PREP, action=action, status=Status.PRE_MIGRATING)
+    return Beginning(
+        step=StepName.SELECT_DESTINATION,
+        task_state=TaskState.MIGRATING,
+        action=ActionName.LIVE_MIGRATION,
+        status=Status.ACCEPTED,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,6 +35,11 @@ class TaskState(enum.StrEnum):
     UNPAUSING = "unpausing"
     POWERING_ON = "powering-on"
     POWERING_OFF = "powering-off"
+    RESIZE_PREP = "resize_prep"
+    RESIZE_MIGRATING = "resize_migrating"
+    RESIZE_MIGRATED = "resize_migrated"
+    RESIZE_FINISH = "resize_finish"
+    RESIZE_REVERTING = "resize_reverting"
 
 
 class PowerState(enum.IntEnum):
@@ -108,6 +113,10 @@ class ServerChange:
     reason: str | None = None
     #: The flavor that it has now; its sizes follow.
     flavor: flavors.Flavor | None = None
+    memory_mib: int | None = None
+    vcpus: int | None = None
+    root_gib: int | None = None
+    disks: tuple[Disk, ...] | None = None
 
 
 #: vm_state and power_state that a guest's state means, for a server outside any task.

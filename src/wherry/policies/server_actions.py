@@ -8,6 +8,12 @@ from wherry.policies import base
 MIGRATE_LIVE = "os_compute_api:os-migrate-server:migrate_live"
 MIGRATE_LIVE_HOST = "os_compute_api:os-migrate-server:migrate_live:host"
 
+MIGRATE = "os_compute_api:os-migrate-server:migrate"
+MIGRATE_HOST = "os_compute_api:os-migrate-server:migrate:host"
+RESIZE = "os_compute_api:servers:resize"
+CONFIRM_RESIZE = "os_compute_api:servers:confirm_resize"
+REVERT_RESIZE = "os_compute_api:servers:revert_resize"
+
 CHECK_MIGRATE_LIVE = "os_compute_api:os-migrate-server:check_migrate_live"
 
 LOCK = "os_compute_api:os-lock-server:lock"
@@ -25,6 +31,36 @@ _UNLOCK = ("POST /servers/{server_id}/action (unlock)",)
 RULES = (
     base.Rule(name=MIGRATE_LIVE, check=base.PROJECT_MANAGER_OR_ADMIN, description="Live-migrate a server.", operations=_ACTION),
     base.Rule(name=MIGRATE_LIVE_HOST, check=base.ADMIN, description="Name the host to live-migrate to.", operations=_ACTION),
+    base.Rule(
+        name=MIGRATE,
+        check=base.PROJECT_MANAGER_OR_ADMIN,
+        description="Migrate a server while it is off.",
+        operations=("POST /servers/{server_id}/action (migrate)",),
+    ),
+    base.Rule(
+        name=MIGRATE_HOST,
+        check=base.ADMIN,
+        description="Name the host to which a server is migrated while it is off.",
+        operations=("POST /servers/{server_id}/action (migrate)",),
+    ),
+    base.Rule(
+        name=RESIZE,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Make a server another size.",
+        operations=("POST /servers/{server_id}/action (resize)",),
+    ),
+    base.Rule(
+        name=CONFIRM_RESIZE,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Keep a migrated or resized server as it is.",
+        operations=("POST /servers/{server_id}/action (confirmResize)",),
+    ),
+    base.Rule(
+        name=REVERT_RESIZE,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Take a migrated or resized server back.",
+        operations=("POST /servers/{server_id}/action (revertResize)",),
+    ),
     base.Rule(
         name=CHECK_MIGRATE_LIVE,
         check=base.PROJECT_MANAGER_OR_ADMIN,

@@ -16,11 +16,13 @@ from wherry.agent import journal
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import actions as instance_action_records
-from wherry.db.repositories import migrations, servers
+from wherry.db.repositories import servers
 from wherry.drivers import simulated
 from wherry.model import guest, host, instance_actions, migration, operation, server, states
+from wherry.testing import moved
 
 _S = guest.GuestState
+_GOOD = frozenset({states.Status.COMPLETED, states.Status.FINISHED, states.Status.CONFIRMED, states.Status.REVERTED})
 
 
 class System(Protocol):
@@ -97,6 +99,11 @@ class _Records:
     chores: int
     actions: list[instance_actions.InstanceAction]
 
+    @property
+    def migrations(self) -> list[migration.Migration]:
+        """The records of all migrations, newest first."""
+        return [one.migration for one in self.stories]
+
 
 def snapshot(world: simulated.World) -> Snapshot:
     """Write down what is where."""
@@ -113,8 +120,8 @@ async def at_rest(cloud: System, *, seconds: float = 3000.0) -> None:
 
     async def is_at_rest() -> bool:
         async def unit(uow: uows.UnitOfWork) -> bool:
-            open_ones = await uow.migrations.list(migrations.MigrationQuery(statuses=sorted(states.IN_PROGRESS)))
-            return not (open_ones or await uow.chores.list() or await uow.operations.operations_with_pending_intents())
+            is_done = await uow.operations.are_all_done()
+            return is_done and not (await uow.chores.list() or await uow.operations.operations_with_pending_intents())
 
         return await cloud.store.read(unit)
 
@@ -146,6 +153,7 @@ async def problems(cloud: System, before: Snapshot, allowed: Allowances) -> tupl
         kept=frozenset(cloud.uuid(name) for name in allowed.kept),
     )
     found = [*_of_stories(records), *_of_guests(records, before, after, known)]
+    found += moved.of_contents(cloud.world, records.servers.values(), records.migrations)
     if not allowed.is_owing:
         found += [*_of_leftovers(records, cloud.world), *_of_files(records, before, after), *_of_journals(cloud, records)]
     return found, _told(records)
@@ -198,14 +206,19 @@ def _of_stories(records: _Records) -> Iterator[str]:
 
 def _of_story(one: _Story) -> Iterator[str]:
     record, name = one.migration, f"migration {one.migration.id}"
-    if record.status not in states.TERMINAL:
+    is_resting = record.status in states.RESTING
+    if record.status not in states.TERMINAL and not is_resting:
         yield f"{name} is {record.status.value} still"
         return
-    if one.operation.step is not operation.StepName.DONE or one.operation.finished_at is None or record.finished_at is None:
+    if (
+        one.operation.step is not operation.StepName.DONE
+        or one.operation.finished_at is None
+        or is_resting is (record.finished_at is not None)
+    ):
         yield f"{name} is {record.status.value}, but its operation stands at {one.operation.step.value}"
-    if record.status is not states.Status.COMPLETED and record.reason is None:
+    if record.status not in _GOOD and record.reason is None:
         yield f"{name} is {record.status.value} without a reason"
-    if record.status is not states.Status.COMPLETED and one.action.message != "Error":
+    if record.status not in _GOOD and one.action.message != "Error":
         yield f"{name} is {record.status.value}, but its action does not say that anything failed"
     if not any(event.name.startswith("conductor_") for event in one.action.events):
         yield f"{name}'s action has no event of the conductor"
@@ -216,6 +229,7 @@ def _of_leftovers(records: _Records, world: simulated.World) -> Iterator[str]:
     for here in records.hosts:
         if here.usage.incoming_migrations or here.usage.outgoing_migrations:
             yield f"{here.name} has {here.usage.incoming_migrations} incoming and {here.usage.outgoing_migrations} outgoing migrations"
+    yield from moved.of_usage([(one.operation, one.migration) for one in records.stories], records.servers.values(), records.hosts)
     if records.chores:
         yield f"{records.chores} chores are owed"
     for transfer in world.copying.active.values():
@@ -236,6 +250,10 @@ def _of_guests(records: _Records, before: Snapshot, after: Snapshot, known: _Kno
         active = [name for name, state in places.items() if state is not _S.SHUT_OFF]
         if uuid in known.kept:
             continue
+        unconfirmed = moved.unconfirmed(records.migrations, uuid)
+        if unconfirmed is not None and uuid not in known.others:
+            yield from moved.of_two_places(unconfirmed, places)
+            places = {name: state for name, state in places.items() if name == unconfirmed.dest_compute}
         if len(places) > 1 and (len(active) > 1 or uuid not in known.others):
             yield f"guest {uuid} is on {places}"
         elif not places and uuid not in known.others:
@@ -251,13 +269,14 @@ def _of_place(uuid: str, place: tuple[str, guest.GuestState], was: guest.GuestSt
         yield f"guest {uuid} is {state.value}, it was {was}"
     if record is None or record.host != where:
         yield f"guest {uuid} is on {where}, the record says {record.host if record else 'nothing'}"
-    elif (record.vm_state, record.power_state) != server.STATES_OF_GUEST.get(state):
+    elif (record.vm_state, record.power_state) != moved.states_of(record, state):
         yield f"guest {uuid} is {state.value}, the record says {record.vm_state.value} and {record.power_state.name}"
 
 
 def _of_files(records: _Records, before: Snapshot, after: Snapshot) -> Iterator[str]:
     """Every file is as it was; what was copied along in a migration that completed is at its destination too."""
     expected = {place: dict(files) for place, files in before.files.items()}
+    moved.add_files([(one.operation, one.migration) for one in records.stories], expected, after.files)
     for one in records.stories:
         storage = one.operation.plan.storage
         if one.migration.status is not states.Status.COMPLETED or storage is None:
@@ -277,6 +296,8 @@ def _of_journals(cloud: System, records: _Records) -> Iterator[str]:
         entry = journal.Entry.model_validate_json(note)
         story = ended.get(entry.operation_id)
         was_touched = story is not None and story.operation.plan.storage is not None and story.migration.status is not states.Status.ERROR
+        if story is not None and story.migration.status in states.RESTING:
+            continue
         if entry.end is None and (entry.transfer is not None or entry.created or (was_touched and _is_part(story, host_name))):
             yield f"{host_name}'s notes of migration {entry.operation_id} have no end: {entry.created}, {sorted(entry.stages)}"
 

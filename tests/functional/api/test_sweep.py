@@ -15,7 +15,8 @@ import pytest
 from tests.functional.api import conftest
 from wherry import policies
 from wherry.api import microversions, routes, routing
-from wherry.model import capabilities, states
+from wherry.db import uow as wherry_uow
+from wherry.model import capabilities, migration, operation, states
 from wherry.model import server as server_model
 from wherry.policies import base
 
@@ -43,18 +44,29 @@ ALWAYS = {
     "GET /os-aggregates/{aggregate_id}": 404,
     # A conductor would answer, and there is none.
     "POST /servers/{server_id}/action (os-checkMigrateLive)": 503,
+    # A conductor would check, and there is none: these are asked of a server that is in no state for it.
+    "POST /servers/{server_id}/action (migrate)": 409,
+    "POST /servers/{server_id}/action (resize)": 409,
     # There is nothing broken to be mended.
     "POST /servers/{server_id}/migrations/{migration_id}/action (resume_post_copy)": 409,
     "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)": 409,
 }
 PAIRS = [(route, role) for route in routes.ROUTES for role in ROLES]
-IDLE, MIGRATING, STOPPED, PAUSED = (conftest.UUID.format(number) for number in (1, 2, 3, 4))
+IDLE, MIGRATING, STOPPED, PAUSED, RESIZED = (conftest.UUID.format(number) for number in (1, 2, 3, 4, 5))
 #: Action -> a server that takes it; the others take an idle one.
-SERVERS = {"os-start": STOPPED, "unpause": PAUSED}
+SERVERS = {
+    "os-start": STOPPED,
+    "unpause": PAUSED,
+    "migrate": PAUSED,
+    "resize": PAUSED,
+    "confirmResize": RESIZED,
+    "revertResize": RESIZED,
+}
 BODIES: dict[str, Any] = {
     "os-migrateLive": {"host": None, "block_migration": "auto"},
     "os-checkMigrateLive": {"host": None, "block_migration": "auto"},
     "os-resetState": {"state": "active"},
+    "resize": {"flavorRef": "7"},
     "add_server": {"server": IDLE},
     "remove_server": {"server": IDLE},
     "POST /os-server-groups": {"server_group": {"name": "new", "policy": "affinity"}},
@@ -97,6 +109,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
     found, record = await cloud.open_operation(MIGRATING)
     for event in (states.Event.CHECKS_PASSED, states.Event.ADMITTED, states.Event.TRANSFER_STARTED):
         await cloud.advance(found.id, event=event)
+    await _add_resized(cloud)
     body = {"server_group": {"name": "group", "policy": "anti-affinity"}}
     made = await cloud.request("POST", "/v2.1/os-server-groups", token=conftest.MEMBER, json=body)
     flavor = {"flavor": {"name": "seven", "id": "7", "ram": 512, "vcpus": 1, "disk": 0}}
@@ -120,6 +133,22 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
         # What older versions name otherwise.
         numbers={"service_id": "enable", "hypervisor_id": str(source.id)},
     )
+
+
+async def _add_resized(cloud: conftest.Cloud) -> None:
+    """Add a server that waits to be confirmed or reverted."""
+    made = await cloud.add_server(5)
+
+    async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
+        request = migration.ColdMigrationRequest(host="h3")
+        accepted, _ = await uow.operations.accept(made, request, request_id="req-5", user_id="mel", project_id=conftest.PROJECT)
+        return accepted
+
+    accepted = await cloud.store.run(unit)
+    for event in (states.Event.MOVE_STARTED, states.Event.MOVED):
+        await cloud.advance(accepted.id, event=event)
+    change = server_model.ServerChange(vm_state=server_model.VmState.RESIZED, clear_task=True)
+    await cloud.advance(accepted.id, event=states.Event.TAKEN_IN, step=operation.StepName.DONE, server=change)
 
 
 def _path(route: routing.Route, prepared: Prepared) -> str:

@@ -53,3 +53,14 @@ PAUSE = validation.Schema(("2.1", types.action("pause", {})))
 UNPAUSE = validation.Schema(("2.1", types.action("unpause", {})))
 START = validation.Schema(("2.1", types.action("os-start", {})))
 STOP = validation.Schema(("2.1", types.action("os-stop", {})))
+MIGRATE = validation.Schema(
+    ("2.1", types.action("migrate", {})),
+    ("2.56", types.action("migrate", {**types.payload({"host": types.HOST_OR_NULL}), "type": ["object", "null"]})),
+)
+_FLAVOR = {"type": ["string", "integer"], "minLength": 1, "maxLength": 255}
+_DISK_CONFIG = {"type": "string", "enum": ["AUTO", "MANUAL"]}
+RESIZE = validation.Schema(
+    ("2.1", types.action("resize", types.payload({"flavorRef": _FLAVOR, "OS-DCF:diskConfig": _DISK_CONFIG}, required=("flavorRef",)))),
+)
+CONFIRM_RESIZE = validation.Schema(("2.1", types.action("confirmResize", {})))
+REVERT_RESIZE = validation.Schema(("2.1", types.action("revertResize", {})))

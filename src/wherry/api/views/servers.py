@@ -33,6 +33,8 @@ _STATUS: Mapping[model.VmState, str] = {
     _V.DELETED: "DELETED",
 }
 MIGRATING = "MIGRATING"
+_T = model.TaskState
+_RESIZING = frozenset({_T.RESIZE_PREP, _T.RESIZE_MIGRATING, _T.RESIZE_MIGRATED, _T.RESIZE_FINISH})
 #: First version that shows a server's groups.
 GROUPS_FROM = (2, 71)
 _MIGRATABLE = (_V.ACTIVE, _V.PAUSED)
@@ -67,6 +69,10 @@ def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> st
     """Give the status on the wire."""
     if task_state is model.TaskState.MIGRATING and vm_state in _MIGRATABLE:
         return MIGRATING
+    if task_state in _RESIZING and vm_state in (_V.ACTIVE, _V.STOPPED):
+        return "RESIZE"
+    if task_state is _T.RESIZE_REVERTING and vm_state is _V.RESIZED:
+        return "REVERT_RESIZE"
     return _STATUS[vm_state]
 
 

@@ -67,6 +67,16 @@ def live_migration(candidate: host.Host, demand: Demand) -> errors.CheckFailed |
     )
 
 
+def cold_migration(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its driver can take in a guest that is off, and make it another size."""
+    del demand
+    if candidate.description.capabilities.cold_migration:
+        return None
+    return errors.CapabilityMissing(
+        driver=candidate.description.driver, host=candidate.name, ability="receive a guest that is off", instead="Name another host."
+    )
+
+
 def hypervisor_type(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """It runs the same kind of hypervisor, and offers what the guest runs on ("kvm", "qemu")."""
     theirs, ours = candidate.description, demand.source.description
@@ -138,6 +148,18 @@ FILTERS: Mapping[str, Filter] = {
 FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_type", "hypervisor_version", "memory", "server_group")
 
 
+#: What no configuration names, since it is always asked where it matters.
+_OWN: Mapping[str, Filter] = {"cold_migration": cold_migration}
+#: What only a live migration must meet: a guest that is started anew needs no younger hypervisor than it had, but its machine type.
+_OF_LIVE = frozenset({"live_migration", "hypervisor_version", "not_source"})
+
+
+def for_cold(enabled: Iterable[str], *, may_stay: bool) -> tuple[str, ...]:
+    """Give the filters of a cold migration or resize, where these are enabled."""
+    kept = tuple(name for name in enabled if name not in _OF_LIVE)
+    return (*(() if may_stay else ("not_source",)), "cold_migration", *kept)
+
+
 def refusal(candidate: host.Host, demand: Demand, names: Iterable[str]) -> errors.CheckFailed | None:
     """Give the first reason why this host cannot be the destination, or None."""
     return next(refusals(candidate, demand, names), None)
@@ -148,7 +170,7 @@ def refusals(candidate: host.Host, demand: Demand, names: Iterable[str]) -> Iter
 
     What the request needs of its driver comes last and cannot be switched off: it would be promised and not kept.
     """
-    for one in (*(FILTERS[name] for name in names), able):
+    for one in (*(FILTERS.get(name) or _OWN[name] for name in names), able):
         reason = one(candidate, demand)
         if reason is not None:
             yield reason

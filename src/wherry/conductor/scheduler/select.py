@@ -42,21 +42,26 @@ def best(
     demand: filters.Demand,
     section: config.SchedulerSection,
     refused: Collection[migration.RefusedHost],
+    *,
+    names: Collection[str] | None = None,
+    may_stay: bool = False,
 ) -> host.Host:
     """Give the heaviest host that passes every filter and has not said no.
 
+    :param names: filters to use in place of the enabled ones.
+    :param may_stay: whether the guest's own host is one of them.
     :raises NoValidHost: with the reason of each host, so that nobody has to look for it in logs.
     """
     tried = {one.host: one.message for one in refused}
     reasons: list[str] = []
     fitting: list[host.Host] = []
     for candidate in candidates:
-        if candidate.name == demand.source.name:
+        if candidate.name == demand.source.name and not may_stay:
             continue
         if candidate.name in tried:
             reasons.append(f"{candidate.name}: {tried[candidate.name]}")
             continue
-        reason = filters.refusal(candidate, demand, section.enabled_filters)
+        reason = filters.refusal(candidate, demand, section.enabled_filters if names is None else names)
         if reason is None:
             fitting.append(candidate)
         else:

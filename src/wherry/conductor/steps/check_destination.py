@@ -38,8 +38,8 @@ class CheckDestination:
             if isinstance(error, errors.StaleEpoch):
                 # An earlier owner let the destination go, and died before it stored why.
                 await on.require_own(error)
-            refusal = _as_refusal(on, error)
-            if _may_have_begun(on, error):
+            refusal = as_refusal(on, error)
+            if may_have_begun(on, error):
                 await let_go(on)
             return refused(on, refusal, instance_actions.EventName.CHECK_DESTINATION, on.destination)
         on.has_released = False
@@ -83,7 +83,7 @@ def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventN
 
 def given_up(on: drive.Drive, error: errors.Error) -> drive.Advance:
     """Skip a destination that passed its checks and has gone away since, and choose another."""
-    return _skipped(on, _as_refusal(on, error), ())
+    return _skipped(on, as_refusal(on, error), ())
 
 
 def plan_without(on: drive.Drive, error: errors.Error) -> migration.Plan:
@@ -97,7 +97,7 @@ def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_acti
     return drive.Advance(transition=operation.Transition(step=step, plan=plan_without(on, error), finished=finished))
 
 
-def _may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
+def may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
     """Whether the check may have come as far as its probes, and did not take them away itself."""
     if isinstance(error, errors.HostUnreachable):
         # Nobody heard the question; an earlier owner's may have been heard.
@@ -105,7 +105,7 @@ def _may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
     return not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR)
 
 
-def _as_refusal(on: drive.Drive, error: errors.Error) -> errors.Error:
+def as_refusal(on: drive.Drive, error: errors.Error) -> errors.Error:
     """Say in the checks' words that the destination gave no answer; nothing has been touched, so another may be tried."""
     if isinstance(error, errors.CheckFailed | errors.HypervisorUnavailable):
         return error

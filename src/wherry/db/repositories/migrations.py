@@ -102,6 +102,17 @@ class Migrations:
             MigrationQuery(instance_uuid=instance_uuid, statuses=sorted(states.IN_PROGRESS), is_newest_first=False),
         )
 
+    async def unconfirmed_since(self, before: datetime.datetime) -> builtins.list[str]:
+        """Give the uuids of those whose guest has been at its destination, without a word of confirmation, since before this time."""
+        moved = schema.operations
+        statement = (
+            sa.select(_T.c.uuid)
+            .join(moved, moved.c.id == _T.c.uuid)
+            .where(_T.c.finished_at.is_(None), _T.c.status == states.Status.FINISHED, moved.c.finished_at <= before)
+            .order_by(_T.c.id)
+        )
+        return [row.uuid for row in await self._session.rows(statement)]
+
     async def record_progress(self, counters: Sequence[Counted]) -> None:
         """Store counters of many migrations, and the share sent of their servers. Those that have ended are left alone.
 

@@ -6,8 +6,10 @@ The one place that stores a status: `advance` for a migration under way, `accept
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -69,45 +71,69 @@ class Operations:
         Four statements at most.
         :raises StaleWrite: the server was changed since, or has an operation.
         """
+        asked = {"request_id": request_id, "user_id": user_id, "project_id": project_id}
+        return await self._accept(server, request, asked, _plan_of(server, request), epoch=0)
+
+    async def accept_after(
+        self,
+        before: model.Operation,
+        server: server_model.Server,
+        request: migration.ConfirmRequest | migration.RevertRequest,
+        **asked: str,
+    ) -> model.Operation:
+        """Record that a server's migration goes on, with the plan of the operation that last moved it on.
+
+        :param asked: as in `accept`
+        :raises StaleWrite: the server was changed since, or has an operation.
+        """
+        # The agents know the migration by one id: commands of what came before must be the older ones.
+        accepted, _ = await self._accept(server, request, asked, before.plan, epoch=before.epoch)
+        return accepted
+
+    async def _accept(
+        self, server: server_model.Server, request: model.Request, by: dict[str, str], plan: migration.Plan, *, epoch: int
+    ) -> tuple[model.Operation, migration.Migration | None]:
         beginning = model.beginning_of(request)
         await self._mark(server, beginning.task_state)
         operation = model.Operation(
             id=self._session.new_uuid(),
             kind=model.OperationKind(request.kind),
             instance_uuid=server.uuid,
-            request_id=request_id,
-            user_id=user_id,
-            project_id=project_id,
+            request_id=by["request_id"],
+            user_id=by["user_id"],
+            project_id=by["project_id"],
             request=request,
             step=beginning.step,
-            plan=migration.Plan(source=server.host or ""),
+            plan=plan,
+            epoch=epoch,
             created_at=self._session.now,
         )
-        asked = {"instance_uuid": server.uuid, "user_id": user_id, "project_id": project_id}
         stamps = {"started_at": operation.created_at, "changed_at": operation.created_at}
-        await self._session.change(_INSERT_ACTION, asked | {"request_id": request_id, "action": beginning.action.value} | stamps)
+        await self._session.change(_INSERT_ACTION, by | {"instance_uuid": server.uuid, "action": beginning.action.value} | stamps)
         try:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
-        return operation, await self._add_migration(operation) if operation.kind in model.MIGRATING else None
+        return operation, None if beginning.status is None else await self._add_migration(operation, beginning.status)
 
-    async def _add_migration(self, operation: model.Operation) -> migration.Migration:
-        created = {
+    async def _add_migration(self, operation: model.Operation, status: states.Status) -> migration.Migration:
+        created: dict[str, Any] = {
             "uuid": operation.id,
             "instance_uuid": operation.instance_uuid,
             "user_id": operation.user_id,
             "project_id": operation.project_id,
-            "migration_type": migration.MigrationType.LIVE_MIGRATION,
-            "status": states.Status.ACCEPTED,
+            "migration_type": _type_of(operation.request),
+            "status": status,
             "source_compute": operation.plan.source,
             "created_at": operation.created_at,
             "changed_at": operation.created_at,
         }
+        for name, size in (("old", operation.plan.old_size), ("new", operation.plan.new_size)):
+            created |= {f"{name}_{part}": getattr(size, part) if size is not None else None for part in schema.SIZE_PARTS}
         row = (await self._session.connection.execute(_INSERT_MIGRATION, created)).one()
         return sessions.record_of(migration.Migration, row)
 
-    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState) -> None:
+    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState | None) -> None:
         stamps = {"generation": server.generation + 1, "updated_at": self._session.now, "changed_at": self._session.now}
         marked = {"task_state": task_state, "progress": 0}
         if await self._session.change(_MARK_SERVER, {"of_uuid": server.uuid, "of_generation": server.generation} | marked | stamps) != 1:
@@ -122,6 +148,16 @@ class Operations:
         if row is None:
             raise errors.NotFound(what="Operation", name=operation_id)
         return sessions.record_of(model.Operation, row)
+
+    async def last_of_migration(self, migration_id: str) -> model.Operation:
+        """Give the operation that last moved a migration on: the one that began it, or a confirmation or way back that was given up.
+
+        :raises NotFound: there is none.
+        """
+        began = await self.get(migration_id)
+        same = sa.select(*_COLUMNS).where(_T.c.instance_uuid == began.instance_uuid, _T.c.created_at >= began.created_at)
+        found = [sessions.record_of(model.Operation, row) for row in await self._session.rows(same.order_by(_T.c.created_at.desc()))]
+        return max((one for one in found if one.migration_uuid == migration_id), key=lambda one: one.epoch, default=began)
 
     async def open_of_instance(self, instance_uuid: str) -> model.Operation | None:
         """Give the operation that has the server now."""
@@ -152,6 +188,10 @@ class Operations:
         """Give ids of operations that nobody with a live lease drives, oldest first."""
         statement = sa.select(_T.c.id).where(_OPEN, _KNOWN, self._is_free()).order_by(_T.c.created_at, _T.c.id).limit(limit)
         return [row.id for row in await self._session.rows(statement)]
+
+    async def are_all_done(self) -> bool:
+        """Whether no operation is open."""
+        return await self._session.row(sa.select(_T.c.id).where(_OPEN).limit(1)) is None
 
     async def owned_by(self, conductor_id: str) -> list[str]:
         """Give ids of the operations that the conductor drives, oldest first."""
@@ -245,3 +285,25 @@ class Operations:
     def _is_free(self) -> sa.ColumnElement[bool]:
         live = sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > self._lease_now())
         return sa.or_(_T.c.owner.is_(None), ~live)
+
+
+def _plan_of(server: server_model.Server, request: model.Request) -> migration.Plan:
+    plan = migration.Plan(source=server.host or "")
+    if not isinstance(request, migration.ColdMigrationRequest):
+        return plan
+    size = migration.Size(memory_mib=server.memory_mib, vcpus=server.vcpus, root_gib=server.root_gib)
+    if request.flavor is None:
+        return dataclasses.replace(plan, old_size=size, new_size=size)
+    return dataclasses.replace(
+        plan,
+        old_size=size,
+        new_size=migration.size_of(request.flavor),
+        old_flavor=server.current_flavor,
+        new_flavor=request.flavor,
+    )
+
+
+def _type_of(request: model.Request) -> migration.MigrationType:
+    if not isinstance(request, migration.ColdMigrationRequest):
+        return migration.MigrationType.LIVE_MIGRATION
+    return migration.MigrationType.RESIZE if request.is_resize else migration.MigrationType.MIGRATION

@@ -20,6 +20,8 @@ from wherry.model import migration, states
 from wherry.model import operation as model
 from wherry.model import server as server_model
 
+#: Events with which the guest, or its disks, begin to move.
+_STARTS = frozenset({states.Event.TRANSFER_STARTED, states.Event.MOVE_STARTED})
 _T = schema.operations
 _M = schema.migrations
 _S = schema.servers
@@ -43,11 +45,12 @@ async def store(
 
     The operation comes first: it decides who may write at all, and its lock puts every other writer of the migration behind this one.
     """
-    has_migration = operation.kind in model.MIGRATING
-    # A migration's status says when it is over; without one, the step does.
-    is_last = transition.event is not None and ends(transition.event) if has_migration else transition.step is model.StepName.DONE
+    uuid = operation.migration_uuid
+    is_over = transition.event is not None and ends(transition.event)
+    # A migration may rest between two operations: between the move of a guest and its confirmation.
+    is_last = is_over or transition.step is model.StepName.DONE
     stored = await _store_operation(session, operation, transition, is_last=is_last)
-    moved = await _store_migration(session, operation, transition, is_last=is_last) if has_migration else None
+    moved = None if uuid is None else await _store_migration(session, uuid, transition, is_over=is_over)
     if transition.server is not None:
         await _store_server(session, operation.instance_uuid, transition.server)
     await _store_events(session, operation, transition, is_last=is_last)
@@ -85,25 +88,23 @@ async def _store_operation(
     return dataclasses.replace(operation, **changes)
 
 
-async def _store_migration(
-    session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool
-) -> migration.Migration:
+async def _store_migration(session: sessions.Session, uuid: str, transition: model.Transition, *, is_over: bool) -> migration.Migration:
     named = ("dest_compute", "dest_node", "source_node", "reason", "deadline", "deadline_at")
     changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
     if transition.clear_reason and transition.reason is None:
         changes["reason"] = None
-    if is_last:
+    if is_over:
         changes["finished_at"] = session.now
-    if transition.event is states.Event.TRANSFER_STARTED:
+    if transition.event in _STARTS:
         changes["transfer_started_at"] = session.now
     if changes or transition.event is not None:
         stamps = {"updated_at": session.now, "changed_at": session.now}
-        row = await session.row(_moving(transition.event), {"of_uuid": operation.id} | changes | stamps)
+        row = await session.row(_moving(transition.event), {"of_uuid": uuid} | changes | stamps)
     else:
-        row = await session.row(_LOOK, {"of_uuid": operation.id})
+        row = await session.row(_LOOK, {"of_uuid": uuid})
     if row is None:
-        await _refuse(session, operation, transition)
-        raise errors.StaleWrite(what="Migration", name=operation.id)
+        await _refuse(session, uuid, transition)
+        raise errors.StaleWrite(what="Migration", name=uuid)
     return sessions.record_of(migration.Migration, row)
 
 
@@ -113,7 +114,7 @@ def _moving(event: states.Event | None) -> sa.UpdateBase:
     statement = sa.update(_M).where(_M.c.uuid == sa.bindparam("of_uuid"))
     if event is not None:
         statement = statement.where(_M.c.status.in_(moves(event))).values(status=_following(event))
-    if event is states.Event.TRANSFER_STARTED:
+    if event in _STARTS:
         # Only the first start counts.
         started_at = sa.bindparam("transfer_started_at", type_=_M.c.started_at.type)
         statement = statement.values(started_at=sa.func.coalesce(_M.c.started_at, started_at))
@@ -128,9 +129,9 @@ def _following(event: states.Event) -> Any:
     return sa.case(*((_M.c.status == before, sa.literal(after, _M.c.status.type)) for before, after in following.items()))
 
 
-async def _refuse(session: sessions.Session, operation: model.Operation, transition: model.Transition) -> None:
+async def _refuse(session: sessions.Session, uuid: str, transition: model.Transition) -> None:
     """Say by the table why the migration did not move."""
-    row = await session.row(sa.select(_M.c.status).where(_M.c.uuid == operation.id))
+    row = await session.row(sa.select(_M.c.status).where(_M.c.uuid == uuid))
     if row is not None and transition.event is not None:
         states.advance(row.status, transition.event)
 
@@ -143,7 +144,8 @@ async def _store_server(session: sessions.Session, instance_uuid: str, change: s
     }
     if change.flavor is not None:
         sizes = {"vcpus": change.flavor.vcpus, "memory_mib": change.flavor.memory_mib, "root_gib": change.flavor.root_gib}
-        changes |= servers.columns_of_flavor(change.flavor) | sizes
+        # What the guest was read to have is truer than what it was to have.
+        changes = servers.columns_of_flavor(change.flavor) | sizes | {name: value for name, value in changes.items() if name != "flavor"}
     if change.clear_task:
         changes["task_state"] = None
     stamps = {"updated_at": session.now, "changed_at": session.now}

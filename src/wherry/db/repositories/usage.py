@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.model import host as model
+from wherry.model import states
 
 _S = schema.servers
 _M = schema.migrations
@@ -37,9 +38,11 @@ async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str,
             servers=int(row.servers), memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib)
         )
     for row in await session.rows(_CLAIMED):
-        _add_outgoing(taken, row.source_compute, int(row.migrations))
+        _add(taken, row.source_compute, outgoing_migrations=int(row.migrations))
         if row.dest_compute is not None:
-            _add_incoming(taken, row.dest_compute, row)
+            _add(taken, row.dest_compute, incoming_migrations=int(row.migrations), **_amounts(row))
+    for row in await session.rows(_CLAIMED_BY_COLD):
+        _add(taken, row.host, **_amounts(row))
     return taken
 
 
@@ -51,14 +54,15 @@ def _sums() -> list[sa.ColumnElement[int]]:
     ]
 
 
+_IS_COLD = _M.c.new_memory_mib.is_not(None)
 # An ended migration goes on claiming its destination while that host is owed the cleaning: what is left there takes memory.
 _OWED = sa.exists().where(_C.c.operation_id == _M.c.uuid, _C.c.host == _M.c.dest_compute)
 _CLAIM_COLUMNS = (_M.c.uuid, _M.c.instance_uuid, _M.c.source_compute, _M.c.dest_compute)
 #: Migrations that take something of a host: the open ones, and the ended ones that left something behind.
 CLAIMS = sa.union_all(
-    sa.select(*_CLAIM_COLUMNS, sa.literal(1).label("is_open")).where(_M.c.finished_at.is_(None)),
+    sa.select(*_CLAIM_COLUMNS, sa.literal(1).label("is_open")).where(_M.c.finished_at.is_(None), ~_IS_COLD),
     sa.select(*_CLAIM_COLUMNS, sa.literal(0).label("is_open")).where(
-        _M.c.uuid.in_(sa.select(_C.c.operation_id)), _M.c.finished_at.is_not(None), _OWED
+        _M.c.uuid.in_(sa.select(_C.c.operation_id)), _M.c.finished_at.is_not(None), _OWED, ~_IS_COLD
     ),
 ).subquery("claims")
 # A server that is at its destination already is counted there as a server.
@@ -83,17 +87,29 @@ _CLAIMED = (
 )
 
 
-def _add_outgoing(taken: dict[str, model.Usage], host: str, migrations: int) -> None:
-    had = taken.get(host, model.Usage())
-    taken[host] = dataclasses.replace(had, outgoing_migrations=had.outgoing_migrations + migrations)
+def _cold_claims(which: str, host: sa.Column[str], statuses: frozenset[states.Status]) -> sa.Select[tuple[object, ...]]:
+    """Build what open cold migrations and resizes in these statuses claim of one of their two hosts, and ended ones that it is owed of."""
+    parts = (_M.c[f"{which}_{part}"].label(part) for part in schema.SIZE_PARTS)
+    is_owed = sa.exists().where(_C.c.operation_id == _M.c.uuid, _C.c.host == host)
+    is_open = sa.and_(_M.c.finished_at.is_(None), _M.c.status.in_(sorted(statuses)))
+    is_ended = sa.and_(_M.c.uuid.in_(sa.select(_C.c.operation_id)), _M.c.finished_at.is_not(None), is_owed)
+    return sa.select(host.label("host"), *parts).where(_IS_COLD, host.is_not(None), sa.or_(is_open, is_ended))
 
 
-def _add_incoming(taken: dict[str, model.Usage], host: str, row: sa.Row[tuple[object, ...]]) -> None:
+# Both hosts count until somebody confirms or reverts: where the guest is as a server, on the other what it would take there.
+_COLD_CLAIMS = sa.union_all(
+    _cold_claims("new", _M.c.dest_compute, states.CLAIMING_DESTINATION), _cold_claims("old", _M.c.source_compute, states.CLAIMING_SOURCE)
+).subquery("cold_claims")
+_CLAIMED_BY_COLD = sa.select(
+    _COLD_CLAIMS.c.host,
+    *(sa.func.coalesce(sa.func.sum(_COLD_CLAIMS.c[part]), 0).label(part) for part in schema.SIZE_PARTS),
+).group_by(_COLD_CLAIMS.c.host)
+
+
+def _amounts(row: sa.Row[tuple[object, ...]]) -> dict[str, int]:
+    return {"memory_mib": int(row.memory_mib), "vcpus": int(row.vcpus), "disk_gib": int(row.root_gib)}
+
+
+def _add(taken: dict[str, model.Usage], host: str, **amounts: int) -> None:
     had = taken.get(host, model.Usage())
-    taken[host] = dataclasses.replace(
-        had,
-        incoming_migrations=had.incoming_migrations + int(row.migrations),
-        memory_mib=had.memory_mib + int(row.memory_mib),
-        vcpus=had.vcpus + int(row.vcpus),
-        disk_gib=had.disk_gib + int(row.root_gib),
-    )
+    taken[host] = dataclasses.replace(had, **{name: getattr(had, name) + amount for name, amount in amounts.items()})

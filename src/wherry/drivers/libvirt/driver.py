@@ -23,6 +23,7 @@ from wherry.drivers.libvirt import (
     destination,
     power,
     reachability,
+    relocation,
     source,
     storage,
     transfer,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _GUESTS_AT_A_TIME = 25
 
 
-class LibvirtDriver(power.GuestPower):
+class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
     """Serves one host."""
 
     def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:

@@ -104,7 +104,7 @@ def check_source(
         raise errors.GuestNotFound(host=here.name, uuid=leaving.uuid)
     if local.state not in (guest.GuestState.RUNNING, guest.GuestState.PAUSED):
         raise errors.GuestNotRunning(uuid=leaving.uuid, state=local.state.value)
-    _check_guest(here, running, local)
+    check_guest(here, running, local)
     if local.state is guest.GuestState.PAUSED and here.would_lose(local) and (has_arrived_paused or local.shows_arrival):
         raise errors.PausedSinceArrival(host=here.name)
     plan = classify(here, local.spec, facts)
@@ -113,7 +113,11 @@ def check_source(
     return plan
 
 
-def _check_guest(here: fleet.Host, running: copying.Copying, local: fleet.Guest) -> None:
+def check_guest(here: fleet.Host, running: copying.Copying, local: fleet.Guest) -> None:
+    """Say no where something about the guest itself keeps it here.
+
+    :raises CheckFailed: naming what.
+    """
     spec = local.spec
     if running.job_at(here, spec.uuid) is not None:
         raise errors.JobActive(job="migration", host=here.name)

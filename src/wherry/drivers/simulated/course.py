@@ -45,6 +45,11 @@ class Course:
         self.ended: dict[tuple[str, str], Transfer] = {}
         self.observers: list[Observer] = []
 
+    @property
+    def is_instant(self) -> bool:
+        """Whether nothing takes any time."""
+        return self._is_instant
+
     def reshare(self, links: Iterable[network.Link]) -> None:
         """Share bandwidth out anew among whatever depends on these links."""
         now = self._time.now()

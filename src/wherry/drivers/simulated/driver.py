@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import calling, checks, describing, fleet, powering, sending, world
+from wherry.drivers.simulated import calling, checks, describing, fleet, powering, relocating, sending, world
 from wherry.model import guest, host, migration
 
 _S = guest.GuestState
 
 
-class SimulatedDriver(powering.GuestPower):
+class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation):
     """The driver object of one host of a world."""
 
     def __init__(self, fleet_world: world.World, settings: base.HostSettings) -> None:
@@ -95,6 +95,7 @@ class SimulatedDriver(powering.GuestPower):
                 transfer_uri=f"simulated-memory://{self._settings.inbound_address or here.name}",
                 probes=probes,
                 free_bytes={probe.directory: here.stores[probe.directory].free_bytes for probe in probes},
+                present_files=tuple(disk.source for disk in checks.writable_files(wanted.disks) if here.has_file(disk.source)),
                 hypervisor_version=here.hypervisor_version,
                 capabilities=here.profile.capabilities,
             )

@@ -25,7 +25,7 @@ _CPU = "simulated-cpu-level-"
 class Store:
     """A file system: of one host alone, or seen by several."""
 
-    __slots__ = ("capacity_bytes", "files", "has_locks", "is_coherent", "name", "used_bytes")
+    __slots__ = ("capacity_bytes", "contents", "files", "has_locks", "is_coherent", "name", "used_bytes")
 
     def __init__(self, name: str, capacity_bytes: int = 1024 * GIB, *, is_coherent: bool = True, has_locks: bool = True) -> None:
         self.name = name
@@ -36,6 +36,8 @@ class Store:
         self.has_locks = has_locks
         #: Size in bytes of each file, by its name.
         self.files: dict[str, int] = {}
+        #: What is written in a file, where that is more than nothing: the name of a guest's disk.
+        self.contents: dict[str, str] = {}
         self.used_bytes = 0
 
     @property
@@ -43,15 +45,24 @@ class Store:
         """What further files may take."""
         return max(0, self.capacity_bytes - self.used_bytes)
 
-    def add(self, name: str, size_bytes: int) -> None:
+    def add(self, name: str, size_bytes: int, content: str = "") -> None:
         """Create a file; one of that name is replaced."""
         self.remove(name)
         self.files[name] = size_bytes
         self.used_bytes += size_bytes
+        if content:
+            self.contents[name] = content
+
+    def grow(self, name: str, size_bytes: int) -> None:
+        """Make a file larger, with what it holds; one that is as large is left."""
+        more = max(0, size_bytes - self.files[name])
+        self.files[name] += more
+        self.used_bytes += more
 
     def remove(self, name: str) -> None:
         """Delete a file; one that is gone is fine."""
         self.used_bytes -= self.files.pop(name, 0)
+        self.contents.pop(name, None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +99,14 @@ class GuestSpec:
 class Guest:
     """A guest as it is on one host. While it moves there are two of these."""
 
-    __slots__ = ("has_inactive_images", "is_incoming", "shows_arrival", "spec", "state")
+    __slots__ = ("has_autostart", "has_inactive_images", "is_incoming", "shows_arrival", "spec", "state")
 
     def __init__(self, spec: GuestSpec, state: guest.GuestState = guest.GuestState.RUNNING, *, is_incoming: bool = False) -> None:
         self.spec = spec
         self.state = state
         self.is_incoming = is_incoming
+        #: Whether its host starts it together with itself.
+        self.has_autostart = False
         #: Whether it arrived paused and has not run since: its images were never made this host's own.
         self.has_inactive_images = False
         #: Whether its hypervisor still tells that it came by a migration; a daemon that is started anew does not.

@@ -46,6 +46,7 @@ LIBVIRT = Profile(
         progress=True,
         pause=True,
         power=True,
+        cold_migration=True,
     ),
     first_to_send_on_paused=10_000_000,
 )
@@ -57,28 +58,28 @@ VMWARE = Profile(
     name="vmware",
     hypervisor_type="VMware vCenter Server",
     supported_types=("vmware",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, power=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, power=True, cold_migration=True),
 )
 #: Moves within a pool, or with its disks by storage XenMotion.
 XENAPI = Profile(
     name="xenapi",
     hypervisor_type="XenServer",
     supported_types=("xen",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True, cold_migration=True),
 )
 #: Moves with or without shared storage.
 HYPERV = Profile(
     name="hyperv",
     hypervisor_type="hyperv",
     supported_types=("hyperv",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, storage_copy=True, pause=True, power=True, cold_migration=True),
 )
 #: Moves on shared storage only.
 POWERVM = Profile(
     name="powervm",
     hypervisor_type="phyp",
     supported_types=("phyp",),
-    capabilities=capabilities.DriverCapabilities(live_migration=True, power=True),
+    capabilities=capabilities.DriverCapabilities(live_migration=True, power=True, cold_migration=True),
 )
 
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (LIBVIRT, VMWARE, XENAPI, HYPERV, POWERVM)}

@@ -106,7 +106,8 @@ class World:
         for disk in spec.disks:
             store = host.store_of(disk.source) if disk.kind is guest.DiskKind.FILE and disk.source else None
             if store is not None:
-                store.add(posixpath.basename(disk.source), disk.allocation_bytes or disk.capacity_bytes)
+                size = disk.allocation_bytes or disk.capacity_bytes
+                store.add(posixpath.basename(disk.source), size, content=f"{spec.uuid} {disk.name}")
         host.guests[spec.uuid] = fleet.Guest(spec, state)
         return spec
 
