@@ -30,10 +30,11 @@ class Keystone:
     """Keystone with projects, and a user for each thing that somebody can be.
 
     :param people: user -> (role, project), each made when it starts; "" for none.
+    :param threads: how many requests it works on at a time; more than one where no two log in at once.
     """
 
-    def __init__(self, directory: pathlib.Path, people: Mapping[str, tuple[str, str]] = PEOPLE) -> None:
-        self.process = process.Process(directory)
+    def __init__(self, directory: pathlib.Path, people: Mapping[str, tuple[str, str]] = PEOPLE, threads: int = 8) -> None:
+        self.process = process.Process(directory, threads)
         self.projects: dict[str, str] = {}
         self.people = people
         self._users: dict[str, str] = {}

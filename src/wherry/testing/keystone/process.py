@@ -55,9 +55,14 @@ def missing() -> str | None:
 
 
 class Process:
-    """The process, with its database and keys in a directory of its own."""
+    """The process, with its database and keys in a directory of its own.
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    :param threads: how many requests it works on at a time. SQLite refuses one of two writers at once that have read before, which
+        two that log in do; with one thread nobody is refused.
+    """
+
+    def __init__(self, directory: pathlib.Path, threads: int = 8) -> None:
+        self._threads = threads
         for name in ("tokens", "receipts", "credentials"):
             (directory / name).mkdir(mode=0o700)
         self.config_file = directory / "keystone.conf"
@@ -82,7 +87,14 @@ class Process:
         """Start it; `wait` says when it answers."""
         listener = self._listener or _listen(self._port)
         with (self._directory / "stdout").open("ab") as log:
-            command = [str(PYTHON.absolute()), "-P", str(HERE / "serve.py"), str(listener.fileno()), str(self._requests)]
+            command = [
+                str(PYTHON.absolute()),
+                "-P",
+                str(HERE / "serve.py"),
+                str(listener.fileno()),
+                str(self._requests),
+                str(self._threads),
+            ]
             environ = {**os.environ, "OS_KEYSTONE_CONFIG_DIR": str(self._directory)}
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environ, pass_fds=[listener.fileno()])
         # While ours is open too, connections to a dead Keystone would not be refused.

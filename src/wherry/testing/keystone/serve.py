@@ -3,7 +3,7 @@
 
 It ends with whoever started it, also when that one is killed.
 A request with X-Expiration-Seconds is answered as if [token] expiration said so, which Keystone reads anew for each token.
-Usage: serve.py SOCKET_FD REQUESTS_FILE, with OS_KEYSTONE_CONFIG_DIR set.
+Usage: serve.py SOCKET_FD REQUESTS_FILE THREADS, with OS_KEYSTONE_CONFIG_DIR set.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def end_with_starter() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def main(descriptor: str, requests_file: str) -> None:
+def main(descriptor: str, requests_file: str, threads: str) -> None:
     """Serve until killed."""
     end_with_starter()
     # Keystone's module reads the command line of whoever imports it.
     sys.argv = sys.argv[:1]
     application = importlib.import_module("keystone.wsgi.api").application
     listener = socket.socket(fileno=int(descriptor))
-    importlib.import_module("waitress").serve(recorded(application, pathlib.Path(requests_file)), sockets=[listener], threads=8)
+    importlib.import_module("waitress").serve(recorded(application, pathlib.Path(requests_file)), sockets=[listener], threads=int(threads))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -30,24 +31,41 @@ class Person:
     has_known_role: bool = True
 
 
-#: The first one is what tempest takes for the user of another project, where it asks for no role. All others share a project: the reader
-#: and the manager look at servers that the member made.
-PEOPLE = (
-    Person(name="stranger", project="foreign", roles=("member", "reader"), has_known_role=False),
-    Person(name="member", project="home", roles=("member", "reader")),
-    Person(name="reader", project="home", roles=("reader",)),
-    Person(name="manager", project="home", roles=("manager", "member", "reader")),
-    Person(name="operator", project="home", roles=("admin",)),
-)
+#: Project of guests that nobody made through the API: no test finds them among its own.
+FOUND_PROJECT = "found"
 
 
-def start_keystone(directory: pathlib.Path) -> keystones.Keystone:
+def people_for(workers: int) -> list[Person]:
+    """Give a set of people to each worker.
+
+    Those without a role that tempest knows come first: they are whom it takes for the user of another project. Reader and manager share the
+    member's project, whose servers they look at; the operator, who has none there, must not find those without asking for all projects.
+    """
+    numbers = range(1, workers + 1)
+    strangers = [
+        Person(name=f"stranger-{number}", project=f"foreign-{number}", roles=("member", "reader"), has_known_role=False)
+        for number in numbers
+    ]
+    return strangers + [
+        person
+        for number in numbers
+        for person in (
+            Person(name=f"member-{number}", project=f"home-{number}", roles=("member", "reader")),
+            Person(name=f"reader-{number}", project=f"home-{number}", roles=("reader",)),
+            Person(name=f"manager-{number}", project=f"home-{number}", roles=("manager", "member", "reader")),
+            Person(name=f"operator-{number}", project=f"operations-{number}", roles=("admin",)),
+        )
+    ]
+
+
+def start_keystone(directory: pathlib.Path, people: Sequence[Person]) -> keystones.Keystone:
     """Start a Keystone that knows them."""
-    known = {person.name: (person.roles[0], person.project) for person in PEOPLE} | {SERVICE_USER: ("service", "service")}
-    started = keystones.Keystone(directory, known)
+    known = {person.name: (person.roles[0], person.project) for person in people}
+    known |= {SERVICE_USER: ("service", "service"), "finder": ("reader", FOUND_PROJECT)}
+    started = keystones.Keystone(directory, known, threads=1)
     try:
         started.start()
-        for person in PEOPLE:
+        for person in people:
             for role in person.roles[1:]:
                 started.assign(person.name, role, f"projects/{started.projects[person.project]}")
     except BaseException:
@@ -56,9 +74,9 @@ def start_keystone(directory: pathlib.Path) -> keystones.Keystone:
     return started
 
 
-def write_accounts(path: pathlib.Path) -> None:
+def write_accounts(path: pathlib.Path, people: Sequence[Person]) -> None:
     """Write them as tempest reads them."""
-    path.write_text(yaml.safe_dump([_account(person) for person in PEOPLE], sort_keys=False))
+    path.write_text(yaml.safe_dump([_account(person) for person in people], sort_keys=False))
 
 
 def _account(person: Person) -> dict[str, Any]:

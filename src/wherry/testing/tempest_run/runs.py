@@ -16,6 +16,8 @@ from wherry.testing import keystone as keystones
 from wherry.testing.demo import process, site
 from wherry.testing.tempest_run import cases, people, selection, settings, sites, suite
 
+#: How many tests run at a time: they wait more than they work.
+WORKERS = 2
 #: In the current directory, which is a checkout.
 PLACE = pathlib.Path(".tempest")
 
@@ -63,14 +65,15 @@ def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcom
     with process.Workplace(run.name, PLACE.absolute()) as workplace, contextlib.ExitStack() as stack:
         for name in ("keystone", "tempest"):
             (workplace.path / name).mkdir()
+        asking = people.people_for(WORKERS)
         hosts = stack.enter_context(run.site())
-        keystone = people.start_keystone(workplace.path / "keystone")
+        keystone = people.start_keystone(workplace.path / "keystone", asking)
         stack.callback(keystone.close)
         configuration = site.merge(hosts.configuration(workplace.path), _for(keystone))
         wherry = stack.enter_context(process.AllInOne(workplace, configuration))
         keystone.register_compute(f"{wherry.url}/v2.1")
         accounts = workplace.path / "accounts.yaml"
-        people.write_accounts(accounts)
+        people.write_accounts(accounts, asking)
         cloud = settings.Cloud(
             identity_url=keystone.url,
             image_ids=(IMAGE_ID, IMAGE_ID),
@@ -91,7 +94,7 @@ FLAVOR_IDS = ("1", "2")
 def _for(keystone: keystones.Keystone) -> site.Configuration:
     return {
         "api": {"auth_strategy": "keystone"},
-        "agent": {"default_project_id": keystone.projects["home"]},
+        "agent": {"default_project_id": keystone.projects[people.FOUND_PROJECT]},
         "keystone": {
             "auth_url": keystone.url,
             "username": people.SERVICE_USER,
@@ -122,10 +125,6 @@ def _run(run: Run, tempest: suite.Suite, tests: re.Pattern[str] | None, *, is_lo
         found += [cases.failed("selection", pattern, "It leaves out what tempest does not have.") for pattern in selection.stale(names)]
     # What a part leaves out because it is a part says nothing.
     return Outcome(cases=found, left_out={} if run.is_smoke else left_out)
-
-
-#: One set of accounts serves one worker.
-WORKERS = 1
 
 
 def _tell(line: str, *, is_loud: bool) -> None:

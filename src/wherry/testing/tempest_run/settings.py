@@ -13,6 +13,8 @@ from collections.abc import Mapping
 #: Of [compute-feature-enabled], what Wherry has. All else that tempest asks for there is absent.
 _HAS = (
     "disk_config",
+    # Answers name one, as Nova's do, though no guest is given it.
+    "enable_instance_password",
     "resize",
     "pause",
     "suspend",
@@ -24,7 +26,6 @@ _HAS_NOT = (
     "change_password",
     "config_drive",
     "console_output",
-    "enable_instance_password",
     "interface_attach",
     "metadata_service",
     "attach_encrypted_volume",
