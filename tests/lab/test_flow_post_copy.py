@@ -3,74 +3,24 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
-import re
-import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
 import pytest
 
 from tests.lab import flow
+from tests.lab.checks import TRANSFER, Tell, check_deadline, check_whole, deadline_at, never_ending
 from wherry.model import states
 from wherry.testing import lab as labs
 
 pytestmark = pytest.mark.lab
 
-TRANSFER = "compute_live_migration"
-Tell = Callable[[str], None]
 _pause = threading.Event()
 #: Slow enough to be broken before it is over: 24 MiB at 4 MiB/s.
 SLOW_POST_COPY: dict[str, Any] = {"live_migration_permit_post_copy": True, "live_migration_postcopy_bandwidth": 4}
-#: How a deadline is told that was kept: when it acted, and by when it should have.
-_ACTED = re.compile(r"deadline: ([a-z -]+) after ([0-9.]+) s of ([0-9]+) s \(request\)")
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Say what was measured, also where tests are quiet."""
-
-    def write(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return write
-
-
-def never_ending(wherry: flow.Flow, name: str = "", **options: Any) -> labs.Guest:
-    """A guest that writes faster than its link may send, and checks its memory itself."""
-    guest = wherry.guest(name, **{"payload": "counter", "memory_mib": 64, "range_mib": 24, "rate_mib_per_s": 30, **options})
-    flow.until(lambda: guest.beacon().passes >= 1, "its range to be written once")
-    return guest
-
-
-def check_whole(wherry: flow.Flow, guest: labs.Guest, host: str) -> None:
-    """It runs at one host only, its memory as it should be by its own count and by a dump of every page."""
-    assert guest.where(active_only=False) == [host]
-    passes = guest.beacon().passes
-    flow.until(lambda: guest.beacon().passes >= passes + 2, "whole passes")
-    guest.check_memory()
-    server = wherry.server(guest)
-    assert server is not None
-    assert (server["status"], server["OS-EXT-SRV-ATTR:host"], server["OS-EXT-STS:task_state"]) == ("ACTIVE", host, None)
-    # Last, since it pauses the guest for a moment.
-    guest.check_memory_dump()
-
-
-def check_deadline(move: flow.Move, what: str, tell: Tell, *, outage: float = 0.0) -> None:
-    """The deadline did that, within a second of its time or of the agent's return, as the transfer's event tells it."""
-    details = move.event(TRANSFER)["details"] or ""
-    found = _ACTED.search(details)
-    assert found is not None, details
-    assert found[1] == what
-    error = float(found[2]) - float(found[3]) - outage
-    tell(f"deadline of {found[3]} s ({what}): {error:+.2f} s" + (f" after the agent's return, {outage:.2f} s late" if outage else ""))
-    assert error < 1
-    assert float(found[2]) >= float(found[3])
 
 
 def break_until_seen(wherry: flow.Flow, move: flow.Move) -> None:
@@ -131,11 +81,6 @@ def test_a_guest_with_its_memory_in_a_file_is_paused_instead(start_wherry: flow.
     assert (record["status"], record["reason"]) == ("completed", None)
     check_deadline(move, "pause the guest", tell)
     check_whole(wherry, guest, "h2")
-
-
-def deadline_at(move: flow.Move) -> float:
-    """Give the deadline's time on the record, by the wall clock."""
-    return datetime.datetime.fromisoformat(move.record["deadline_at"]).replace(tzinfo=datetime.UTC).timestamp()
 
 
 def test_a_broken_post_copy_is_resumed_without_anybody(start_wherry: flow.StartWherry, tell: Tell) -> None:

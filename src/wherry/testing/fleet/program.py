@@ -164,6 +164,13 @@ class Program:
         """Send it a signal."""
         self._running.send_signal(number)
 
+    def reconfigure(self, section: str, **changes: Any) -> None:
+        """Change its file and have it read again."""
+        place = self.log_size()
+        self.write(section, **changes)
+        self.signal(signal.SIGHUP)
+        self.wait_logged("The configuration was read again.", after=place)
+
     def stop(self, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM, and wait for its end; gives its exit status.
 

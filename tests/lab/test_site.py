@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real processes of every kind over real guests, and SIGKILL for each in mid-migration: nothing is lost, no deadline is missed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from typing import Any
+
+import pytest
+
+from tests.lab import checks, flow, sites
+from wherry.testing import fleet as fleets
+from wherry.testing import lab as labs
+
+pytestmark = pytest.mark.lab
+
+_pause = threading.Event()
+#: Ends something, and brings it back.
+Fault = tuple[Callable[[], object], Callable[[], object]]
+
+
+@pytest.fixture(scope="module")
+def _shared_site(
+    _session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]
+) -> Iterator[sites.SiteFlow]:
+    require_real("A site of processes", fleets.why_not())
+    options = {"libvirt": {"live_migration_permit_post_copy": True}}
+    site = sites.Site(_session_lab, tmp_path_factory.mktemp("site"), options)
+    with sites.SiteFlow(_session_lab, site) as running:
+        yield running
+
+
+@pytest.fixture
+def site(_shared_site: sites.SiteFlow, make_guest: labs.MakeGuest) -> Iterator[sites.SiteFlow]:
+    """Give the site that the tests of this module share, and have every process run again afterwards."""
+    _shared_site.make_guest = make_guest
+    yield _shared_site
+    for one in _shared_site.fleet.programs():
+        if not one.is_running:
+            one.start()
+    _shared_site.turn_to(0)
+
+
+def _moving(site: sites.SiteFlow, guest: labs.Guest, **budget: Any) -> flow.Move:
+    """Ask for a migration that does not end by itself, and wait until it copies."""
+    move = site.live_migrate(guest, version=flow.OWN, **budget)
+    move.until_copying(site.h1)
+    return move
+
+
+def _program(one: fleets.Program) -> Fault:
+    return one.kill, one.start
+
+
+def test_a_migration_outlives_every_process_and_both_servers(site: sites.SiteFlow) -> None:
+    """First what works on it is killed at once, and the other api and conductor go on; then bus and database."""
+    guest = checks.never_ending(site)
+    site.h1.migration_link.shape(mib_per_s=9)
+    move = _moving(site, guest, timeout_seconds=100, on_timeout="abort")
+    begun, due = move.record["created_at"], checks.deadline_at(move)
+    killed = [site.fleet.apis[0], site.site.owner_of(move), site.fleet.agents["h1"]]
+    for one in killed:
+        one.kill()
+    site.turn_to(1)
+    sent = flow.job(site.h1, guest)["memory_processed"]
+    flow.until(lambda: site.site.owner_of(move) not in killed, "the other conductor to take it over", seconds=10)
+    with futures.ThreadPoolExecutor(len(killed)) as pool:
+        list(pool.map(lambda one: one.start(), killed))
+    flow.until(lambda: (move.record["memory_processed_bytes"] or 0) > sent, "its counters to be reported again")
+    site.fleet.nats.kill()
+    site.fleet.postgres.crash()
+    assert site.request("GET", "/servers").status_code == 503
+    site.fleet.postgres.start()
+    site.fleet.nats.start()
+    sent = flow.job(site.h1, guest)["memory_processed"]
+    flow.until(lambda: site.request("GET", "/servers").status_code == 200, "the api to answer again")
+    flow.until(lambda: (move.record["memory_processed_bytes"] or 0) > sent, "its counters to be reported again")
+    assert (move.record["created_at"], checks.deadline_at(move)) == (begun, due), "it is the same migration"
+    site.h1.restore_migration_link()
+    record = move.until_ended()
+    assert (record["status"], record["reason"], record["dest_compute"]) == ("completed", None, "h2")
+    checks.check_whole(site, guest, "h2")
+    _check_nothing_is_left(site)
+
+
+def _check_nothing_is_left(site: sites.SiteFlow) -> None:
+    """No operation, no chore, nothing that was asked and not taken up."""
+    told = flow.until(lambda: site.site.status() if site.site.status()["operations"] == [] else None, "the last operation to end")
+    assert (told["chores"], told["conflicts"]) == ([], [])
+
+
+def _fault(site: sites.SiteFlow, name: str, move: flow.Move) -> Fault:
+    fleet = site.fleet
+    if name == "api":
+        site.turn_to(1)
+        return _program(fleet.apis[0])
+    if "conductor" in name:
+        owner = site.site.owner_of(move)
+        return _program(owner if name == "owning conductor" else next(one for one in fleet.conductors if one is not owner))
+    if "agent" in name:
+        return _program(fleet.agents[{"source agent": "h1", "destination agent": "h2", "bystanding agent": "h3"}[name]])
+    if name == "bus":
+        return fleet.nats.kill, fleet.nats.start
+    if name == "database":
+        return fleet.postgres.crash, fleet.postgres.start
+    link = {"migration link": site.h1.migration_link, "control link": site.h1.control_link}[name]
+    return link.cut, link.restore
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("api", 6),
+        ("owning conductor", 6),
+        ("other conductor", 6),
+        ("source agent", 2),
+        ("source agent", 6),
+        ("destination agent", 6),
+        ("bystanding agent", 6),
+        ("bus", 6),
+        ("bus", 20),
+        ("database", 6),
+        ("database", 60),
+        ("migration link", 3),
+        ("control link", 3),
+    ],
+)
+def test_whoever_is_away_for_a_while_nothing_is_lost(site: sites.SiteFlow, name: str, seconds: float, tell: checks.Tell) -> None:
+    """One guest's budget runs out 6 s after its copy began; the other one arrives when its link is wide again."""
+    late, calm = checks.never_ending(site, "late", range_mib=16), checks.never_ending(site, "calm", range_mib=16)
+    site.h1.migration_link.shape(mib_per_s=9)
+    staying = _moving(site, late, timeout_seconds=6, on_timeout="abort")
+    due = checks.deadline_at(staying)
+    going = _moving(site, calm)
+    end, bring_back = _fault(site, name, staying)
+    end()
+    _pause.wait(seconds)
+    bring_back()
+    returned = time.time()
+    ended = staying.until_ended(seconds=60)
+    assert (ended["status"], ended["reason"]) == ("cancelled", "deadline"), ended
+    is_agents = name == "source agent"
+    checks.check_deadline(staying, "abort", tell, outage=max(0.0, returned - due) if is_agents else 0.0)
+    site.h1.restore_migration_link()
+    arrived = going.until_ended(seconds=60)
+    assert (arrived["status"], arrived["reason"], arrived["dest_compute"]) == ("completed", None, "h2"), arrived
+    checks.check_whole(site, late, "h1")
+    checks.check_whole(site, calm, "h2")
+    _check_nothing_is_left(site)
+
+
+@pytest.mark.slow
+def test_three_budgets_and_the_agent_is_killed_before_they_run_out(site: sites.SiteFlow, tell: checks.Tell) -> None:
+    """Abort, post-copy and pause. SIGKILL for the source's agent alone 2 s before, and it is started again at once."""
+    agent = site.fleet.agents["h1"]
+    with futures.ThreadPoolExecutor(3) as pool:
+        guests = list(pool.map(lambda name: checks.never_ending(site, name, range_mib=16), ("aborted", "switched", "paused")))
+    site.h1.migration_link.shape(mib_per_s=9)
+    aborted = _moving(site, guests[0], timeout_seconds=10, on_timeout="abort")
+    switched = _moving(site, guests[1], timeout_seconds=10, on_timeout="force_complete")
+    # Whether a transfer may switch is settled when it starts: the third one is left with the pause.
+    agent.reconfigure("libvirt", live_migration_permit_post_copy=False)
+    try:
+        paused = _moving(site, guests[2], timeout_seconds=10, on_timeout="force_complete")
+    finally:
+        agent.write("libvirt", live_migration_permit_post_copy=True)
+    moves = {aborted: "abort", switched: "switch to post-copy", paused: "pause the guest"}
+    due = {one: checks.deadline_at(one) for one in moves}
+    _pause.wait(min(due.values()) - 2 - time.time())
+    assert {one.record["status"] for one in moves} == {"running"}
+    agent.kill()
+    place = agent.log_size()
+    agent.start(is_awaited=False)
+    fleets.until(lambda: agent.wait_logged("Wherry's agent serves", after=place), "it to serve", interval_seconds=0.01)
+    returned = time.time()
+    tell(f"the source's agent was killed 2 s before the first deadline and served again {returned - min(due.values()):+.2f} s after it")
+    ends = {moves[one]: (record["status"], record["reason"]) for one in moves if (record := one.until_ended(seconds=60))}
+    assert ends == {"abort": ("cancelled", "deadline"), "switch to post-copy": ("completed", None), "pause the guest": ("completed", None)}
+    for one, what in moves.items():
+        checks.check_deadline(one, what, tell, outage=max(0.0, returned - due[one]))
+    site.h1.restore_migration_link()
+    for one, host in ((aborted, "h1"), (switched, "h2"), (paused, "h2")):
+        checks.check_whole(site, one.guest, host)
+    _check_nothing_is_left(site)
