@@ -8,7 +8,6 @@ import pytest
 from tests.functional.flow import asking, conftest
 from wherry.drivers import simulated
 from wherry.drivers.simulated import CallFault, FaultKind, When
-from wherry.model import guest
 from wherry.testing import cloud as clouds
 from wherry.testing import invariants
 
@@ -107,47 +106,3 @@ async def test_a_call_fails_in_an_abort(make_cloud: clouds.MakeCloud, world: sim
         record = await asking.until_ended(cloud, "busy")
         assert record.status in (Status.CANCELLED, Status.FAILED)
         await invariants.come_to_hold(cloud, before, seconds=600)
-
-
-async def _left_paused(cloud: clouds.Cloud, world: simulated.World) -> str:
-    """Have a guest that is paused to complete lose its destination and stay paused, so that its source must let it run on."""
-    answer = await cloud.live_migrate("busy", host="h2", version="2.1000", timeout_seconds=2, on_timeout="force_complete")
-    assert answer.status_code == 202
-    uuid = cloud.uuid("busy")
-    await cloud.until(lambda: world.hosts["h1"].guests[uuid].state is guest.GuestState.PAUSED_FOR_SWITCH_OVER)
-    hand = simulated.Disturbances(world)
-    hand.on_step("busy", "ended", lambda: hand.pause_guest("h1", uuid))
-    hand.destroy_guest("h2", uuid)
-    return uuid
-
-
-async def test_a_guest_that_cannot_be_let_run_on_ends_in_error(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
-    """The undo is not tried for ever: status and reason say so, and nothing on either host is taken away."""
-    world.add_guest("h1", "busy", memory_mib=16_384, dirty_mib_per_s=3000.0)
-    async with make_cloud(world) as cloud:
-        world.faults.add(_fault("error", "h1", "resume_guest", When.BEFORE, nth=0))
-        uuid = await _left_paused(cloud, world)
-        record = await asking.until_ended(cloud, "busy", seconds=120)
-        assert record.reason is not None
-        assert (record.status, record.reason.slug) == (Status.ERROR, "undo_failed")
-        assert "scripted fault" in record.reason.message
-        assert uuid in world.hosts["h1"].guests
-        shown = await cloud.server("busy")
-        assert (shown["status"], shown["OS-EXT-STS:task_state"]) == ("ERROR", None)
-        assert ("compute_rollback_live_migration_at_destination", "h2", "Error") in await asking.events_of(cloud, "busy")
-
-
-async def test_a_guest_that_cannot_be_let_run_on_yet_is_waited_for(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
-    """For a passing reason it is tried until it works, and the record says why meanwhile."""
-    world.add_guest("h1", "busy", memory_mib=16_384, dirty_mib_per_s=3000.0)
-    async with make_cloud(world) as cloud:
-        before = invariants.snapshot(world)
-        mend = world.faults.add(_fault("unavailable", "h1", "resume_guest", When.BEFORE, nth=0))
-        await _left_paused(cloud, world)
-        await cloud.clock.sleep(120.0)
-        record = await asking.migration_of(cloud, "busy")
-        assert record.reason is not None
-        assert (record.status, record.reason.slug) == (Status.RUNNING, "undo_waits")
-        mend()
-        assert (await asking.until_ended(cloud, "busy", seconds=60)).status is Status.FAILED
-        await invariants.come_to_hold(cloud, before)

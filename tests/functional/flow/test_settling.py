@@ -131,36 +131,6 @@ async def test_a_source_that_answers_again_is_not_called_silent(make_cloud: clou
         await invariants.come_to_hold(cloud, before)
 
 
-@pytest.mark.parametrize("ask", ["abort", "force_complete"])
-async def test_a_source_called_dead_that_comes_back_sending_is_told_what_was_asked(
-    make_cloud: clouds.MakeCloud, world: simulated.World, ask: str
-) -> None:
-    """Its job goes on all the while: it is followed as before, and an abort or a force-complete reaches it."""
-    world.add_guest("h1", "busy", memory_mib=2048, dirty_mib_per_s=3000.0)
-    async with make_cloud(world) as cloud:
-        before = invariants.snapshot(world)
-        await _running(cloud, "busy")
-        cloud.kill_agent("h1")
-        await _reason(cloud, "source_unreachable", "busy")
-        # The destination's too, or the verdict would be given without the source.
-        cloud.kill_agent("h2")
-        await cloud.store.run(lambda uow: uow.hosts.update_service("h1", is_forced_down=True))
-        await _reason(cloud, "destination_unreachable", "busy")
-        await cloud.start_agent("h1")
-        await cloud.start_agent("h2")
-        await cloud.clock.sleep(10.0)
-        record = await asking.migration_of(cloud, "busy")
-        assert (record.status, record.reason) == (Status.RUNNING, None)
-        if ask == "abort":
-            assert (await asking.abort(cloud, "busy")).status_code == 202
-        else:
-            path = asking.server_path(cloud, "busy", f"/migrations/{record.id}/action")
-            assert (await cloud.request("POST", path, json={"force_complete": None})).status_code == 202
-        record = await asking.until_ended(cloud, "busy", seconds=30)
-        assert record.status is (Status.CANCELLED if ask == "abort" else Status.COMPLETED)
-        await invariants.come_to_hold(cloud, before)
-
-
 async def test_cleaning_owed_to_a_host_is_paid_at_its_return(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """The destination is away when the undo comes to it: the migration ends without it, and its files are removed at its return."""
     async with make_cloud(world) as cloud:
