@@ -225,6 +225,8 @@ def test_a_guest_paused_to_complete_runs_on_at_the_source_when_the_move_fails(st
 
 
 @pytest.mark.slow
+# TCP tries again within as long as the link was down.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("networks", ["migration", "migration and control"])
 def test_a_link_that_is_down_for_a_minute_in_post_copy_is_outlasted(start_wherry: flow.StartWherry, networks: str, tell: Tell) -> None:
     """Longer than any keep-alive; the guest waits for its pages, and has them afterwards, without a person doing anything."""
@@ -250,6 +252,7 @@ def test_a_link_that_is_down_for_a_minute_in_post_copy_is_outlasted(start_wherry
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_fifty_aborts_reach_libvirt_at_once(start_wherry: flow.StartWherry, caplog: pytest.LogCaptureFixture, tell: Tell) -> None:
     wherry = start_wherry()
     guest = never_ending(wherry)

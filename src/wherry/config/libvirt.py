@@ -148,9 +148,9 @@ class LibvirtSection:
         mutable=True,
     )
     live_migration_post_copy_stuck_seconds: float = opt.option(
-        10.0,
-        "When a broken post-copy cannot be resumed and its source has sent nothing for this long, the hypervisor is told of the break, "
-        "which it had not noticed; nothing is lost by that. 0 means never.",
+        30.0,
+        "When the source of a broken post-copy has refused for this long to resume it, and sent nothing, the hypervisor is told of the "
+        "break, which it had not noticed; nothing is lost by that. 0 means never.",
         constraint=opt.at_least(0),
         unit="seconds",
     )

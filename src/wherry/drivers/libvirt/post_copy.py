@@ -55,6 +55,8 @@ class _Failure:
     failed_at: float
     sent_bytes: int
     moved_at: float
+    #: Since when each resumption is refused by a source that reaches its destination, and nothing moves.
+    refused_at: float | None = None
 
 
 class Failures:
@@ -73,17 +75,28 @@ class Failures:
         now = self._clock.monotonic()
         known = self._known.setdefault(instance_uuid, _Failure(now, seen.sent_bytes, now))
         if seen.sent_bytes >= known.sent_bytes + _LEAST_BYTES:
-            known.sent_bytes, known.moved_at = seen.sent_bytes, now
+            known.sent_bytes, known.moved_at, known.refused_at = seen.sent_bytes, now, None
         is_moving = now - known.moved_at <= self._section.live_migration_post_copy_idle_seconds
         if is_moving and known.moved_at - known.failed_at >= _AFTERMATH_SECONDS:
             return dataclasses.replace(seen, state=guest.GuestState.POST_COPY, detail="post-copy flows, though libvirt calls it failed")
         return seen
 
-    def is_stuck(self, instance_uuid: str) -> bool:
-        """Whether a source that refuses to resume has sent nothing for so long that it does not know of the break."""
+    def note_attempt(self, instance_uuid: str, *, is_refused: bool) -> bool:
+        """Note a resumption that failed; say whether its source does not know of the break, and must be told.
+
+        That takes refusals only for some time, and nothing sent meanwhile. Anything else may be the network, over which TCP comes back by
+        itself: after an outage it tries again within as long as that lasted.
+        """
         known = self._known.get(instance_uuid)
-        limit = self._section.live_migration_post_copy_stuck_seconds
-        return known is not None and limit > 0 and self._clock.monotonic() - known.moved_at >= limit
+        if known is None:
+            return False
+        if not is_refused:
+            known.refused_at = None
+            return False
+        now, limit = self._clock.monotonic(), self._section.live_migration_post_copy_stuck_seconds
+        if known.refused_at is None:
+            known.refused_at = now
+        return limit > 0 and now - known.refused_at >= limit
 
 
 def look(handle: libvirt.virConnect, instance_uuid: str) -> Look:

@@ -38,6 +38,8 @@ class _Record:
     #: The migrate call, where this process made it.
     task: asyncio.Task[None] | None = None
     call_error: str = ""
+    #: Whether that was libvirt's word that it cannot be done now.
+    is_refused: bool = False
     #: Whether the copy was seen to begin: an error before that is a refusal.
     has_copied: bool = False
     #: Whether we aborted it: what follows is no refusal either.
@@ -159,7 +161,8 @@ class Transfers:
         """
         uuid = call.instance_uuid
         problem = await self._resume(call)
-        if problem and self._failures.is_stuck(uuid) and await self._link.call("pause the post-copy", post_copy.close_at_source, uuid):
+        must_tell = problem and self._failures.note_attempt(uuid, is_refused=self._records[uuid].is_refused)
+        if must_tell and await self._link.call("pause the post-copy", post_copy.close_at_source, uuid):
             problem = await self._resume(call)
         if problem:
             raise errors.TransferRefused(uuid=uuid, detail=problem)
@@ -245,6 +248,8 @@ class Transfers:
             raise
         except errors.Error as problem:
             record.call_error = str(problem.fields.get("detail") or problem)
+            cause = problem.__cause__
+            record.is_refused = isinstance(cause, libvirt.libvirtError) and libvirt_errors.code(cause) in libvirt_errors.INVALID_NOW
             _log.info("the migrate call ended with an error", host=self._link.host, instance_uuid=uuid, error=record.call_error)
         except Exception as problem:
             record.call_error = str(problem) or type(problem).__name__

@@ -42,7 +42,6 @@ async def test_memory_that_goes_on_flowing_is_a_post_copy_under_way_until_it_sto
     failures = _failures(idle=2.5)
     states = await _watch(failures, seconds=12, mib_per_s=1)
     assert states == [_S.POST_COPY_FAILED] * 5 + [_S.POST_COPY] * 7
-    assert not failures.is_stuck("one")
     stopped = await _watch(failures, seconds=5, mib_per_s=0, begun_at_mib=11)
     assert stopped == [_S.POST_COPY] * 2 + [_S.POST_COPY_FAILED] * 3
 
@@ -52,19 +51,31 @@ async def test_a_few_bytes_are_no_flow() -> None:
     assert set(await _watch(_failures(), seconds=20, mib_per_s=8 / _MIB)) == {_S.POST_COPY_FAILED}
 
 
-async def test_a_source_that_sends_nothing_is_stuck_after_the_configured_time() -> None:
-    failures = _failures(stuck=4.5)
-    await _watch(failures, seconds=3, mib_per_s=1)
-    await _watch(failures, seconds=3, mib_per_s=0, begun_at_mib=2)
-    assert not failures.is_stuck("one"), "its last bytes went 4 s ago"
-    await _watch(failures, seconds=2, mib_per_s=0, begun_at_mib=2)
-    assert failures.is_stuck("one")
-    assert not failures.is_stuck("another")
+async def _refused(failures: post_copy.Failures, *, seconds: int, is_refused: bool = True, mib: float = 2.0) -> list[bool]:
+    """Look, and try in vain, once a second."""
+    told = []
+    for _ in range(seconds):
+        failures.corrected("one", _seen(mib))
+        told.append(failures.note_attempt("one", is_refused=is_refused))
+        await clock.LoopClock().sleep(1.0)
+    return told
+
+
+async def test_a_source_that_only_refuses_and_sends_nothing_must_be_told() -> None:
+    failures = _failures(stuck=4.0)
+    assert await _refused(failures, seconds=6) == [False] * 4 + [True] * 2
+    assert not failures.note_attempt("another", is_refused=True)
     failures.corrected("one", _seen(2, _S.POST_COPY))
-    assert not failures.is_stuck("one"), "it was connected again"
+    assert not failures.note_attempt("one", is_refused=True), "it was connected again"
 
 
-async def test_none_is_called_stuck_where_that_is_switched_off() -> None:
-    failures = _failures(stuck=0.0)
-    await _watch(failures, seconds=60, mib_per_s=0)
-    assert not failures.is_stuck("one")
+async def test_bytes_that_move_and_a_destination_out_of_reach_begin_the_count_anew() -> None:
+    failures = _failures(stuck=4.0)
+    assert not any(await _refused(failures, seconds=4))
+    assert not any(await _refused(failures, seconds=4, mib=3.0)), "it has sent a little more"
+    assert not any(await _refused(failures, seconds=20, is_refused=False, mib=3.0)), "the network is down"
+    assert await _refused(failures, seconds=5, mib=3.0) == [False] * 4 + [True]
+
+
+async def test_none_is_told_where_that_is_switched_off() -> None:
+    assert not any(await _refused(_failures(stuck=0.0), seconds=60))
