@@ -232,7 +232,7 @@ def _passthrough(root: ET.Element) -> list[str]:
 
 
 def _encryption(root: ET.Element) -> str:
-    # QEMU (10.1 too) has a migration blocker for each: "sev", "sev-snp", "tdx", "s390-pv".
+    # QEMU has a migration blocker for "sev", "sev-snp" and "s390-pv", and no migration of "tdx".
     element = root.find("launchSecurity")
     return element.get("type", "launch security") if element is not None else ""
 
