@@ -10,7 +10,7 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api import flavor_routes, fleet_routes
+from wherry.api import flavor_routes, fleet_routes, server_metadata_routes
 from wherry.api.handlers import (
     diagnostics,
     instance_actions,
@@ -344,6 +344,7 @@ ROUTES: tuple[Route, ...] = (
         view=instance_action_views.show,
         summary="Show what became of one request about a server, stage by stage.",
     ),
+    *server_metadata_routes.ROUTES,
     *fleet_routes.ROUTES,
     *flavor_routes.ROUTES,
 )

@@ -47,6 +47,12 @@ class ApiSection:
         constraint=opt.at_least(1),
         unit="items",
     )
+    max_server_metadata_items: int = opt.option(
+        128,
+        "Most items of metadata that a server may have; more are answered with 403.",
+        constraint=opt.at_least(0),
+        unit="items",
+    )
     max_request_body_bytes: int = opt.option(
         114688,
         "Largest request body that is read; a larger one is answered with 413.",

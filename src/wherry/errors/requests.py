@@ -45,6 +45,11 @@ class ExtraSpecNotFound(NotFound):
     template = "Flavor {flavor} has no extra specs with key {key}."
 
 
+class MetadataItemNotFound(NotFound):
+    slug = "metadata_item_not_found"
+    template = "Metadata item {key} was not found."
+
+
 class FlavorExists(Conflict):
     slug = "flavor_exists"
     template = "Flavor with {what} {value} already exists."

@@ -16,6 +16,7 @@ from wherry.policies import (
     migrations,
     server_actions,
     server_groups,
+    server_metadata,
     server_migrations,
     servers,
     services,
@@ -29,7 +30,7 @@ __all__ = ["Enforcer", "list_rules"]
 def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
     modules = (
-        *(base, servers, server_actions, server_migrations, migrations, instance_actions),
+        *(base, servers, server_metadata, server_actions, server_migrations, migrations, instance_actions),
         *(services, hypervisors, zones, flavors, flavor_extra_specs, limits, server_groups),
     )
     return [rule for module in modules for rule in module.RULES]

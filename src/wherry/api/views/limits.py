@@ -22,8 +22,8 @@ class Used:
 
 
 def show(used: Used, call: api_call.Call) -> dict[str, Any]:
-    """Give the limits: none of anything, and what is used."""
-    unlimited = ["maxServerMeta", "maxTotalInstances", "maxTotalCores", "maxTotalRAMSize", "maxTotalKeypairs"]
+    """Give the limits, of which there are few, and what is used."""
+    unlimited = ["maxTotalInstances", "maxTotalCores", "maxTotalRAMSize", "maxTotalKeypairs"]
     unlimited += ["maxServerGroups", "maxServerGroupMembers"]
     absolute: dict[str, int] = {}
     if call.version < (2, 36):
@@ -35,6 +35,7 @@ def show(used: Used, call: api_call.Call) -> dict[str, Any]:
         unlimited += ["maxPersonality", "maxPersonalitySize"]
     absolute |= dict.fromkeys(unlimited, _NONE)
     absolute |= {
+        "maxServerMeta": call.parts.config.api.max_server_metadata_items,
         "totalInstancesUsed": used.totals.servers,
         "totalCoresUsed": used.totals.vcpus,
         "totalRAMUsed": used.totals.memory_mib,
