@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.functional.api import conftest
-from wherry.model import server as server_model
 
 
 async def _ask(cloud: conftest.Cloud, method: str, path: str, body: Any = None, *, token: str = conftest.ADMIN) -> tuple[int, Any]:
@@ -78,6 +77,7 @@ async def test_readers_read_and_locked_or_busy_servers_stay_as_they_are(cloud: c
     assert (await _ask(cloud, "GET", path, token=conftest.READER))[0] == 200
     assert (await _ask(cloud, "POST", path, more, token=conftest.READER))[0] == 403
     assert (await _ask(cloud, "POST", path, more, token=conftest.MEMBER))[0] == 409
-    busy = await cloud.add_server(2, task_state=server_model.TaskState.MIGRATING)
+    busy = await cloud.add_server(2)
+    assert (await cloud.migrate(busy.uuid)).status_code == 202
     assert (await _ask(cloud, "POST", f"/v2.1/servers/{busy.uuid}/metadata", more))[0] == 409
     assert await _metadata_of(cloud, server.uuid) == {"k": "v"}
