@@ -58,10 +58,15 @@ async def repeat(work: Callable[[], Awaitable[None]], what: str, *, every_second
     """Do something again and again, with a pause before each time. Whatever error it meets is logged and ends nothing."""
     while True:
         await clock.sleep(every_seconds)
-        try:
-            await work()
-        except Exception as error:
-            _tell(f"{what} failed and is tried again.", error)
+        await attempt(work, what)
+
+
+async def attempt(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """Do something that will be done again; whatever error it meets is logged."""
+    try:
+        await work()
+    except Exception as error:
+        _tell(f"{what} failed and is tried again.", error)
 
 
 async def wait_for_wake(wake: asyncio.Event, seconds: float) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.functional.flow import asking
+from wherry import errors
 from wherry.conductor import endpoints
 from wherry.drivers import simulated
 from wherry.model import instance_actions
@@ -21,7 +22,9 @@ async def test_an_event_that_comes_too_late_is_not_opened(make_cloud: clouds.Mak
         before = invariants.snapshot(world)
         record = await asking.move(cloud, "g1")
         events = await asking.events_of(cloud, "g1")
-        late = endpoints.StoredEvents(store=cloud.store, host="control")
-        await late.started(instance_actions.EventName.CONDUCTOR_LIVE_MIGRATE, messages.LiveMigrateServer(operation_id=record.uuid))
+        conductor = next(iter(cloud.conductors.values())).part
+        late = endpoints.StoredEvents(store=cloud.store, host="control", orchestrator=conductor.orchestrator)
+        with pytest.raises(errors.LeaseLost):
+            await late.started(instance_actions.EventName.CONDUCTOR_LIVE_MIGRATE, messages.LiveMigrateServer(operation_id=record.uuid))
         assert await asking.events_of(cloud, "g1") == events
         await invariants.come_to_hold(cloud, before)

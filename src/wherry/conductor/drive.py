@@ -168,6 +168,11 @@ class Drive:
         """The fields of a command about a cold migration or resize."""
         return {**self.ids, "plan": self.plan}
 
+    @property
+    def checks_age_seconds(self) -> float:
+        """How long ago the checks passed; 0 when they have not."""
+        return (self.clock.now() - self.plan.checked_at).total_seconds() if self.plan.checked_at else 0.0
+
     def wants(self, kind: operations.IntentKind) -> bool:
         """Whether somebody asked for this and was not served yet."""
         return any(intent.kind is kind for intent in self.intents)
@@ -186,7 +191,7 @@ class Drive:
 
         :raises StaleEpoch: the refusal, when another one does.
         """
-        current = await self.store.read(lambda uow: uow.operations.get(self.operation.id))
+        current = await self.store.look(lambda uow: uow.operations.get(self.operation.id))
         if (current.owner, current.epoch) != (self.operation.owner, self.operation.epoch):
             raise refusal
 

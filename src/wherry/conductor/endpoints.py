@@ -85,7 +85,7 @@ class Endpoints:
 
     async def take_on(self, operation_id: str) -> None:
         """Go on with an operation that nobody drives, through the same door as its own message would."""
-        found = await self.store.read(lambda uow: uow.operations.get(operation_id))
+        found = await self.store.look(lambda uow: uow.operations.get(operation_id))
         if found.step not in operation.CHECKING:
             self.orchestrator.nudge(found.id)
         elif isinstance(found.request, migration.ColdMigrationRequest) or (
@@ -100,20 +100,19 @@ class Endpoints:
     async def _on_live_migrate(self, sender: str, message: messages.LiveMigrateServer) -> None:
         del sender
         try:
-            if await self.orchestrator.takes_checks(message.operation_id):
-                await self.live_migrate_server(message)
+            await self.live_migrate_server(message)
+        except errors.LeaseLost:
+            # Another drives it, or its checks are over.
+            return
         except errors.Error as error:
             _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
 
     async def _on_migrate(self, sender: str, message: messages.MigrateServer) -> messages.ChecksAnswer:
         del sender
-        if not await self.orchestrator.takes_checks(message.operation_id):
-            # Another drives it, or its checks are over: the record says what became of them.
-            raise errors.LeaseLost(conductor=self.orchestrator.conductor_id)
         try:
             return await self.migrate_server(message)
         except errors.LeaseLost:
-            # Not an answer about the checks: the client goes on waiting on the record.
+            # Another drives it, or its checks are over. Not an answer about them: the client goes on waiting on the record.
             raise
         except errors.Error as error:
             _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
@@ -199,32 +198,34 @@ class Endpoints:
 class StoredEvents:
     """Where wrap_instance_event writes in the conductor: the rows of the action."""
 
-    def __init__(self, *, store: stores.Store, host: str) -> None:
+    def __init__(self, *, store: stores.Store, host: str, orchestrator: orchestrators.Orchestrator) -> None:
         self._store = store
         self._host = host
+        self._orchestrator = orchestrator
+        #: Whose events are open: server and request, by operation.
+        self._open: dict[str, tuple[str, str]] = {}
 
     async def started(self, name: instance_actions.EventName, message: messages.AboutOperation) -> None:
-        """Open the event's row, if it is not open; not where the checks that it is about are over by now, since nobody would close it."""
-        operation_id = message.operation_id
+        """Take the operation up and open the event's row, if it is not open.
+
+        :raises LeaseLost: it is not for this conductor to take up.
+        """
         start = instance_actions.EventStart(name=name, host=self._host)
-
-        async def unit(uow: uows.UnitOfWork) -> None:
-            of = await uow.operations.get(operation_id)
-            if of.finished_at is None and of.step in operation.CHECKING:
-                await uow.actions.start_event(of.instance_uuid, of.request_id, start)
-
-        await self._store.run(unit)
+        of = await self._orchestrator.take_up(message.operation_id, start)
+        self._open[message.operation_id] = (of.instance_uuid, of.request_id)
 
     async def finished(
         self, name: instance_actions.EventName, message: messages.AboutOperation, outcome: instance_actions.EventOutcome
     ) -> None:
         """Close the event's row, if the transition that ended the migration has not closed it."""
-        operation_id = message.operation_id
+        where = self._open.pop(message.operation_id, None)
+        if where is None:
+            # A second message about it was there first.
+            return
         finish = instance_actions.EventFinish(name=name, host=self._host, outcome=outcome)
 
         async def unit(uow: uows.UnitOfWork) -> None:
-            of = await uow.operations.get(operation_id)
-            await uow.actions.finish_event(of.instance_uuid, of.request_id, finish)
+            await uow.actions.finish_event(*where, finish)
 
         await self._store.run(unit)
 

@@ -106,7 +106,7 @@ class Inventory:
 
     async def _move(self, name: str, seen: guest.Guest, record: server.Server) -> None:
         _log.info("A server was moved by someone else.", instance_uuid=record.uuid, source=record.host, destination=name)
-        node = await self._store.read(lambda uow: uow.hosts.node_of(name))
+        node = await self._store.look(lambda uow: uow.hosts.node_of(name))
         await self._write(record, **_changes(seen, record, name, node))
 
     async def _conflict(self, name: str, record: server.Server) -> None:

@@ -14,6 +14,7 @@ from wherry import config as configs
 from wherry import errors
 from wherry.conductor import drive, steps
 from wherry.conductor import lease as leases
+from wherry.conductor import queue as queues
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
@@ -65,6 +66,10 @@ class Orchestrator:
         self._lease = lease
         self._counters = counters
         self._journeys: dict[str, _Journey] = {}
+        #: Operations that were claimed for a journey which is about to begin.
+        self._claimed: dict[str, drive.Drive] = {}
+        #: Who waits for slots here; somebody must run its `keep`.
+        self.queue = queues.Queue(store=store, clock=clock, config=config, waiters=lambda: _queued(self._journeys))
 
     @property
     def conductor_id(self) -> str:
@@ -96,17 +101,32 @@ class Orchestrator:
 
     def reload(self, config: configs.Config) -> None:
         """Go on with these values, operations under way included."""
-        self._config = config
+        self._config = self.queue.config = config
         for journey in self._journeys.values():
             if journey.on is not None:
                 journey.on.config = config
-        self._wake_queue()
+        self.queue.look()
 
-    async def takes_checks(self, operation_id: str) -> bool:
-        """Say whether this conductor is the one to run the operation's checks; false also when they are over, or it is another's."""
+    async def take_up(self, operation_id: str, start: instance_actions.EventStart) -> operation.Operation:
+        """Make this conductor the one to run the operation's checks, and open the event that tells of it, in one transaction.
+
+        :raises LeaseLost: another conductor is, or the checks are over.
+        """
         self._lease.require()
-        claimed = await self._store.run(lambda uow: uow.operations.claim(operation_id, self._lease.conductor_id))
-        return claimed is not None and claimed.step in operation.CHECKING
+
+        async def unit(uow: uows.UnitOfWork) -> drive.Drive | None:
+            on = await self._claim(uow, operation_id)
+            if on is None or on.operation.step not in operation.CHECKING:
+                return None
+            await uow.actions.start_event(on.operation.instance_uuid, on.operation.request_id, start)
+            return on
+
+        on = await self._store.run(unit)
+        if on is None:
+            raise errors.LeaseLost(conductor=self._lease.conductor_id)
+        if operation_id not in self._journeys:
+            self._claimed[operation_id] = on
+        return on.operation
 
     async def checked(self, operation_id: str) -> None:
         """Drive an operation, and return when its checks have passed.
@@ -132,7 +152,7 @@ class Orchestrator:
         journey = _Journey(
             task=asyncio.create_task(self._travel(operation_id), name=f"operation {operation_id}"),
             alarm=asyncio.Event(),
-            has_news=True,
+            has_news=False,
             checks=asyncio.get_running_loop().create_future(),
         )
         self._journeys[operation_id] = journey
@@ -157,19 +177,11 @@ class Orchestrator:
             del self._journeys[operation_id]
             if not journey.checks.done():
                 journey.checks.set_result(errors.LeaseLost(conductor=self._lease.conductor_id))
-            self._wake_queue()
+            self.queue.look()
 
     async def _take_on(self, operation_id: str) -> drive.Drive | None:
         self._lease.require()
-        owner = self._lease.conductor_id
-
-        async def unit(uow: uows.UnitOfWork) -> drive.Drive | None:
-            claimed = await uow.operations.claim(operation_id, owner)
-            if claimed is None:
-                return None
-            return self._drive(claimed, await _record_of(uow, claimed))
-
-        on = await self._store.run(unit)
+        on = self._claimed.pop(operation_id, None) or await self._store.run(lambda uow: self._claim(uow, operation_id))
         if on is None:
             return None
         if on.operation.epoch > 1 and on.operation.step is operation.StepName.CHECK_SOURCE:
@@ -177,10 +189,14 @@ class Orchestrator:
             await self._store_advance(on, drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION)))
         return on
 
-    def _drive(self, claimed: operation.Operation, record: migration.Migration | None) -> drive.Drive:
+    async def _claim(self, uow: uows.UnitOfWork, operation_id: str) -> drive.Drive | None:
+        claimed = await uow.operations.claim(operation_id, self._lease.conductor_id)
+        if claimed is None:
+            return None
         return drive.Drive(
             operation=claimed,
-            record=record,
+            record=await _record_of(uow, claimed),
+            intents=tuple(await uow.operations.pending_intents(claimed.id)),
             store=self._store,
             agents=self._agents,
             clock=self._clock,
@@ -209,7 +225,7 @@ class Orchestrator:
         try:
             if journey.has_news:
                 journey.has_news = False
-                on.intents = tuple(await self._store.read(lambda uow: uow.operations.pending_intents(on.operation.id)))
+                on.intents = tuple(await self._store.look(lambda uow: uow.operations.pending_intents(on.operation.id)))
             return await step.check(on) or await step.execute(on)
         except (drive.Postponed, errors.StaleWrite, errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
             raise
@@ -241,7 +257,7 @@ class Orchestrator:
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
-        current = await self._store.read(lambda uow: uow.operations.get(on.operation.id))
+        current = await self._store.look(lambda uow: uow.operations.get(on.operation.id))
         if current.owner != on.operation.owner or current.epoch != on.operation.epoch:
             raise errors.LeaseLost(conductor=self._lease.conductor_id)
         on.record = await self._store.read(lambda uow: _record_of(uow, current))
@@ -281,11 +297,13 @@ class Orchestrator:
             took = (record.finished_at - record.started_at).total_seconds() if record.finished_at and record.started_at else None
             self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
 
-    def _wake_queue(self) -> None:
-        """A slot may be free: those who wait in the queue look again, the oldest first. Nobody else's pause is cut short."""
-        for journey in self._journeys.values():
-            if journey.on is not None and journey.on.operation.step is operation.StepName.ADMIT:
-                journey.alarm.set()
+
+def _queued(journeys: dict[str, _Journey]) -> queues.Waiters:
+    return {
+        operation_id: (journey.on, journey.alarm)
+        for operation_id, journey in journeys.items()
+        if journey.on is not None and journey.on.operation.step is operation.StepName.ADMIT
+    }
 
 
 #: The outcome that each kind of intent asks for, and what it is called.

@@ -58,7 +58,7 @@ class Conductor:
             progress=self._progress,
             heartbeats=self._heartbeats,
             chores=chores,
-            events=endpoints.StoredEvents(store=store, host=host),
+            events=endpoints.StoredEvents(store=store, host=host, orchestrator=self.orchestrator),
             background=self._background,
             feasibility=self._feasibility,
         )
@@ -72,6 +72,7 @@ class Conductor:
         await self._server.start()
         self._progress.start()
         self._recovery.start()
+        self._background.spawn(self.orchestrator.queue.keep(), "queue")
         _log.info("The conductor drives.", conductor=self.id)
 
     def reload(self, config: configs.Config) -> None:

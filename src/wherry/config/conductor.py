@@ -64,7 +64,7 @@ class ConductorSection:
     )
     queue_poll_interval_seconds: float = opt.option(
         1.0,
-        "How often a queued migration looks for free slots by itself; normally the migration that frees one wakes it.",
+        "How often a conductor looks which queued migrations may start; normally the migration that frees a slot has it look.",
         constraint=opt.at_least(0.01),
         unit="seconds",
     )

@@ -67,8 +67,10 @@ class Engine(Protocol):
 
     dialect: Dialect
 
-    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, is_writing: bool) -> T:
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
         """Run the work in one transaction: committed when it returns, rolled back when it raises.
+
+        :param is_single: it is one statement that reads, which needs no transaction to see one consistent state.
 
         :raises Troubled: in place of an error of the database that is nobody's mistake.
         """

@@ -72,10 +72,11 @@ class PostgreSql:
             max_overflow=config.max_overflow,
             pool_timeout=config.pool_timeout_seconds,
         )
+        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
-    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
-        engine = self._engine if is_writing else self._reading
+    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
+        engine = self._engine if is_writing else self._looking if is_single else self._reading
         return await self._transaction(engine, work, is_writing=is_writing, seconds=self._limit_seconds)
 
     async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:

@@ -108,6 +108,11 @@ class MortalStore(stores.Store):
         self._check()
         return await self._shared.read(unit)
 
+    async def look(self, unit: stores.Unit[T]) -> T:
+        """As in Store."""
+        self._check()
+        return await self._shared.look(unit)
+
     def _check(self) -> None:
         if self._is_dead:
             raise errors.DatabaseUnavailable(detail="this process is dead")

@@ -62,9 +62,14 @@ class Server:
         where = ("-h", str(self.directory), "-p", str(PORT), "-U", "postgres", "-d", database)
         return self.run("psql", *where, "-v", "ON_ERROR_STOP=1", "-qAtc", statement)
 
+    @property
+    def pid(self) -> int:
+        """Of its first process, whose children serve the connections."""
+        return int((self.directory / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+
     def signal_all(self, number: signal.Signals) -> None:
         """Send a signal to the server and to every process that serves a connection: SIGSTOP makes it silent, SIGCONT ends that."""
-        first = int((self.directory / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+        first = self.pid
         children = pathlib.Path(f"/proc/{first}/task/{first}/children").read_text().split()
         for pid in (first, *map(int, children)):
             with contextlib.suppress(ProcessLookupError):

@@ -15,6 +15,10 @@ from wherry.telemetry import logs
 _log = logs.get_logger(__name__)
 
 
+#: Normally the queue wakes it.
+_LONGEST_WAIT_SECONDS = 60.0
+
+
 class Admit:
     """Counts the slots under lock, in the transaction that takes them: counting alone overshoots with two conductors."""
 
@@ -25,8 +29,7 @@ class Admit:
         if on.wants(operation.IntentKind.ABORT):
             await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
-        age = (on.clock.now() - on.plan.checked_at).total_seconds() if on.plan.checked_at else 0.0
-        if age <= on.config.conductor.check_ttl_seconds:
+        if on.checks_age_seconds <= on.config.conductor.check_ttl_seconds:
             return None
         return await self._check_again(on)
 
@@ -71,21 +74,22 @@ class Admit:
             if any(intent.kind is operation.IntentKind.ABORT for intent in await uow.operations.pending_intents(on.operation.id)):
                 # Recorded since the check above: run the step again, which sees it.
                 raise errors.StaleWrite(what="Operation", name=on.operation.id)
-            counts = await uow.slots.lock_and_count(source, destination, exclude_operation=on.operation.id)
+            cluster = options.max_concurrent_live_migrations_cluster
+            counts = await uow.slots.lock_and_count(source, destination, on.operation.id, with_cluster=cluster > 0)
             for held, limit, where in (
                 (counts.outgoing, options.max_concurrent_live_migrations, f"out of {source}"),
                 (counts.incoming, options.max_concurrent_incoming_live_migrations, f"into {destination}"),
-                (counts.cluster, options.max_concurrent_live_migrations_cluster, "in the cluster"),
+                (counts.cluster, cluster, "in the cluster"),
             ):
                 if limit and held >= limit:
                     why = f"{held} of {limit} slots {where} are taken"
-                    raise drive.Postponed(drive.Wait(seconds=on.config.conductor.queue_poll_interval_seconds, why=why))
+                    raise drive.Postponed(drive.Wait(seconds=_LONGEST_WAIT_SECONDS, why=why))
 
         return guard
 
     async def _check_again(self, on: drive.Drive) -> drive.Advance | None:
         """Run the checks again once a slot is in sight; with the destination's slots taken, at another that has one."""
-        counts = await on.store.read(lambda uow: uow.slots.count(on.plan.source, on.destination, exclude_operation=on.operation.id))
+        counts = await on.store.look(lambda uow: uow.slots.count(on.plan.source, on.destination, exclude_operation=on.operation.id))
         options = on.config.default
         out = options.max_concurrent_live_migrations
         cluster = options.max_concurrent_live_migrations_cluster

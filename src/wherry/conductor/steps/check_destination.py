@@ -28,8 +28,8 @@ class CheckDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
-        source = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
-        command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source.description)
+        source = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
+        command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source)
         try:
             answer = await on.ask(on.destination, command)
         except errors.LeaseLost:

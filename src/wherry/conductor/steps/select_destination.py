@@ -28,16 +28,16 @@ class SelectDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Describe the guest freshly, and pick the destination."""
-        hosts = await on.hosts_by_name()
+        hosts, neighbours = await _surroundings(on)
         try:
-            return await self._select(on, hosts)
+            return await self._select(on, hosts, neighbours)
         except (errors.SourceDown, errors.DestinationDown, errors.NoValidHost) as error:
             seconds = _unheard_seconds(on, hosts.values())
             if seconds <= 0:
                 raise
             return drive.Wait(seconds=min(seconds, on.config.default.report_interval_seconds), why=error.message)
 
-    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host]) -> drive.Answer:
+    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host], neighbours: server_group.Neighbours | None) -> drive.Answer:
         source = hosts.get(on.plan.source)
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
@@ -46,7 +46,6 @@ class SelectDestination:
         if lacking is not None:
             # No other destination would change it.
             raise lacking
-        neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(described.uuid))
         demand = demand_of(on, described, source, neighbours)
         chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
         plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
@@ -62,6 +61,14 @@ class SelectDestination:
 
     async def undo(self, on: drive.Drive) -> None:
         """Choosing touches nothing; the claim is the row itself."""
+
+
+async def _surroundings(on: drive.Drive) -> tuple[dict[str, host.Host], server_group.Neighbours | None]:
+    async def unit(uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], server_group.Neighbours | None]:
+        hosts = {record.name: record for record in await uow.hosts.list()}
+        return hosts, await uow.server_groups.neighbours_of(on.operation.instance_uuid)
+
+    return await on.store.read(unit)
 
 
 def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
@@ -137,7 +144,7 @@ async def _without_own_claim(on: drive.Drive, hosts: dict[str, host.Host]) -> li
     claimed = hosts.get(on.migration.dest_compute or "")
     if claimed is None:
         return list(hosts.values())
-    moving = await on.store.read(lambda uow: uow.servers.get(on.operation.instance_uuid))
+    moving = await on.store.look(lambda uow: uow.servers.get(on.operation.instance_uuid))
     usage = dataclasses.replace(
         claimed.usage,
         memory_mib=claimed.usage.memory_mib - moving.memory_mib,
@@ -172,7 +179,7 @@ async def _stays(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand
     if filters.refusal(known, demand, scheduler.enabled_filters) is not None:
         return None
     into = on.config.default.max_concurrent_incoming_live_migrations
-    counts = await on.store.read(lambda uow: uow.slots.count(on.plan.source, known.name, exclude_operation=on.operation.id))
+    counts = await on.store.look(lambda uow: uow.slots.count(on.plan.source, known.name, exclude_operation=on.operation.id))
     if not into or counts.incoming < into:
         return known
     try:
@@ -194,7 +201,7 @@ def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Gua
     """Count again with the host's row locked: two conductors must not both take its last room."""
 
     async def guard(uow: uows.UnitOfWork) -> None:
-        await uow.slots.lock_and_count(on.plan.source, name)
+        await uow.slots.lock_host(name)
         current = await uow.hosts.get(name)
         present = dataclasses.replace(demand, neighbours=await uow.server_groups.neighbours_of(demand.guest.uuid))
         names = filters.FORCED if on.request.force else on.config.scheduler.enabled_filters

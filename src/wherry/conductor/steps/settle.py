@@ -88,7 +88,7 @@ class Settle:
         """Reading changes nothing."""
 
     async def _read(self, on: drive.Drive) -> _Reading:
-        reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
+        reports = await on.store.look(lambda uow: uow.reports.list(on.operation.id))
         ended = next((one for one in reversed(reports) if one.kind is operation.ReportKind.TRANSFER_ENDED), None)
         told = messages.TransferEnded.model_validate(ended.body) if ended is not None else None
         on.readings += 1

@@ -30,7 +30,7 @@ class Transfer:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Advance by the next reported fact; command and ask only what is still open."""
-        reports = await on.store.read(lambda uow: uow.reports.list(on.operation.id))
+        reports = await on.store.look(lambda uow: uow.reports.list(on.operation.id))
         known = self._by_reports(on, reports)
         if known is not None:
             return known

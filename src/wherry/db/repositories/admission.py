@@ -91,14 +91,23 @@ class Slots:
     def __init__(self, session: sessions.Session) -> None:
         self._session = session
 
-    async def lock_and_count(self, source: str, destination: str, exclude_operation: str | None = None) -> SlotCounts:
+    async def lock_and_count(
+        self, source: str, destination: str, exclude_operation: str | None = None, *, with_cluster: bool = True
+    ) -> SlotCounts:
         """Count the slots that are held, and keep others from taking one until this transaction ends.
 
         Locks the cluster first, then the hosts by name, so that no two admissions wait for each other.
+
+        :param with_cluster: whether there is a limit for all hosts together; without one, admissions of other hosts need not wait.
         """
-        await self._session.rows(_LOCK_CLUSTER)
+        if with_cluster:
+            await self._session.rows(_LOCK_CLUSTER)
         await self._session.rows(_LOCK_HOSTS, {"names": [source, destination]})
         return await self.count(source, destination, exclude_operation)
+
+    async def lock_host(self, name: str) -> None:
+        """Keep others from claiming anything of the host until this transaction ends."""
+        await self._session.rows(_LOCK_HOSTS, {"names": [name]})
 
     async def count(self, source: str, destination: str, exclude_operation: str | None = None) -> SlotCounts:
         """Count without a lock: to show, never to decide by."""

@@ -25,6 +25,7 @@ _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
 _BY_NAME = sa.select(*_COLUMNS).where(_T.c.name == sa.bindparam("name"))
 _NODE = sa.select(_T.c.hypervisor_hostname).where(_T.c.name == sa.bindparam("name"))
+_DESCRIPTION = sa.select(_T.c.description).where(_T.c.name == sa.bindparam("name"))
 _BEAT = (
     sa.update(_T)
     .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
@@ -85,6 +86,17 @@ class Hosts:
         if row is None:
             raise errors.HostNotFound(host=name)
         return str(row.hypervisor_hostname)
+
+    async def description_of(self, name: str) -> model.HostDescription:
+        """Give what a host's agent said of it.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        row = await self._session.row(_DESCRIPTION, {"name": name})
+        if row is None:
+            raise errors.HostNotFound(host=name)
+        description: model.HostDescription = row.description
+        return description
 
     async def list(self, query: HostQuery = HostQuery()) -> builtins.list[model.Host]:
         """Give one page, usage included: three queries, however many hosts.

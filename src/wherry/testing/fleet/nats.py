@@ -54,6 +54,13 @@ class Nats:
         """What [bus] transport_url names it."""
         return f"nats://{_HOST}:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        if self._process is None:
+            raise program.FleetError("nats-server does not run")
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, again perhaps, and wait until it takes connections."""
         found = find_program()

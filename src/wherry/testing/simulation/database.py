@@ -94,6 +94,13 @@ class SimulatedStore(stores.Store):
         await self._leave()
         return result
 
+    async def look(self, unit: stores.Unit[T]) -> T:
+        """As in Store."""
+        await self._enter()
+        result = await self._shared.look(unit)
+        await self._leave()
+        return result
+
     async def _enter(self) -> None:
         await self._perils.pass_by(self._of, "begin")
         await self._trouble.take_time()

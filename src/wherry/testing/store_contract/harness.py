@@ -57,8 +57,10 @@ class CountingEngine:
         self.close = engine.close
         self.statements = 0
 
-    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
-        return await self._engine.transaction(lambda connection: work(_CountingConnection(self, connection)), is_writing=is_writing)
+    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
+        return await self._engine.transaction(
+            lambda connection: work(_CountingConnection(self, connection)), is_writing=is_writing, is_single=is_single
+        )
 
 
 class _CountingConnection:

@@ -28,7 +28,7 @@ class _Tripping(harnesses.CountingEngine):
         self.troubles = troubles
         self.runs = 0
 
-    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
+    async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
         async def tripped(connection: engines.Connection) -> T:
             result = await work(connection)
             self.runs += 1
@@ -36,7 +36,7 @@ class _Tripping(harnesses.CountingEngine):
                 raise engines.Troubled(self.troubles.pop(0), RuntimeError("in the way"))
             return result
 
-        return await super().transaction(tripped, is_writing=is_writing)
+        return await super().transaction(tripped, is_writing=is_writing, is_single=is_single)
 
 
 class TransactionContract:
@@ -73,6 +73,19 @@ class TransactionContract:
             await harness.server(new.uuid)
         # And writing goes on afterwards.
         await harness.store.run(lambda uow: uow.servers.insert(new))
+
+    async def test_a_look_is_one_statement(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server()
+        assert await harness.store.look(lambda uow: uow.servers.get(made.uuid)) == made
+
+        async def two(uow: uows.UnitOfWork) -> None:
+            await uow.servers.get(made.uuid)
+            await uow.servers.get(made.uuid)
+
+        with pytest.raises(RuntimeError, match="a look is one statement"):
+            await harness.store.look(two)
+        # The connection is fit for transactions again.
+        assert (await harness.store.run(lambda uow: uow.servers.update(made, name="x"))).name == "x"
 
     async def test_a_unit_is_run_again_when_others_were_in_its_way_and_stored_once(self, harness: harnesses.Harness) -> None:
         engine = _Tripping(harness.engine, [engines.Trouble.CONFLICT, engines.Trouble.LOST])
