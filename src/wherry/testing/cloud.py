@@ -28,6 +28,7 @@ from wherry.cmd import wiring
 from wherry.conductor import service as conductor_service
 from wherry.drivers import base, simulated
 from wherry.rpc import addresses, messages
+from wherry.rpc.transports import base as transports
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
 from wherry.testing import lent_store, mortal
@@ -47,14 +48,14 @@ class MakeCloud(Protocol):
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Conductor:
     part: conductor_service.Conductor
-    transport: memory.MemoryTransport
+    transport: transports.Transport
     store: mortal.MortalStore
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Agent:
     part: agent_service.Agent
-    transport: memory.MemoryTransport
+    transport: transports.Transport
     driver: mortal.MortalDriver
     storage: mortal.MortalStorage
 
@@ -113,7 +114,8 @@ class Cloud:
     async def start_conductor(self) -> str:
         """Start one more conductor; gives its id."""
         conductor_id = f"conductor-{next(self._numbers)}"
-        transport, store = await self._transport(), mortal.MortalStore(self.store, lambda result: self._committed(conductor_id, result))
+        transport = await self._transport(addresses.Role.CONDUCTOR)
+        store = mortal.MortalStore(self.store, lambda result: self._committed(conductor_id, result))
         part = wiring.make_conductor(self._around, store, transport, conductor_id)
         await part.start()
         self.conductors[part.id] = _Conductor(part=part, transport=transport, store=store)
@@ -122,7 +124,7 @@ class Cloud:
     def kill_conductor(self, conductor_id: str | None = None) -> None:
         """End a conductor as kill -9 would, at this instant: nothing is handed over, its lease must run out."""
         one = self.conductors.pop(conductor_id or next(iter(self.conductors)))
-        one.transport.sever()
+        _sever(one.transport)
         one.store.die()
         self._bury(one.part.stop())
 
@@ -131,7 +133,7 @@ class Cloud:
         # One that was killed must be gone for its journal's lock to be free, as the kernel sees to it.
         await asyncio.gather(*self._dying)
         settings = next(one for one in self._hosts() if one.name == host)
-        transport = await self._transport()
+        transport = await self._transport(addresses.Role.AGENT, host)
         driver = mortal.MortalDriver(self.world, settings, lambda method, is_done: self._called(host, method, is_done))
         storage = mortal.MortalStorage(pathlib.Path(self.config.agent.journal_path) / host)
         part = wiring.make_agent(self._around, settings, transport, boot=self._boot_clock, driver=driver, storage=storage)
@@ -147,7 +149,7 @@ class Cloud:
     def kill_agent(self, host: str) -> None:
         """End an agent as kill -9 would, at this instant: it says nothing, and its journal is as it was last written."""
         one = self.agents.pop(host)
-        one.transport.sever()
+        _sever(one.transport)
         one.driver.die()
         one.storage.die()
         self._bury(one.part.stop())
@@ -162,7 +164,7 @@ class Cloud:
     async def cast(self, address: addresses.Address, message: messages.Message) -> None:
         """Send a message as an api would."""
         sender = addresses.Sender(addresses.Role.API, self.config.default.host)
-        await self._around.client(await self._transport(), sender).cast(address, message)
+        await self._around.client(await self._transport(sender.role), sender).cast(address, message)
 
     async def server(self, name: str) -> dict[str, Any]:
         """Give the server of that name as the API shows it."""
@@ -229,13 +231,19 @@ class Cloud:
         for told in tuple(self.on_call):
             told(host, method, is_done)
 
-    async def _transport(self) -> memory.MemoryTransport:
-        transport = memory.MemoryTransport(self.bus)
+    def make_transport(self, sender: addresses.Sender) -> transports.Transport:
+        """Make a part's access to the bus; a cloud on another bus makes another, whose parts cannot be killed."""
+        del sender
+        return memory.MemoryTransport(self.bus)
+
+    async def _transport(self, role: addresses.Role, name: str = "") -> transports.Transport:
+        transport = self.make_transport(addresses.Sender(role, name or self.config.default.host))
         await transport.open()
+        self._stack.push_async_callback(transport.close)
         return transport
 
     async def _start_api(self) -> api_service.Api:
-        api = wiring.make_api(self._around, self.store, await self._transport())
+        api = wiring.make_api(self._around, self.store, await self._transport(addresses.Role.API))
         self._stack.push_async_callback(api.stop)
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app=api.application), base_url="http://wherry.test", timeout=None)
         self._stack.push_async_callback(self._http.aclose)
@@ -248,6 +256,12 @@ class Cloud:
             return set(await self.store.read(lambda uow: uow.servers.find(sorted(wanted)))) == wanted
 
         await self.until(is_known)
+
+
+def _sever(transport: transports.Transport) -> None:
+    if not isinstance(transport, memory.MemoryTransport):
+        raise TypeError("only a part on the bus in memory can be killed: end its process")
+    transport.sever()
 
 
 def _config(directory: pathlib.Path, overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:

@@ -36,8 +36,8 @@ def make_server(nats_program: str, tmp_path: pathlib.Path) -> Iterator[servers.M
     """Give a function that makes servers, which are stopped after the test."""
     with contextlib.ExitStack() as stack:
 
-        def make(configuration: str = "", port: int | None = None) -> servers.Server:
-            return stack.enter_context(servers.Server(nats_program, tmp_path, configuration, port))
+        def make(configuration: str = "", environment: Mapping[str, str] | None = None) -> servers.Server:
+            return stack.enter_context(servers.Server(nats_program, tmp_path, configuration, environment))
 
         yield make
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pathlib
@@ -10,12 +11,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
+from wherry import errors
 from wherry.config import bus as config_bus
-from wherry.rpc.transports import nats
+from wherry.rpc.transports import base, nats
 
 #: Whether an answer may go to where a message asks for it.
 MayAnswer = Callable[[str, str], bool]
@@ -25,9 +27,9 @@ _HOST = "127.0.0.1"
 
 
 class MakeServer(Protocol):
-    """Starts a server with a configuration, on a port or a free one."""
+    """Starts a server with a configuration and an environment."""
 
-    def __call__(self, configuration: str = "", port: int | None = None) -> Server:
+    def __call__(self, configuration: str = "", environment: Mapping[str, str] | None = None) -> Server:
         """Start it."""
 
 
@@ -48,14 +50,69 @@ def free_port() -> int:
         return port
 
 
+def section(url: str, **options: Any) -> config_bus.BusSection:
+    """Give a [bus] that leads to a server, quick to try again."""
+    wanted: dict[str, Any] = {"transport_url": (url,), "reconnect_initial_seconds": 0.02, "reconnect_max_seconds": 0.1}
+    return config_bus.BusSection(**(wanted | options))
+
+
+def cluster(make_server: MakeServer, size: int) -> list[Server]:
+    """Start servers that know of one another."""
+    ports = [free_port() for _ in range(size)]
+    routes = ", ".join(f'"nats-route://{_HOST}:{port}"' for port in ports)
+    return [
+        make_server(f'cluster {{ name: "test", listen: "{_HOST}:{port}", routes: [{routes}] }}\nserver_name: "s{number}"\n')
+        for number, port in enumerate(ports)
+    ]
+
+
+async def until_meshed(members: Sequence[Server]) -> None:
+    """Wait until what is published at any of them reaches subscribers at each."""
+    transports = [nats.NatsTransport(nats.settings_of(one.section()), inbox=f"inbox.mesh{number}") for number, one in enumerate(members)]
+    try:
+        for number, transport in enumerate(transports):
+            await transport.open()
+            await transport.subscribe(f"mesh.{number}", _answer)
+        for transport in transports:
+            for number in range(len(members)):
+                await until_answered(transport, f"mesh.{number}")
+    finally:
+        for transport in transports:
+            await transport.close()
+
+
+async def until_answered(transport: nats.NatsTransport, subject: str) -> bytes:
+    """Ask until there is an answer, as whoever sends a report does."""
+    async with asyncio.timeout(_START_SECONDS):
+        while True:
+            try:
+                return await transport.request(subject, b"x", 0.5)
+            except (base.NoResponders, base.NoAnswer, errors.BusUnavailable):
+                await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something to become so."""
+    async with asyncio.timeout(_START_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what a transport shows has no event
+            await asyncio.sleep(0.005)
+
+
+async def _answer(_subject: str, data: bytes) -> bytes:
+    return data
+
+
 class Server:
     """A nats-server on a port of its own, which it keeps when it is started again.
 
     :param configuration: lines of its configuration file.
     """
 
-    def __init__(self, program: str, directory: pathlib.Path, configuration: str = "", port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(
+        self, program: str, directory: pathlib.Path, configuration: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = free_port()
+        self._environment = environment
         self._program = program
         self._file = directory / f"nats-{self.port}.conf"
         self._log = directory / f"nats-{self.port}.log"
@@ -79,13 +136,12 @@ class Server:
 
     def section(self, **options: Any) -> config_bus.BusSection:
         """Give a [bus] that leads here, quick to try again."""
-        wanted: dict[str, Any] = {"transport_url": (self.url,), "reconnect_initial_seconds": 0.02, "reconnect_max_seconds": 0.1}
-        return config_bus.BusSection(**(wanted | options))
+        return section(self.url, **options)
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self) -> None:
         """Start it, and wait until it takes connections."""
         arguments = [self._program, "-a", _HOST, "-p", str(self.port), "-c", str(self._file), "-l", str(self._log)]
-        self._process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(arguments, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_listening():
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -94,6 +150,11 @@ class Server:
             if time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"nats-server does not listen: {self.log}")
+
+    def reload(self, configuration: str) -> None:
+        """Give it another configuration while it runs."""
+        self._file.write_text(configuration)
+        self._signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it as kill -9 does."""

@@ -6,36 +6,16 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.integration.nats import servers
 from wherry import errors
 from wherry.rpc import addresses, client, messages
-from wherry.rpc.transports import base, nats
+from wherry.rpc.transports import base
 from wherry.testing.transport_contract.suite import Inbox
 
 pytestmark = pytest.mark.nats
-
-_SOON = 5.0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for something to become so."""
-    async with asyncio.timeout(_SOON):
-        while not condition():  # noqa: ASYNC110 - what the transport shows has no event
-            await asyncio.sleep(0.005)
-
-
-async def answered(transport: nats.NatsTransport, subject: str) -> bytes:
-    """Ask until there is an answer, as whoever sends a report does."""
-    async with asyncio.timeout(_SOON):
-        while True:
-            try:
-                return await transport.request(subject, b"x", 0.5)
-            except (base.NoResponders, base.NoAnswer, errors.BusUnavailable):
-                await asyncio.sleep(0.01)
 
 
 async def test_a_host_without_an_agent_is_unreachable_within_milliseconds(server: servers.Server, join: servers.Join) -> None:
@@ -64,14 +44,14 @@ async def test_a_killed_bus_fails_what_waits_at_once_and_is_found_again(server: 
             await task
         assert caught.value.retryable
     assert time.perf_counter() - begun < 1.0
-    await until(lambda: asking.problem == "not connected" and answering.problem == "not connected")
+    await servers.until(lambda: asking.problem == "not connected" and answering.problem == "not connected")
     begun = time.perf_counter()
     for send in (asking.publish("echo", b"x"), asking.request("echo", b"x", 60)):
         with pytest.raises(errors.BusUnavailable):
             await send
     assert time.perf_counter() - begun < 0.1
     server.start()
-    assert await answered(asking, "echo") == b"answer"
+    assert await servers.until_answered(asking, "echo") == b"answer"
     assert asking.problem is None
 
 
@@ -83,7 +63,7 @@ async def test_a_process_may_be_started_before_its_bus(server: servers.Server, j
     with pytest.raises(errors.BusUnavailable):
         await asking.request("echo", b"x", 60)
     server.start()
-    assert await answered(asking, "echo") == b"answer"
+    assert await servers.until_answered(asking, "echo") == b"answer"
 
 
 async def test_a_bus_that_hangs_is_left_and_found_again(server: servers.Server, join: servers.Join) -> None:
@@ -98,7 +78,7 @@ async def test_a_bus_that_hangs_is_left_and_found_again(server: servers.Server, 
         assert asking.problem == "not connected"
     finally:
         server.resume()
-    assert await answered(asking, "echo") == b"answer"
+    assert await servers.until_answered(asking, "echo") == b"answer"
 
 
 @pytest.mark.slow
@@ -113,7 +93,7 @@ async def test_a_bus_that_hangs_again_and_again_is_always_found_again(server: se
             await asking.request("echo", b"x", 60)
         await asyncio.sleep(cycle / 200)
         server.resume()
-        assert await answered(asking, "echo") == b"answer"
+        assert await servers.until_answered(asking, "echo") == b"answer"
 
 
 async def test_a_bus_that_throws_its_clients_out_is_asked_again(make_server: servers.MakeServer, join: servers.Join) -> None:
@@ -123,7 +103,7 @@ async def test_a_bus_that_throws_its_clients_out_is_asked_again(make_server: ser
     assert first.problem is None
     assert second.problem == "not connected"
     await first.close()
-    await until(lambda: second.problem is None)
+    await servers.until(lambda: second.problem is None)
 
 
 async def test_a_message_is_measured_by_the_servers_limit_too(make_server: servers.MakeServer, join: servers.Join) -> None:
