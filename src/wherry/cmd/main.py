@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from wherry.cmd import bus_permissions
+
     parser = argparse.ArgumentParser(prog="wherry", description="Live migration for KVM fleets, by the OpenStack Compute API.")
     parser.add_argument("--version", action="version", version=f"wherry {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -44,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     status = _command(commands, "status", "say what runs, who holds which lease, and what waits for what", _status)
     status.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
     _command(commands, "config", "print every option with its value, after reading files and environment", _config)
+    permissions = _command(commands, "bus-permissions", "print what each process may do on the bus, for nats-server", _bus_permissions)
+    bus_permissions.add_options(permissions)
     commands.add_parser("lab", help="libvirt hosts on this machine, for trying and testing", add_help=False)
     return parser
 
@@ -104,6 +108,12 @@ def _status(arguments: argparse.Namespace) -> int:
     from wherry.cmd import status
 
     return status.run(arguments.config_file, output=arguments.format)
+
+
+def _bus_permissions(arguments: argparse.Namespace) -> int:
+    from wherry.cmd import bus_permissions
+
+    return bus_permissions.run(arguments)
 
 
 def _config(arguments: argparse.Namespace) -> int:

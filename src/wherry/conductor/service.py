@@ -64,7 +64,7 @@ class Conductor:
         )
         self._recovery = recovery.Recovery(surface, self.id)
         surface.register(server)
-        server.register(messages.OperationsLeft, self._on_operations_left)
+        server.register(messages.OperationsLeft, self._on_operations_left, only_from=addresses.Role.CONDUCTOR)
 
     async def start(self) -> None:
         """Take the lease, listen, and begin to sweep."""

@@ -57,15 +57,40 @@ def agent(host: str) -> Address:
 def subject(address: Address, sender: Sender, message_name: str) -> str:
     """Give the subject on which `sender` sends this message there."""
     if address.role is Role.AGENT:
-        return f"{_PREFIX}.agent.{encode(address.host)}.{message_name}"
-    return f"{_PREFIX}.conductor.{sender.role.value}.{encode(sender.name)}.{message_name}"
+        return f"{to_agent(address.host)}.{message_name}"
+    return f"{from_sender(sender)[:-1]}{message_name}"
 
 
 def pattern(address: Address) -> str:
     """Give the pattern under which everything sent there is found, unknown message names included."""
     if address.role is Role.AGENT:
-        return f"{_PREFIX}.agent.{encode(address.host)}.*"
+        return f"{to_agent(address.host)}.*"
     return f"{_PREFIX}.conductor.*.*.*"
+
+
+def to_agent(host: str) -> str:
+    """Give the beginning of the subjects on which this host's agent is commanded."""
+    return f"{_PREFIX}.agent.{encode(host)}"
+
+
+def to_agents() -> str:
+    """Give the pattern of everything that agents are sent."""
+    return f"{_PREFIX}.agent.>"
+
+
+def to_conductors() -> str:
+    """Give the pattern of everything that conductors are sent."""
+    return f"{_PREFIX}.conductor.>"
+
+
+def from_sender(sender: Sender) -> str:
+    """Give the pattern of everything that `sender` sends to conductors, and nobody else."""
+    return f"{_PREFIX}.conductor.{sender.role.value}.{encode(sender.name)}.>"
+
+
+def inboxes(role: Role) -> str:
+    """Give the pattern of all inboxes of a role."""
+    return f"{_PREFIX}.inbox.{role.value}.>"
 
 
 def inbox(sender: Sender) -> str:
