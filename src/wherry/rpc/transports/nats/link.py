@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import re
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from nats import errors as nats_errors
 from nats.aio import client as nats_client
@@ -22,6 +23,8 @@ from wherry.rpc.transports.nats import settings as wherry_settings
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
+
+T = TypeVar("T")
 
 #: Called with each message; returns soon, for the next one waits for it.
 OnMessage = Callable[[nats_msg.Msg], Awaitable[None]]
@@ -87,8 +90,7 @@ class Link:
         """
         limit = self._settings.connect_timeout_seconds
         try:
-            async with asyncio.timeout(limit):
-                await self._connect(limit)
+            await _apart(self._connect(limit), limit)
             self._check_tls()
         except _TROUBLES as error:
             await self.close()
@@ -123,14 +125,9 @@ class Link:
     async def close(self) -> None:
         """End it, what was sent before included. Idempotent."""
         self._lost.set()
-        # In a task of its own: where two tasks of nats-py wait for the socket's end and it cancels one of them, the other is cancelled
-        # with it (they share asyncio's future), and that one would be the caller.
-        closing = asyncio.create_task(self._client.close())
         # It waits for what is not written yet, which on a cut link would take the kernel a quarter of an hour to give up.
-        await asyncio.wait({closing}, timeout=self._settings.connect_timeout_seconds)
-        closing.cancel()
-        # Nothing that goes wrong in it matters any more; a cancellation of our own does, and comes through here.
-        await asyncio.gather(closing, return_exceptions=True)
+        with contextlib.suppress(*_TROUBLES):
+            await _apart(self._client.close(), self._settings.connect_timeout_seconds)
 
     async def lost(self) -> None:
         """Wait until it is lost. Looks for itself, too, since nats-py tells nobody of some deaths (see `_connect`)."""
@@ -155,9 +152,10 @@ class Link:
         :raises BusForbidden: the server does not allow it.
         :raises BusUnavailable: the connection is lost.
         """
+        limit = self._settings.connect_timeout_seconds
         try:
-            subscription = await self._client.subscribe(pattern, queue, cb=on_message)
-            await self.flush()
+            subscription = await _apart(self._client.subscribe(pattern, queue, cb=on_message), limit)
+            await _apart(self._client.flush(limit), limit)  # type: ignore[arg-type]  # annotated int, any number will do
         except _TROUBLES as error:
             raise _unavailable() from error
         # The server's no comes before its answer to the flush.
@@ -169,13 +167,9 @@ class Link:
         """End a subscription after what the server has sent to it already was received: of a queue group, nobody else gets that."""
         if not self.is_alive:
             return
-        with contextlib.suppress(*_TROUBLES, TimeoutError):
-            async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                await subscription.drain()  # type: ignore[no-untyped-call]  # its answer is not annotated
-
-    async def flush(self) -> None:
-        """Wait until the server has read everything sent so far."""
-        await self._client.flush(self._settings.connect_timeout_seconds)  # type: ignore[arg-type]  # annotated int, any number will do
+        with contextlib.suppress(*_TROUBLES):
+            drain: Coroutine[Any, Any, None] = subscription.drain()  # type: ignore[no-untyped-call]  # its answer is not annotated
+            await _apart(drain, self._settings.connect_timeout_seconds)
 
     # ------------------------------------------------------- nats-py calls these
 
@@ -223,6 +217,30 @@ class Link:
         information = self._client._server_info
         if self._settings.tls is not None and not information.get("tls_required"):
             raise nats_errors.Error("the server does not speak TLS, which [bus] asks for")
+
+
+async def _apart(doing: Coroutine[Any, Any, T], limit: float) -> T:
+    """Have nats-py do something in a task of its own, and for no longer than this.
+
+    It swallows cancellations that reach it (`_flush_pending`), after which a task that should end goes on for ever. And it hands out some
+    that are not meant for the caller: two tasks that wait for a socket's end share asyncio's future, and it cancels one of them.
+
+    :raises TimeoutError: it took too long.
+    """
+    task = asyncio.create_task(doing)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=limit)
+        if not done:
+            # What goes on in spite of this has little left to do: each wait in nats-py has the same limit.
+            task.cancel()
+            await asyncio.wait({task}, timeout=limit)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    if task.cancelled():
+        raise nats_errors.Error("the connection was ended")
+    return task.result()
 
 
 def _unavailable() -> errors.BusUnavailable:

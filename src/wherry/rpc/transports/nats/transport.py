@@ -126,11 +126,12 @@ class NatsTransport:
     async def request(self, subject: str, data: bytes, timeout_seconds: float) -> bytes:
         """As in base."""
         link = self._usable(subject, data)
+        deadline = self._clock.monotonic() + timeout_seconds
         token = f"{next(self._numbers):x}"
         waiting = self._waiting[token] = _Waiting(subject, asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await link.publish(subject, data, f"{self._inbox}.{token}")
+            await link.publish(subject, data, f"{self._inbox}.{token}")
+            async with asyncio.timeout(deadline - self._clock.monotonic()):
                 return await waiting.answer
         except TimeoutError:
             raise base.NoAnswer(subject) from None
