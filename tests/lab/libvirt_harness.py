@@ -54,6 +54,7 @@ CAPABILITIES = capabilities.DriverCapabilities(
     progress=True,
     pause=True,
     power=True,
+    cold_migration=True,
 )
 
 _CLIENT = """

@@ -150,6 +150,10 @@ class DestinationFacts:
     host: str
     #: Where the source's hypervisor reaches the destination's; opaque but to the drivers.
     connection_uri: str = ""
+    #: Where the destination's own agent reaches its hypervisor, which may be a way for others in the same process; opaque likewise.
+    agent_uri: str = ""
+    #: By which it is known whether some address leads to the destination's hypervisor.
+    hypervisor_uuid: str = ""
     #: Where memory and disks are sent; opaque but to the drivers, empty = the hypervisor chooses.
     transfer_uri: str = ""
     probes: tuple[StorageProbe, ...] = ()

@@ -63,7 +63,7 @@ def check_guest(connection: libvirt.virConnect, question: Question) -> None:
     if count:
         raise errors.SnapshotsPresent(count=count)
     for disk in leaving.disks:
-        if disk.source and disk.device == "disk" and _has_block_job(domain, disk):
+        if disk.source and disk.device == "disk" and has_block_job(domain, disk):
             raise errors.JobActive(job=f"block job of {disk.name}", host=question.host)
 
 
@@ -78,7 +78,7 @@ def classify(
     """
     leaving, facts = question.leaving, question.facts
     shared_directories = {probe.directory for probe in facts.probes if probe.name in files.names(connection, probe.directory)}
-    plans = [migration.DiskPlan(disk=disk, treatment=_treatment(disk, shared_directories)) for disk in leaving.disks]
+    plans = [migration.DiskPlan(disk=disk, treatment=treatment_of(disk, shared_directories)) for disk in leaving.disks]
     copied = [plan.disk for plan in plans if plan.treatment is migration.Treatment.COPIED]
     shared = [plan.disk for plan in plans if plan.treatment is migration.Treatment.SHARED]
     _check_wish(question, copied, shared)
@@ -98,7 +98,8 @@ def is_proven_coherent(plan: migration.StoragePlan) -> bool:
     return any(item.treatment is migration.Treatment.SHARED and item.disk.kind is guest.DiskKind.FILE for item in plan.disks)
 
 
-def _treatment(disk: guest.Disk, shared_directories: set[str]) -> migration.Treatment:
+def treatment_of(disk: guest.Disk, shared_directories: set[str]) -> migration.Treatment:
+    """Say what happens to a disk when these directories are shared."""
     if not disk.source or disk.kind is guest.DiskKind.NONE or disk.device != "disk" or disk.read_only:
         # Read-only media were looked for by the destination's check; libvirt never copies them.
         return migration.Treatment.NONE
@@ -196,7 +197,8 @@ def _of_pages(leaving: guest.Guest, section: libvirt_config.LibvirtSection) -> l
     return ["Its memory is in pages of 1 GiB or more: after a switch to post-copy each touch of a missing one waits for all of it."]
 
 
-def _has_block_job(domain: libvirt.virDomain, disk: guest.Disk) -> bool:
+def has_block_job(domain: libvirt.virDomain, disk: guest.Disk) -> bool:
+    """Whether its QEMU is busy copying or merging the disk."""
     try:
         return bool(domain.blockJobInfo(disk.name, 0))
     except libvirt.libvirtError as problem:

@@ -49,6 +49,25 @@ def is_alive(connection: Connection) -> bool:
         return False
 
 
+def open_at(uri: str, host: str, section: libvirt_config.LibvirtSection) -> Connection:
+    """Open a connection with keep-alive. Blocks without a bound of libvirt's: a stopped daemon's kernel still accepts.
+
+    :raises HypervisorUnavailable: when it cannot be opened.
+    """
+    events.start()
+    try:
+        connection = libvirt.open(uri)
+    except libvirt.libvirtError as problem:
+        raise libvirt_errors.unavailable(host, libvirt_errors.text(problem)) from problem
+    try:
+        # Without it, calls to a daemon that stopped block for ever.
+        connection.setKeepAlive(section.keepalive_interval_seconds, section.keepalive_count)
+    except libvirt.libvirtError as problem:
+        dispose(connection)
+        raise libvirt_errors.unavailable(host, libvirt_errors.text(problem)) from problem
+    return connection
+
+
 class Link:
     """The way to one host's libvirt."""
 
@@ -174,16 +193,5 @@ class Link:
         lane.resource = self._open()
 
     def _open(self) -> Connection:
-        """Open one more connection. Blocks without a bound of libvirt's: a stopped daemon's kernel still accepts."""
-        events.start()
-        try:
-            connection = libvirt.open(self.uri)
-        except libvirt.libvirtError as problem:
-            raise libvirt_errors.unavailable(self.host, libvirt_errors.text(problem)) from problem
-        try:
-            # Without it, calls to a daemon that stopped block for ever.
-            connection.setKeepAlive(self._section.keepalive_interval_seconds, self._section.keepalive_count)
-        except libvirt.libvirtError as problem:
-            dispose(connection)
-            raise libvirt_errors.unavailable(self.host, libvirt_errors.text(problem)) from problem
-        return connection
+        """Open one more connection."""
+        return open_at(self.uri, self.host, self._section)

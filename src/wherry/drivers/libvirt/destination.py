@@ -25,7 +25,7 @@ UNDEFINE_FLAGS = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
 #: Marks a created directory among the created files.
-_DIRECTORY_MARK = "/"
+DIRECTORY_MARK = "/"
 
 
 async def prepare(link: connection.Link, files: storage.Storage, task: base.Task, plan: migration.StoragePlan) -> None:
@@ -50,7 +50,7 @@ async def _prepare_disk(link: connection.Link, files: storage.Storage, task: bas
         await link.call("delete a half-made disk", files.delete, disk.source)
     directory = disk.source.rpartition("/")[0]
     for missing in await link.call("look for a directory", files.missing_directories, directory):
-        await task.record_created(missing + _DIRECTORY_MARK)
+        await task.record_created(missing + DIRECTORY_MARK)
         await link.call("create a directory", files.create_directory, missing)
     await task.record_created(disk.source)
     await link.call("create a disk", files.create, disk)
@@ -89,14 +89,14 @@ def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> bool:
 def delete_created(handle: libvirt.virConnect, files: storage.Storage, created: frozenset[str]) -> None:
     """Delete the files and empty directories named as created by this migration, except what a domain here uses."""
     used = storage.used_paths(handle)
-    paths = sorted(path for path in created if not path.endswith(_DIRECTORY_MARK))
+    paths = sorted(path for path in created if not path.endswith(DIRECTORY_MARK))
     for path in paths:
         if path in used:
             _log.warning("the undo keeps a file that a domain uses", path=path, instance_uuid=used[path])
         else:
             files.delete(handle, path)
     # The deepest first.
-    for directory in sorted((path.rstrip("/") for path in created if path.endswith(_DIRECTORY_MARK)), key=len, reverse=True):
+    for directory in sorted((path.rstrip("/") for path in created if path.endswith(DIRECTORY_MARK)), key=len, reverse=True):
         try:
             files.delete_directory(handle, directory)
         except libvirt.libvirtError as problem:

@@ -127,6 +127,8 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
             host=self._settings.name,
             connection_uri=libvirt_host.connection_uri(self._section, address or description.hypervisor_hostname),
             transfer_uri=libvirt_host.transfer_uri(self._section, address),
+            agent_uri=self._settings.connection_uri,
+            hypervisor_uuid=description.hypervisor_uuid,
             probes=probes,
             free_bytes=free,
             present_files=answer.present_files,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import posixpath
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
@@ -25,6 +27,21 @@ FORMATS = ("raw", "qcow2")
 #: Pools that we make carry such names, so that one left by a crash is known for what it is.
 POOL_PREFIX = "wherry-"
 PROBE_PREFIX = ".wherry-probe-"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """A file as the storage API describes it."""
+
+    #: Size that a guest sees.
+    capacity_bytes: int
+    #: Space that it takes.
+    allocation_bytes: int
+    #: Length of the file.
+    length_bytes: int
+    format: str
+    #: Path of the image below it; empty for none.
+    backing: str
 
 
 class DirectoryMissing(Exception):
@@ -98,6 +115,58 @@ class Storage:
                 return int(volume.info()[2]) if volume is not None else 0
         except DirectoryMissing:
             return 0
+
+    def image(self, connection: libvirt.virConnect, path: str) -> Image | None:
+        """Describe a file; None when there is none."""
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = _find(pool, posixpath.basename(path))
+                if volume is None:
+                    return None
+                _, capacity, allocation = volume.info()
+                length = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]
+                text = volume.XMLDesc()
+        except DirectoryMissing:
+            return None
+        root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+        form = root.find("target/format")
+        return Image(
+            capacity_bytes=int(capacity),
+            allocation_bytes=int(allocation),
+            length_bytes=int(length),
+            format=form.get("type", "raw") if form is not None else "raw",
+            backing=root.findtext("backingStore/path") or "",
+        )
+
+    def chain(self, connection: libvirt.virConnect, image: Image) -> list[str]:
+        """Give the paths of the images below one, the next first, as far as they are files here."""
+        found: list[str] = []
+        below = image.backing
+        while below.startswith("/") and below not in found:
+            found.append(below)
+            seen = self.image(connection, below)
+            below = seen.backing if seen is not None else ""
+        return found
+
+    def create_blank(self, connection: libvirt.virConnect, path: str, length_bytes: int) -> None:
+        """Create a file of this length that is all holes, to be written by a stream."""
+        with self.pool(connection, posixpath.dirname(path)) as pool:
+            pool.createXML(_volume_xml(posixpath.basename(path), length_bytes, "raw"), 0)
+
+    def flatten(self, connection: libvirt.virConnect, path: str, target: str, image: Image) -> None:
+        """Write what a guest sees in an image and all below it into one new image beside it."""
+        with self.pool(connection, posixpath.dirname(path)) as pool:
+            volume = _find(pool, posixpath.basename(path))
+            if volume is None:
+                raise DirectoryMissing(path)
+            pool.createXMLFrom(_volume_xml(posixpath.basename(target), image.capacity_bytes, image.format), volume, 0)
+
+    def grow(self, connection: libvirt.virConnect, path: str, capacity_bytes: int) -> None:
+        """Make what a guest sees of an image larger; one that is as large is left."""
+        with self.pool(connection, posixpath.dirname(path)) as pool:
+            volume = _find(pool, posixpath.basename(path))
+            if volume is not None and volume.info()[1] < capacity_bytes:
+                volume.resize(capacity_bytes, 0)
 
     def create(self, connection: libvirt.virConnect, disk: guest.Disk) -> None:
         """Create an empty disk of the guest's size: sparse, without an image below it."""

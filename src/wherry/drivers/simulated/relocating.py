@@ -32,6 +32,7 @@ class GuestRelocation(abc.ABC):
 
     async def check_departure(self, task: base.Task, plan: migration.Plan) -> base.Departure:
         async with self._calling("check_departure", task.instance_uuid) as here:
+            sending.require(here, here.profile.capabilities.cold_migration, "moving a guest that is off")
             return check_departure(self._world, here, task, plan)
 
     async def prepare_arrival(self, task: base.Task, plan: migration.Plan) -> None:
