@@ -25,6 +25,8 @@ _log = logs.get_logger(__name__)
 
 #: More of them would not fit into a number; the longest pause is reached long before.
 _MOST_DOUBLINGS = 30
+#: Shortest pause between two looks.
+_SHORTEST_PAUSE_SECONDS = 0.001
 #: Pause before a step that another writer was ahead of is run again.
 _RACE_PAUSE_SECONDS = 0.01
 _UNTOUCHED = states.UNCHECKED | {states.Status.QUEUED}
@@ -365,7 +367,8 @@ async def _pause(journey: _Journey, wait: drive.Wait) -> None:
     if wait.seconds <= 0:
         return
     try:
-        async with asyncio.timeout(wait.seconds):
+        # What is left of a time is sometimes a float's last crumb, too short for the clock to pass it.
+        async with asyncio.timeout(max(_SHORTEST_PAUSE_SECONDS, wait.seconds)):
             await journey.alarm.wait()
     except TimeoutError:
         return

@@ -26,6 +26,10 @@ Ts = TypeVarTuple("Ts")
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
+#: So many rounds at one moment are too many unless a run says otherwise.
+_MOST_ROUNDS = 200_000
+
+
 class Deadlock(RuntimeError):
     """Nothing is ready and no timer is set: what is being waited for can never happen."""
 
@@ -40,9 +44,10 @@ class _JumpingSelector(selectors.SelectSelector):
     loop: VirtualTimeLoop | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:
-            return []
         if self.loop is None:
+            return []
+        if timeout is not None and timeout <= 0:
+            self.loop.stand_still()
             return []
         # The loop's own wake-up pipe is the one file it may have; a signal handler writes there.
         ready = super().select(0)
@@ -63,6 +68,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self, limit_seconds: float = 0.0) -> None:
         self._virtual_seconds = 0.0
         self._limit_seconds = limit_seconds
+        self._rounds = 0
+        #: Rounds at one moment of virtual time after which it counts as standing still.
+        self.most_rounds = _MOST_ROUNDS
         #: Called before time moves on: what holds now has held for a while.
         self.on_jump: list[Callable[[], None]] = []
         selector = _JumpingSelector()
@@ -71,6 +79,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual_seconds
+
+    def stand_still(self) -> None:
+        """Count a round in which time did not move.
+
+        :raises Deadlock: when there were so many that it never will: something waits for less time than the clock can tell.
+        """
+        self._rounds += 1
+        if self._rounds > self.most_rounds:
+            raise Deadlock(f"time stands still at {self._virtual_seconds:g} s; waiting are:\n{self._waiting()}")
 
     def jump(self, seconds: float | None) -> None:
         """Move the time on, as the selector does when nothing is ready.
@@ -82,6 +99,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             raise Deadlock(f"nothing is ready and no timer is set at {self._virtual_seconds:g} s; waiting are:\n{self._waiting()}")
         for told in self.on_jump:
             told()
+        if seconds > 0:
+            self._rounds = 0
         self._virtual_seconds += seconds
         # After some months a float no longer holds a nanosecond, and a timer that is reached would never count as due.
         self._clock_resolution = max(self._clock_resolution, 4 * math.ulp(self._virtual_seconds))

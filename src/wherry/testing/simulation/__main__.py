@@ -26,8 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
         result = run.run(seeds[0], is_whole=True)
         print(result.log, end="")
         print(pool.told(result) if not result.is_good else f"seed {result.seed}: everything held\n{result.story}")
-        return 0 if result.is_good else 1
-    results = pool.run_all(seeds, jobs=options.jobs, mutation=options.mutation)
+        return 0 if result.is_good is not bool(options.mutation) else 1
+    if options.mutation:
+        count, caught = pool.catch(options.mutation, seeds, jobs=options.jobs)
+        print(
+            f"{options.mutation}: {count} schedules"
+            + (f", caught by seed {caught.seed}: {caught.problems[0]}" if caught else ", not caught")
+        )
+        return 0 if caught else 1
+    results = pool.run_all(seeds, jobs=options.jobs)
     _, failed = pool.summary(results, lambda text: print(text, flush=True), every=500)
     return 1 if failed else 0
 

@@ -1,9 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Safeguards, each broken on purpose: if the simulation did not notice, it would be too tame, or the safeguard superfluous."""
+"""Safeguards, each broken on purpose: if the simulation did not notice, it would be too tame, or the safeguard superfluous.
+
+A mutation changes the product's classes for the whole process: it is applied in one that does nothing else.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
+
+from wherry.agent import fencing, hand_over, interventions, recovery, reporting, source
+from wherry.agent import journal as wherry_journal
+from wherry.conductor import chores, drive, inventory, lease, orchestrator
+from wherry.conductor import recovery as sweeping
+from wherry.conductor.steps import admit, roll_back, settle
+from wherry.db import session as sessions
+from wherry.db.repositories import operations, reports, transitions
+from wherry.drivers import base
+from wherry.model import guest, instance_actions, migration, operation
+from wherry.rpc import messages
+from wherry.testing.simulation import disk, hypervisor
 
 MUTATIONS: dict[str, Callable[[], None]] = {}
 
@@ -15,3 +32,247 @@ def apply(name: str) -> None:
     """
     if name:
         MUTATIONS[name]()
+
+
+def _mutation(function: Callable[[], None]) -> Callable[[], None]:
+    MUTATIONS[function.__name__] = function
+    return function
+
+
+def _put(owner: Any, name: str, value: Any) -> None:
+    if not hasattr(owner, name):
+        raise AttributeError(f"{owner} has no {name} any more; the mutation must follow")
+    setattr(owner, name, value)
+
+
+async def _nothing(*_arguments: Any, **_named: Any) -> None:
+    return None
+
+
+# -------------------------------------------------------------------- conductor
+
+
+@_mutation
+def lease_check() -> None:
+    """A conductor goes on commanding when its lease has run out."""
+    _put(lease.Lease, "require", lambda _self: None)
+    _put(lease.Lease, "is_held", property(lambda _self: True))
+
+
+@_mutation
+def generation_check() -> None:
+    """Whoever holds an old copy of the operation may write it."""
+    store = transitions._store_operation
+
+    async def store_over(session: sessions.Session, one: operation.Operation, *rest: Any, **named: Any) -> Any:
+        row = await session.row(operations._BY_ID, {"id": one.id})
+        if row is not None:
+            # As if what is stored were what was read.
+            stored = sessions.record_of(operation.Operation, row)
+            one = dataclasses.replace(one, generation=stored.generation, epoch=stored.epoch, owner=stored.owner)
+        return await store(session, one, *rest, **named)
+
+    _put(transitions, "_store_operation", store_over)
+
+
+@_mutation
+def undo_at_the_destination() -> None:
+    """What was prepared at the destination is left there."""
+
+    async def succeed(_self: Any, _on: drive.Drive) -> instance_actions.EventOutcome:
+        return instance_actions.SUCCEEDED
+
+    _put(roll_back.RollBack, "_at_destination", succeed)
+
+
+@_mutation
+def undo_at_the_source() -> None:
+    """The guest that a transfer left paused is not resumed."""
+    _put(source.Source, "_must_resume", lambda *_arguments: False)
+
+
+@_mutation
+def admission_count() -> None:
+    """Slots are taken without counting them."""
+    _put(admit.Admit, "_take_slots", lambda _self, _on: _nothing)
+
+
+@_mutation
+def chore_creation() -> None:
+    """What a silent host is owed is forgotten."""
+    _put(chores, "owe", _nothing)
+
+
+@_mutation
+def unreachable_is_not_absent() -> None:
+    """A host that does not answer counts as one that has nothing."""
+    observe = settle._observe
+
+    async def guess(on: drive.Drive, host: str) -> messages.Observed:
+        seen = await observe(on, host)
+        if seen.observation.state is guest.GuestState.UNREACHABLE:
+            return messages.Observed(observation=guest.Observation(state=guest.GuestState.ABSENT))
+        return seen
+
+    _put(settle, "_observe", guess)
+
+
+@_mutation
+def checks_after_a_take_over() -> None:
+    """A conductor that takes over goes on with the probes of the earlier one, which may be gone."""
+    store_advance = orchestrator.Orchestrator._store_advance
+
+    async def store_all_but_that(self: Any, on: drive.Drive, answer: drive.Advance) -> None:
+        if answer.transition != operation.Transition(step=operation.StepName.CHECK_DESTINATION):
+            await store_advance(self, on, answer)
+
+    _put(orchestrator.Orchestrator, "_store_advance", store_all_but_that)
+
+
+@_mutation
+def sweep() -> None:
+    """What nobody drives is not looked for: a lost nudge is a lost request."""
+
+    async def look(_self: Any, _uow: Any) -> tuple[list[str], list[str], dict[str, int]]:
+        return [], [], {}
+
+    _put(sweeping.Recovery, "_look", look)
+
+
+@_mutation
+def inventory_keeps_off() -> None:
+    """Inventories change servers whose operation is under way."""
+    _put(inventory, "_is_free", lambda _record: True)
+
+
+@_mutation
+def one_fact_once() -> None:
+    """A report that comes twice is two facts."""
+    store = reports.Reports.store
+
+    async def store_again(self: Any, report: Any) -> bool:
+        await store(self, report)
+        return True
+
+    _put(reports.Reports, "store", store_again)
+
+
+# ------------------------------------------------------------------------ agent
+
+
+@_mutation
+def epoch_fence() -> None:
+    """An agent obeys an earlier owner's commands."""
+    _put(fencing.Fence, "_refuse_lower", lambda *_arguments: None)
+
+
+@_mutation
+def tombstones() -> None:
+    """An agent forgets that a migration was ended, and obeys what comes late."""
+    _put(fencing.Fence, "_refuse_ended", lambda *_arguments: None)
+    finish = wherry_journal.Journal.finish
+
+    async def finish_and_forget(self: Any, entry: wherry_journal.Entry, command: str, reply: messages.Message) -> None:
+        await finish(self, entry, command, reply)
+        entry.end = None
+
+    _put(wherry_journal.Journal, "finish", finish_and_forget)
+
+
+@_mutation
+def one_step_at_a_time() -> None:
+    """A command that comes twice does not join the step in progress, and steps of one guest take no turns."""
+    _put(fencing.Fence, "run", _run_at_once)
+
+
+async def _run_at_once(self: Any, command: Any, step: Any, *, final_reply: Any = None) -> Any:
+    entry = await self._raise_epoch(command)
+    reply = await step(command)
+    if final_reply is not None:
+        await self._parts.journal.finish(entry, type(command).__name__, reply)
+    return reply
+
+
+@_mutation
+def adoption() -> None:
+    """An agent that comes back leaves the transfers alone that went on without it."""
+    _put(recovery, "recover", _nothing)
+
+
+@_mutation
+def deadline_persistence() -> None:
+    """A deadline begins anew with each agent."""
+    adopt = source.Source.adopt
+
+    async def adopt_anew(self: Any, entry: wherry_journal.Entry) -> None:
+        if entry.transfer is not None:
+            entry.transfer.began_boot_seconds = self._parts.boot_clock.seconds()
+            entry.transfer.boot_id = self._parts.boot_clock.boot_id()
+        await adopt(self, entry)
+
+    _put(source.Source, "adopt", adopt_anew)
+
+
+@_mutation
+def suspension_after_a_lost_reply() -> None:
+    """A guest that its hypervisor resumed after the hand-over runs on at the source, too."""
+
+    async def look_away(_self: Any, _note: wherry_journal.TransferNote) -> None:
+        return None
+
+    _put(interventions.Interventions, "suspend_after_hand_over", look_away)
+
+
+@_mutation
+def hand_over_is_noted() -> None:
+    """Nobody notes that the destination may have the guest."""
+    _put(hand_over.HandOver, "_may_run_elsewhere", lambda *_arguments: False)
+
+
+@_mutation
+def report_acknowledgement() -> None:
+    """A report is sent once, whether or not somebody stored it."""
+    send = reporting.Reporter._send
+
+    async def send_once(self: Any, entry: wherry_journal.Entry, fact: wherry_journal.Fact, timeout_seconds: float) -> bool:
+        if not await send(self, entry, fact, timeout_seconds) and fact in entry.unacknowledged:
+            entry.unacknowledged.remove(fact)
+        return True
+
+    _put(reporting.Reporter, "_send", send_once)
+
+
+@_mutation
+def only_what_was_created() -> None:
+    """An undo removes every disk that would have been copied, whoever made it."""
+    roll_back_destination = hypervisor.SimulatedHypervisor.roll_back_destination
+
+    async def roll_back_all(self: Any, task: base.Task, plan: migration.Plan) -> None:
+        disks = frozenset(one.source for one in plan.guest.disks) if plan.guest is not None else frozenset()
+        await roll_back_destination(self, dataclasses.replace(task, created=task.created | disks), plan)
+
+    _put(hypervisor.SimulatedHypervisor, "roll_back_destination", roll_back_all)
+
+
+@_mutation
+def synced_notes() -> None:
+    """Nothing of the journal is forced to the disk: a power failure takes what was written last."""
+    write = disk.SimulatedStorage.write
+
+    async def write_loosely(self: Any, name: str, data: bytes, *, is_synced: bool) -> None:
+        del is_synced
+        await write(self, name, data, is_synced=False)
+
+    _put(disk.SimulatedStorage, "write", write_loosely)
+
+
+@_mutation
+def start_is_noted_first() -> None:
+    """A transfer is noted once it is under way, not before."""
+    save = wherry_journal.Journal.save
+
+    async def save_started_ones(self: Any, entry: wherry_journal.Entry, *, is_synced: bool = False) -> None:
+        if entry.transfer is None or entry.transfer.is_started:
+            await save(self, entry, is_synced=is_synced)
+
+    _put(wherry_journal.Journal, "save", save_started_ones)

@@ -56,6 +56,16 @@ def _run_chunk(seeds: Sequence[int]) -> list[run.Result]:
     return [run.run(seed) for seed in seeds]
 
 
+def catch(mutation: str, seeds: Sequence[int], *, jobs: int) -> tuple[int, run.Result | None]:
+    """Run seeds with a safeguard broken until one shows it; give how many it took, and that one's result, or None."""
+    count = 0
+    for result in run_all(seeds, jobs=jobs, mutation=mutation):
+        count += 1
+        if not result.is_good:
+            return count, result
+    return count, None
+
+
 def told(result: run.Result) -> str:
     """Say what became of a seed that failed, and how to see it again."""
     problems = "\n".join(f"  {problem}" for problem in result.problems)

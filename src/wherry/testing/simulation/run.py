@@ -26,7 +26,9 @@ from wherry.testing.simulation import judge, process, schedule, system, watch
 from wherry.testing.simulation import trace as traces
 
 #: Virtual seconds after which a run is given up.
-_LIMIT_SECONDS = 4000.0
+_LIMIT_SECONDS = 1500.0
+#: Rounds of the loop at one moment of virtual time; a few hundred are usual.
+_MOST_ROUNDS = 20_000
 #: Virtual seconds that everything has to come to rest once nothing goes wrong any more.
 _REST_SECONDS = 900.0
 #: Virtual seconds that what a question left may stay.
@@ -67,6 +69,7 @@ def run(seed: int, *, is_whole: bool = False) -> Result:
     if is_whole:
         trace.lines.append(f"{plan}")
     loop = virtual_time.VirtualTimeLoop(_LIMIT_SECONDS)
+    loop.most_rounds = _MOST_ROUNDS
     loop.set_exception_handler(_failing(result))
     process.install(loop)
     try:

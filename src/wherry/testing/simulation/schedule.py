@@ -182,13 +182,14 @@ def _options(draw: random.Random) -> dict[str, dict[str, Any]]:
         "bus": {"drain_timeout_seconds": 0.0, "rpc_response_timeout_seconds": one((2.0, 5.0, 15.0))},
         "conductor": {
             "lease_seconds": one((2.0, 4.0, 4.0)),
+            "sweep_interval_seconds": one((1.0, 2.0, 4.0)),
             "check_ttl_seconds": one((3.0, 30.0)),
             "chore_retry_interval_seconds": one((5.0, 15.0)),
             "agent_silence_seconds": one((4.0, 15.0)),
             "contradiction_grace_seconds": one((5.0, 15.0)),
             "shutdown_timeout_seconds": one((0.0, 3.0, 10.0)),
         },
-        "agent": {"inventory_interval_seconds": 20.0, "report_timeout_seconds": one((2.0, 5.0))},
+        "agent": {"inventory_interval_seconds": 10.0, "report_timeout_seconds": one((2.0, 5.0))},
         "api": {"blocking_request_timeout_seconds": one((10.0, 60.0))},
         "libvirt": steering(draw),
     }

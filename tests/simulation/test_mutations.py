@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each safeguard, broken on purpose in a process of its own, is missed by the simulation: it is not too tame to notice."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from wherry.testing.simulation import mutations, pool
+
+_MOST = 1000
+#: Caught within a few schedules: `make test` has the time for these.
+_QUICK = ("admission_count", "sweep", "undo_at_the_source")
+
+
+def _parameters() -> list[object]:
+    return [pytest.param(name, marks=[] if name in _QUICK else [pytest.mark.slow]) for name in mutations.MUTATIONS]
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", _parameters())
+def test_a_broken_safeguard_is_noticed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Within a thousand schedules; how many it took is said."""
+    count, caught = pool.catch(name, range(1, _MOST + 1), jobs=os.cpu_count() or 1)
+    assert caught is not None, f"{count} schedules went well without {name}"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{name}: schedule {count} showed it: {caught.problems[0].splitlines()[0]}\n")
