@@ -121,10 +121,18 @@ async def test_leaving_a_queue_group_loses_no_message(server: servers.Server, jo
     await staying.subscribe("work", Inbox(b"done"), "group")
     inbox = Inbox(b"done")
     subscription = await leaving.subscribe("work", inbox, "group")
-    requests = [asyncio.create_task(asking.request("work", str(n).encode(), 10)) for n in range(2000)]
+    requests: list[asyncio.Task[bytes]] = []
+
+    async def keep_asking() -> None:
+        while len(requests) < 2000:
+            requests.extend(asyncio.create_task(asking.request("work", b"x", 5)) for _ in range(50))
+            await asyncio.sleep(0)
+
+    going_on = asyncio.create_task(keep_asking())
     await inbox.holds(5)
     await subscription.unsubscribe()
     taken = len(inbox.received)
+    await going_on
     assert set(await asyncio.gather(*requests)) == {b"done"}
     assert 5 <= taken < 2000
     assert len(inbox.received) == taken, "a delivery began after the end"
