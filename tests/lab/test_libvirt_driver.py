@@ -62,6 +62,18 @@ async def test_uptime_and_address_are_the_machines_own(harness: libvirt_harness.
     assert described.host_address == lab.host("h1").control_address
 
 
+async def test_libvirt_counts_what_a_guest_uses(harness: libvirt_harness.LibvirtHarness, make_guest: labs.MakeGuest) -> None:
+    made = make_guest(payload="counter", memory_mib=64, range_mib=16, rate_mib_per_s=16, disk="private", disk_mib=8, bridge="lab0")
+    usage = await harness.source_driver.measure_guest(made.uuid)
+    (time_of_vcpu,) = usage.vcpu_nanoseconds
+    assert time_of_vcpu is not None and time_of_vcpu > 0
+    assert usage.memory_used_mib == 64
+    (disk,) = usage.disks
+    assert None not in (disk.read_bytes, disk.read_requests, disk.write_bytes, disk.write_requests), disk
+    (interface,) = usage.interfaces
+    assert interface.mac.startswith("52:54:00:") and None not in dataclasses.astuple(interface.received), interface
+
+
 # ------------------------------------------------------------- calls and threads
 
 

@@ -36,6 +36,7 @@ class Endpoints:
         """Have the server give each command to its endpoint."""
         server.register(messages.DescribeGuest, self.describe_guest)
         server.register(messages.ObserveGuest, self.observe_guest)
+        server.register(messages.MeasureGuest, self.measure_guest)
         server.register(messages.CheckDestination, self.check_destination)
         server.register(messages.CheckSource, self.check_source)
         server.register(messages.ReleaseCheck, self.release_check)
@@ -54,6 +55,9 @@ class Endpoints:
 
     async def observe_guest(self, _sender: str, command: messages.ObserveGuest) -> messages.Observed:
         return await self._fence.read(command, self._source.observe_guest)
+
+    async def measure_guest(self, _sender: str, command: messages.MeasureGuest) -> messages.GuestMeasured:
+        return await self._fence.read(command, self._source.measure_guest)
 
     async def check_destination(self, _sender: str, command: messages.CheckDestination) -> messages.DestinationChecked:
         return await self._fence.run(command, self._destination.check_can_live_migrate_destination)

@@ -100,6 +100,10 @@ class Source:
             raise errors.GuestNotFound(host=self._parts.host.name, uuid=command.instance_uuid)
         return messages.DescribedGuest(guest=found[0])
 
+    async def measure_guest(self, command: messages.MeasureGuest) -> messages.GuestMeasured:
+        """Give what the guest has used."""
+        return messages.GuestMeasured(usage=await self._parts.driver.measure_guest(command.instance_uuid))
+
     async def observe_guest(self, command: messages.ObserveGuest) -> messages.Observed:
         """Give this host's side of the truth table."""
         seen = await self._parts.driver.observe_guest(command.instance_uuid)

@@ -53,6 +53,7 @@ class Endpoints:
         server.register(messages.LiveMigrateServer, self._on_live_migrate, only_from=api)
         server.register(messages.MigrateServer, self._on_migrate, only_from=api)
         server.register(messages.CheckLiveMigration, self._on_check, only_from=api)
+        server.register(messages.MeasureServer, self._on_measure, only_from=api)
         server.register(messages.OperationRecorded, self._on_recorded, only_from=api)
         server.register(messages.IntentRecorded, self._on_intent, only_from=api)
         server.register(messages.RegisterHost, self._on_register, only_from=agent)
@@ -121,6 +122,10 @@ class Endpoints:
     async def _on_check(self, sender: str, message: messages.CheckLiveMigration) -> messages.LiveMigrationChecked:
         del sender
         return messages.LiveMigrationChecked(feasibility=await self.feasibility.check(message.instance_uuid, message.request))
+
+    async def _on_measure(self, sender: str, message: messages.MeasureServer) -> messages.GuestMeasured:
+        del sender
+        return await self.inventory.measure(message.instance_uuid)
 
     async def _on_recorded(self, sender: str, message: messages.OperationRecorded) -> None:
         del sender

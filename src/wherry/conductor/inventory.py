@@ -70,6 +70,17 @@ class Inventory:
 
         return unit
 
+    async def measure(self, instance_uuid: str) -> messages.GuestMeasured:
+        """Have a server's host give what its guest has used.
+
+        :raises ServerNotFound: there is no such server, or no host has it.
+        """
+        record = await self._store.read(lambda uow: uow.servers.get(instance_uuid))
+        if record.host is None:
+            raise errors.ServerNotFound(uuid=instance_uuid)
+        question = messages.MeasureGuest(operation_id="", epoch=0, instance_uuid=instance_uuid)
+        return await self._agents.call(addresses.agent(record.host), question)
+
     async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
         """A server is reported by another host than the record's: ask both, now."""
         here = await self._look(name, seen.uuid)

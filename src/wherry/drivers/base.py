@@ -104,6 +104,12 @@ class Hypervisor(Protocol):
     async def observe_guest(self, instance_uuid: str) -> guest.Observation:
         """Give this side's cell of the truth table. Absent only when the hypervisor itself says so; never UNREACHABLE."""
 
+    async def measure_guest(self, instance_uuid: str) -> guest.Usage:
+        """Give what the guest has used since it started; what is not counted is None, or left out.
+
+        :raises GuestNotFound: when it is not here.
+        """
+
     def subscribe(self, receiver: Callable[[Signal], None]) -> Callable[[], None]:
         """Have each signal given to `receiver` on the event loop, until the function given back is called."""
 

@@ -119,6 +119,50 @@ class Guest:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskUsage:
+    """What has gone through one disk since the guest started; None = not counted."""
+
+    #: The device's name in the guest's definition: "vda".
+    name: str
+    read_bytes: int | None = None
+    read_requests: int | None = None
+    write_bytes: int | None = None
+    write_requests: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What has gone one way through one interface since the guest started; None = not counted."""
+
+    bytes: int | None = None
+    packets: int | None = None
+    errors: int | None = None
+    drops: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class InterfaceUsage:
+    """What has gone through one interface, as the guest sees it."""
+
+    #: The device on the host: "vnet3".
+    name: str
+    mac: str = ""
+    received: Traffic = Traffic()
+    sent: Traffic = Traffic()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What a guest has used since it started, as its hypervisor counts."""
+
+    #: Processor time of each vCPU; None = not counted.
+    vcpu_nanoseconds: tuple[int | None, ...] = ()
+    disks: tuple[DiskUsage, ...] = ()
+    interfaces: tuple[InterfaceUsage, ...] = ()
+    memory_used_mib: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
     """One side of the truth table: what a hypervisor says of a guest and of its migration job."""
 

@@ -21,6 +21,7 @@ from wherry.drivers.libvirt import (
     connection,
     describe,
     destination,
+    measuring,
     power,
     reachability,
     relocation,
@@ -103,6 +104,10 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
     async def observe_guest(self, instance_uuid: str) -> guest.Observation:
         """Give this side's cell of the truth table."""
         return await self._transfers.observe(instance_uuid)
+
+    async def measure_guest(self, instance_uuid: str) -> guest.Usage:
+        """Give what the guest has used."""
+        return await self._link.call("measure a guest", measuring.measure, self._settings.name, instance_uuid)
 
     def subscribe(self, receiver: Callable[[base.Signal], None]) -> Callable[[], None]:
         """Have signals given to `receiver`."""

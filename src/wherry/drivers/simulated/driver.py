@@ -57,6 +57,13 @@ class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation):
             local = here.guests.get(instance_uuid)
             return guest.Observation(state=local.state if local is not None else _S.ABSENT, has_job=job is not None)
 
+    async def measure_guest(self, instance_uuid: str) -> guest.Usage:
+        async with self._calling("measure_guest", instance_uuid) as here:
+            local = here.guests.get(instance_uuid)
+            if local is None:
+                raise errors.GuestNotFound(host=here.name, uuid=instance_uuid)
+            return describing.measure_guest(local)
+
     def subscribe(self, receiver: Callable[[base.Signal], None]) -> Callable[[], None]:
         receivers = self._world.host(self._name).receivers
 

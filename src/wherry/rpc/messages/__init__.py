@@ -38,6 +38,11 @@ from wherry.rpc.messages.commands import (
     StageDone,
     StartTransfer,
 )
+from wherry.rpc.messages.measuring import (
+    GuestMeasured,
+    MeasureGuest,
+    MeasureServer,
+)
 from wherry.rpc.messages.moves import (
     CheckDeparture,
     CheckReturn,
@@ -106,12 +111,15 @@ __all__ = [
     "FinishRevertResize",
     "FinishSource",
     "FinishedAtDestination",
+    "GuestMeasured",
     "Heartbeat",
     "HeartbeatNoted",
     "HostAccepted",
     "IntentRecorded",
     "LiveMigrateServer",
     "LiveMigrationChecked",
+    "MeasureGuest",
+    "MeasureServer",
     "Message",
     "MigrateServer",
     "MoveCommand",

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
+from wherry import errors
 from wherry.drivers import base
 from wherry.model import guest
 from wherry.testing.driver_contract.harness import GuestWish, Harness, Storage
@@ -25,6 +28,20 @@ class DescribingContract:
         assert first.supported_types and first.driver
         if first.uptime_seconds is not None:
             assert again.uptime_seconds is not None and again.uptime_seconds >= first.uptime_seconds >= 0
+
+    async def test_a_guest_is_measured_and_its_counters_never_fall(self, harness: Harness) -> None:
+        instance_uuid = await harness.create_guest(GuestWish(storage=Storage.PRIVATE))
+        (found,) = await harness.source_driver.describe_guests([instance_uuid])
+        first = await harness.source_driver.measure_guest(instance_uuid)
+        again = await harness.source_driver.measure_guest(instance_uuid)
+        assert len(first.vcpu_nanoseconds) == found.vcpus
+        for before, after in zip(first.vcpu_nanoseconds, again.vcpu_nanoseconds, strict=True):
+            assert before is None or (after is not None and after >= before >= 0)
+        assert {one.name for one in first.disks} >= {disk.name for disk in found.disks if disk.device == "disk"}
+        assert len(first.interfaces) == len(found.interfaces)
+        assert first.memory_used_mib is None or 0 < first.memory_used_mib <= found.memory_mib
+        with pytest.raises(errors.GuestNotFound):
+            await harness.source_driver.measure_guest(str(uuid.uuid4()))
 
     async def test_guests_are_described_and_unknown_ones_left_out(self, harness: Harness) -> None:
         instance_uuid = await harness.create_guest(GuestWish(storage=Storage.PRIVATE))
