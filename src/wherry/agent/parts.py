@@ -16,7 +16,7 @@ from wherry import config as wherry_config
 from wherry.agent import boot_clock
 from wherry.agent import journal as wherry_journal
 from wherry.drivers import base
-from wherry.model import capabilities
+from wherry.model import capabilities, deadline
 from wherry.model import host as model_host
 from wherry.rpc import client as rpc_client
 from wherry.rpc import server as rpc_server
@@ -57,8 +57,13 @@ class Parts:
 
     async def describe(self) -> model_host.HostDescription:
         """Have the driver describe the host, and add what the agent's own configuration decides."""
-        found = await self.driver.describe_host()
-        self.description = dataclasses.replace(found, permits_post_copy=self.config.libvirt.live_migration_permit_post_copy)
+        found, section = await self.driver.describe_host(), self.config.libvirt
+        rules = model_host.SendingRules(
+            permits_post_copy=section.live_migration_permit_post_copy,
+            timeout_action=deadline.TimeoutAction(section.live_migration_timeout_action),
+            timeout_seconds_per_gib=section.live_migration_completion_timeout,
+        )
+        self.description = dataclasses.replace(found, sending_rules=rules)
         return self.description
 
     def task_of(self, entry: wherry_journal.Entry) -> base.Task:

@@ -187,13 +187,12 @@ class Feasibility:
         )
 
     def _estimate(self, question: _Question, storage: migration.StoragePlan) -> feasibility.Estimate:
-        section = self.config.libvirt
         copied = tuple(disk.capacity_bytes for disk in storage.copied)
         budget = deadline.resolve(
             requested_timeout_seconds=question.request.timeout_seconds,
             requested_action=question.request.on_timeout,
-            configured_timeout_seconds_per_gib=section.live_migration_completion_timeout,
-            configured_action=deadline.TimeoutAction(section.live_migration_timeout_action),
+            configured_timeout_seconds_per_gib=question.ask.configured_timeout_seconds_per_gib,
+            configured_action=question.ask.configured_action,
             data=deadline.data_gib(question.guest.memory_mib, copied),
         )
         can_act = not abilities.shortfalls(question.ask, abilities.Ends(source=question.source.description.capabilities))
@@ -203,7 +202,7 @@ class Feasibility:
             past=question.past,
             deadline=budget,
             action=budget.on_timeout if can_act else None,
-            configured_pause_ms=section.live_migration_downtime,
+            configured_pause_ms=self.config.libvirt.live_migration_downtime,
         )
 
 

@@ -64,7 +64,7 @@ class LibvirtSection:
         False,
         "Whether a migration that is forced to complete, by request or by its timeout, may switch "
         "to post-copy. A network failure after the switch stops the guest until it is resumed. A change holds for migrations that start "
-        "after it.",
+        "after it. What the agent of the source is configured with is what counts.",
         mutable=True,
     )
     live_migration_permit_auto_converge: bool = opt.option(

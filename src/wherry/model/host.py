@@ -10,6 +10,19 @@ import dataclasses
 import datetime
 
 from wherry.model.capabilities import NONE, DriverCapabilities
+from wherry.model.deadline import TimeoutAction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SendingRules:
+    """What a source goes by where a request does not say, as its agent is configured."""
+
+    #: Whether transfers are started so that they can switch to post-copy.
+    permits_post_copy: bool
+    #: What is done at the deadline.
+    timeout_action: TimeoutAction
+    #: Seconds for each GiB until then; 0 = no deadline.
+    timeout_seconds_per_gib: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +55,8 @@ class HostDescription:
     supported_types: tuple[str, ...] = ()
     driver: str = ""
     capabilities: DriverCapabilities = NONE
-    #: Whether its agent starts transfers so that they can switch to post-copy, as it is configured; None from an agent too old to say.
-    permits_post_copy: bool | None = None
+    #: By what it sends guests; None from an agent too old to say.
+    sending_rules: SendingRules | None = None
     #: Where sources reach this host's hypervisor and send memory to; empty = the driver derives it.
     migration_address: str = ""
 

@@ -172,3 +172,19 @@ async def test_whether_it_may_switch_to_post_copy_is_the_source_agents_to_say(
             assert record.reason is not None
             assert (record.status, record.reason.slug) == (Status.ERROR, "capability_missing")
         assert ("capability_missing" in asked.text) is not is_permitted_at_source
+
+
+async def test_the_configured_deadline_is_the_source_agents_too(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """Told before anything moves, and noted by the checks as what cannot be kept, by the agent's configuration and not the conductor's."""
+    _limit(world, "h1", dataclasses.replace(simulated.PROFILES["libvirt"].capabilities, abort=False))
+    async with make_cloud(world, libvirt={"live_migration_completion_timeout": 0}) as cloud:
+        section = dataclasses.replace(cloud.config.libvirt, live_migration_completion_timeout=30)
+        await cloud.agents["h1"].part.reload(dataclasses.replace(cloud.config, libvirt=section))
+        await cloud.clock.sleep(5.0)
+        asked = {"os-checkMigrateLive": {"host": "h2", "block_migration": "auto", "on_timeout": "force_complete"}}
+        answer = await cloud.request("POST", asking.server_path(cloud, "g1", "/action"), version="2.1000", json=asked)
+        assert "the deadline of 60 s (configuration), force_complete" in answer.text
+        record = await asking.move(cloud, "g1", host="h2")
+        assert record.status is Status.COMPLETED
+        details = await _details(cloud, "g1", instance_actions.EventName.CHECK_SOURCE)
+        assert "cannot abort a migration that is over its time" in details

@@ -120,15 +120,19 @@ def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighb
 def ask_of(
     config: configs.Config, request: migration.LiveMigrationRequest, described: guest.Guest, source: host.HostDescription
 ) -> abilities.Ask:
-    """Give what the request, with this configuration, needs of the drivers; what the source would do by its own is as it says."""
+    """Give what the request needs of the drivers: with what the source goes by, since it will; with ours where it is too old to say."""
     section = config.libvirt
-    permits = section.live_migration_permit_post_copy if source.permits_post_copy is None else source.permits_post_copy
+    rules = source.sending_rules or host.SendingRules(
+        permits_post_copy=section.live_migration_permit_post_copy,
+        timeout_action=deadline.TimeoutAction(section.live_migration_timeout_action),
+        timeout_seconds_per_gib=section.live_migration_completion_timeout,
+    )
     return abilities.ask_of(
         request,
         described,
-        configured_action=deadline.TimeoutAction(section.live_migration_timeout_action),
-        configured_timeout_seconds_per_gib=section.live_migration_completion_timeout,
-        permits_post_copy=permits,
+        configured_action=rules.timeout_action,
+        configured_timeout_seconds_per_gib=rules.timeout_seconds_per_gib,
+        permits_post_copy=rules.permits_post_copy,
     )
 
 
