@@ -88,7 +88,8 @@ class Inventory:
         there = guest.GuestState.ABSENT if record.deleted_at is not None else await self._look(recorded, seen.uuid)
         if here is None or there is None:
             return
-        if here in _ACTIVE and there in _NOT_ACTIVE:
+        # One that waits to be confirmed goes back on request only, whoever starts what its source keeps.
+        if here in _ACTIVE and there in _NOT_ACTIVE and record.vm_state is not server.VmState.RESIZED:
             await self._move(name, seen, record)
         elif here is guest.GuestState.RUNNING and there is guest.GuestState.RUNNING:
             await self._conflict(name, record)
@@ -101,6 +102,10 @@ class Inventory:
         for record in recorded:
             is_suspect = record.uuid in absent or (report.is_complete and record.uuid not in listed)
             if not is_suspect or not _is_free(record):
+                continue
+            if record.vm_state is server.VmState.RESIZED:
+                # The host that it came from keeps it still: it is not gone while it can go back.
+                _log.warning("The guest of a resized server is gone.", instance_uuid=record.uuid, host=report.name)
                 continue
             if await self._look(report.name, record.uuid) is guest.GuestState.ABSENT:
                 _log.info("A server's guest is gone.", instance_uuid=record.uuid, host=report.name)

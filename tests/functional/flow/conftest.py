@@ -30,6 +30,11 @@ def make_cloud(tmp_path: pathlib.Path) -> clouds.MakeCloud:
 
 @pytest.fixture
 def world() -> simulated.World:
+    """What `three_hosts` makes."""
+    return three_hosts()
+
+
+def three_hosts() -> simulated.World:
     """Three equal hosts with one shared directory and one of their own each, and an idle guest `g1` of 1 GiB on h1, its disk shared."""
     made = simulated.World(clock=virtual_time.virtual_clock())
     shared = made.add_store(simulated.Store("shared"))

@@ -25,6 +25,8 @@ _MOVABLE = (server_model.VmState.ACTIVE, server_model.VmState.STOPPED)
 #: Makes the request of what is to become of a migration that waits for it.
 _RequestOf = Callable[[migration.Migration], migration.ConfirmRequest | migration.RevertRequest]
 _RESIZED = (server_model.VmState.RESIZED,)
+#: Where a reset, or a conflict, has taken the state away and the source keeps its part all the same.
+_STILL_TWO = (*_RESIZED, server_model.VmState.ACTIVE, server_model.VmState.STOPPED, server_model.VmState.ERROR)
 
 
 async def migrate(call: api_call.Call) -> None:
@@ -84,8 +86,10 @@ async def _flavor_of(uow: wherry_uow.UnitOfWork, call: api_call.Call, named: str
 async def _settle(call: api_call.Call, method: str, request_of: _RequestOf) -> None:
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
-        await readiness.require(uow, call, server, method, _RESIZED)
         moved = await _finished(uow, server)
+        await readiness.require(uow, call, server, method, _RESIZED if moved is None else _STILL_TWO)
+        if moved is None:
+            raise errors.NotResized(uuid=server.uuid)
         before = await uow.operations.last_of_migration(moved.uuid)
         return await uow.operations.accept_after(before, server, request_of(moved), **_asked(call))
 
@@ -93,12 +97,11 @@ async def _settle(call: api_call.Call, method: str, request_of: _RequestOf) -> N
     await recording.nudge(call, messages.OperationRecorded(operation_id=accepted.id))
 
 
-async def _finished(uow: wherry_uow.UnitOfWork, server: server_model.Server) -> migration.Migration:
+async def _finished(uow: wherry_uow.UnitOfWork, server: server_model.Server) -> migration.Migration | None:
+    """Find the migration that waits, if the server is where that brought it."""
     query = migration_rows.MigrationQuery(instance_uuid=server.uuid, statuses=[states.Status.FINISHED])
     found = await uow.migrations.list(query)
-    if not found:
-        raise errors.NotResized(uuid=server.uuid)
-    return found[0]
+    return next((one for one in found if one.dest_compute == server.host), None)
 
 
 async def _accepted(
