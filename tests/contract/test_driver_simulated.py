@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from wherry import errors
 from wherry.drivers import base, simulated
-from wherry.model import guest, migration
+from wherry.model import guest, image, migration
 from wherry.testing import driver_contract, virtual_time
 
 pytestmark = [pytest.mark.contract, pytest.mark.virtual_time(limit_seconds=3600)]
@@ -69,6 +70,11 @@ class SimulatedHarness(driver_contract.Harness):
     async def place_file(self, settings: base.HostSettings) -> str:
         self.world.hosts[settings.name].stores[_PRIVATE].add("somebody-elses", _MIB)
         return f"{_PRIVATE}/somebody-elses"
+
+    async def image(self) -> tuple[image.Image, str]:
+        created_at = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+        made = image.Image(id="1", name="tiny", size_bytes=_MIB, checksum="", disk_format="raw", created_at=created_at)
+        return made, ""
 
     async def start_and_kill_client(self, task: base.Task, plan: migration.Plan, options: base.TransferOptions) -> None:
         # Dropped without a word: nothing of the driver object is called again.

@@ -10,6 +10,7 @@ import json
 import pathlib
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -18,9 +19,11 @@ import pydantic
 from wherry import clock as wherry_clock
 from wherry import config
 from wherry.drivers import base, registry
-from wherry.model import capabilities, guest, migration
+from wherry.images import directory
+from wherry.model import capabilities, guest, image, migration
 from wherry.testing import driver_contract
 from wherry.testing import lab as labs
+from wherry.testing.lab import boot_image
 
 T = TypeVar("T")
 
@@ -55,6 +58,7 @@ CAPABILITIES = capabilities.DriverCapabilities(
     pause=True,
     power=True,
     cold_migration=True,
+    build=True,
 )
 
 _CLIENT = """
@@ -98,6 +102,7 @@ class LibvirtHarness(driver_contract.Harness):
         self.destination = self.settings("h2")
         self._guests: dict[str, labs.Guest] = {}
         self._placed: list[pathlib.Path] = []
+        self._scratch = tempfile.TemporaryDirectory()
         self._tasks: list[asyncio.Task[None]] = []
 
     def settings(self, name: str) -> base.HostSettings:
@@ -141,6 +146,15 @@ class LibvirtHarness(driver_contract.Harness):
         path.write_bytes(b"theirs")
         self._placed.append(path)
         return f"{_PRIVATE}/{path.name}"
+
+    async def image(self) -> tuple[image.Image, str]:
+        def make() -> tuple[image.Image, str]:
+            folder = pathlib.Path(self._scratch.name)
+            images = directory.ImageDirectory(str(folder))
+            made = images.add(boot_image.build(folder / "boot.raw"), name="boot", image_id="b0070000-0000-4000-8000-000000000002")
+            return made, str(images.path_of(made.id))
+
+        return await asyncio.to_thread(make)
 
     async def start_and_kill_client(self, task: base.Task, plan: migration.Plan, options: base.TransferOptions) -> None:
         sent = {
@@ -251,4 +265,5 @@ _PRIVATE = "/var/lib/libvirt/images"
 
 
 def _files(host: labs.Host) -> list[str]:
-    return [path.name for path in host.private_images.iterdir()]
+    # Images below the guests' disks are kept in a directory of their own.
+    return [path.name for path in host.private_images.iterdir() if path.is_file()]

@@ -6,6 +6,9 @@ Does nothing itself. Only conductors are obeyed: the bus's permissions let nobod
 
 from __future__ import annotations
 
+import dataclasses
+
+from wherry.agent import building as wherry_building
 from wherry.agent import destination as wherry_destination
 from wherry.agent import fencing
 from wherry.agent import inventory as wherry_inventory
@@ -15,21 +18,30 @@ from wherry.rpc import messages
 from wherry.rpc import server as rpc_server
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Roles:
+    """What one host does."""
+
+    source: wherry_source.Source
+    destination: wherry_destination.Destination
+    power: wherry_power.Power
+    building: wherry_building.Building
+
+
 class Endpoints:
     """The commands of one agent."""
 
     def __init__(
         self,
         fence: fencing.Fence,
-        source: wherry_source.Source,
-        destination: wherry_destination.Destination,
-        power: wherry_power.Power,
+        roles: Roles,
         inventory: wherry_inventory.Inventory,
     ) -> None:
         self._fence = fence
-        self._source = source
-        self._destination = destination
-        self._power = power
+        self._source = roles.source
+        self._destination = roles.destination
+        self._power = roles.power
+        self._building = roles.building
         self._inventory = inventory
 
     def register(self, server: rpc_server.Server) -> None:
@@ -49,6 +61,9 @@ class Endpoints:
         server.register(messages.RollBackSource, self.roll_back_source)
         server.register(messages.ShutDownGuest, self.shut_down_guest)
         server.register(messages.ChangePower, self.change_power)
+        server.register(messages.BuildGuest, self.build_guest)
+        server.register(messages.DestroyGuest, self.destroy_guest)
+        server.register(messages.ReadConsole, self.read_console)
 
     async def describe_guest(self, _sender: str, command: messages.DescribeGuest) -> messages.DescribedGuest:
         return await self._fence.read(command, self._source.describe_guest)
@@ -118,3 +133,20 @@ class Endpoints:
         finally:
             # Whatever came of it, and also where nobody waits for the answer any more.
             self._inventory.report(command.instance_uuid)
+
+    async def build_guest(self, _sender: str, command: messages.BuildGuest) -> messages.GuestBuilt:
+        async def build(command: messages.BuildGuest) -> messages.GuestBuilt:
+            await self._fence.take_place(command)
+            return await self._building.build(command)
+
+        return await self._fence.run(command, build)
+
+    async def destroy_guest(self, _sender: str, command: messages.DestroyGuest) -> messages.StageDone:
+        async def destroy(command: messages.DestroyGuest) -> messages.StageDone:
+            await self._fence.take_place(command)
+            return await self._building.terminate_instance(command)
+
+        return await self._fence.run(command, destroy, final_reply=messages.StageDone)
+
+    async def read_console(self, _sender: str, command: messages.ReadConsole) -> messages.ConsoleRead:
+        return await self._fence.read(command, self._building.read_console)

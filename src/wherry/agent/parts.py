@@ -16,6 +16,7 @@ from wherry import config as wherry_config
 from wherry.agent import boot_clock
 from wherry.agent import journal as wherry_journal
 from wherry.drivers import base
+from wherry.images import base as images_base
 from wherry.model import capabilities, deadline
 from wherry.model import host as model_host
 from wherry.rpc import client as rpc_client
@@ -43,6 +44,8 @@ class Parts:
     clock: wherry_clock.Clock
     boot_clock: boot_clock.BootClock
     journal: wherry_journal.Journal
+    #: Where the images of guests that are built here come from.
+    images: images_base.ImageFiles
     metrics: wherry_metrics.Metrics | None = None
     #: Changes at each start.
     incarnation: str = dataclasses.field(default_factory=new_incarnation)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from wherry import background
 from wherry import config as wherry_config
-from wherry.agent import backoff, endpoints, fencing, move_endpoints, recovery
+from wherry.agent import backoff, building, endpoints, fencing, move_endpoints, recovery
 from wherry.agent import destination as wherry_destination
 from wherry.agent import inventory as wherry_inventory
 from wherry.agent import moves as wherry_moves
@@ -53,7 +53,8 @@ class Agent:
         self._registration = wherry_registration.Registration(self._parts, predecessor, self._inventory.report_all)
         power = wherry_power.Power(self._parts)
         moves = wherry_moves.Moves(self._parts)
-        endpoints.Endpoints(self._fence, self._source, self._destination, power, self._inventory).register(self._parts.server)
+        roles = endpoints.Roles(source=self._source, destination=self._destination, power=power, building=building.Building(self._parts))
+        endpoints.Endpoints(self._fence, roles, self._inventory).register(self._parts.server)
         move_endpoints.MoveEndpoints(self._fence, moves, self._inventory).register(self._parts.server)
         await self._parts.server.start()
         self._parts.background.spawn(self._bring_up(self._registration), f"bring up {self.host}")

@@ -16,6 +16,7 @@ from wherry import config, policies
 from wherry.api import microversions, validation, waiting
 from wherry.auth import context
 from wherry.db import store as wherry_store
+from wherry.images import base as images_base
 from wherry.rpc import client as rpc_client
 
 
@@ -30,6 +31,7 @@ class Parts:
     rpc: rpc_client.Client
     enforcer: policies.Enforcer
     waiting: waiting.Waiting
+    images: images_base.ImageList
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 """The single table of routes: path, versions, handler, schema, rule, view, success code. Everything else is made from it.
 
 What concerns servers stands here; what is around them (hosts, zones, limits, groups) in `fleet_routes.py`, flavors in `flavor_routes.py`,
-both of which this table ends with.
+their making and deleting in `birth_routes.py`, all of which this table ends with.
 
 To add an operation: a row here; a handler, schema, rule and view in the modules of the resource's name; a line in
 `microversions.py` when a version brings it. Tests hold each row against all of these. Discovery has no rows: see `handlers/versions.py`.
@@ -10,7 +10,7 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api import flavor_routes, fleet_routes, server_metadata_routes
+from wherry.api import birth_routes, flavor_routes, fleet_routes, server_metadata_routes
 from wherry.api.handlers import (
     diagnostics,
     instance_actions,
@@ -345,6 +345,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Show what became of one request about a server, stage by stage.",
     ),
     *server_metadata_routes.ROUTES,
+    *birth_routes.ROUTES,
     *fleet_routes.ROUTES,
     *flavor_routes.ROUTES,
 )

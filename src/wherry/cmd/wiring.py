@@ -18,6 +18,7 @@ from wherry.api import service as api_service
 from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
 from wherry.drivers import base, registry, simulated
+from wherry.images import directory
 from wherry.rpc import addresses, client, server
 from wherry.rpc.transports import base as transports
 from wherry.telemetry import health as healths
@@ -181,6 +182,7 @@ def make_agent(
         clock=around.clock,
         boot_clock=boot or boot_clock.MachineBootClock(),
         journal=journal.Journal(storage, around.clock),
+        images=directory.ImageDirectory(around.config.images.directory),
         metrics=around.metrics,
         incarnation=incarnation or parts.new_incarnation(),
     )

@@ -29,10 +29,11 @@ _COMMANDS: dict[str, type[messages.Request[Any]]] = {
     "RestoreSource": messages.RestoreSource,
     "ConfirmSource": messages.ConfirmSource,
     "ConfirmDestination": messages.ConfirmDestination,
+    "DestroyGuest": messages.DestroyGuest,
 }
 
 
-async def owe(on: drive.Drive, host: str, command: messages.PlannedCommand | messages.MoveCommand, why: errors.Error) -> None:
+async def owe(on: drive.Drive, host: str, command: messages.Request[Any], why: errors.Error) -> None:
     """Store a command that a host could not be given."""
     _log.warning("A host is owed its cleaning.", migration_id=on.operation.id, host=host, command=type(command).__name__, slug=why.slug)
     body = command.model_dump(mode="json")

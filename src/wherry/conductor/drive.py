@@ -16,9 +16,9 @@ from wherry import errors
 from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
+from wherry.model import build, instance_actions, power, server, states
 from wherry.model import guest as guests
 from wherry.model import host as hosts
-from wherry.model import instance_actions, power, server, states
 from wherry.model import migration as migrations
 from wherry.model import operation as operations
 from wherry.rpc import addresses, instance_events, messages
@@ -122,6 +122,12 @@ class Drive:
     def new_size(self) -> migrations.Size:
         """The size that the guest has after its cold migration or resize."""
         return self._known(self.plan.new_size, "new size")
+
+    @property
+    def build_request(self) -> build.BuildRequest:
+        """What was asked of a server that is to be made."""
+        request = self.operation.request
+        return self._known(request if isinstance(request, build.BuildRequest) else None, "request for a server")
 
     @property
     def plan(self) -> migrations.Plan:

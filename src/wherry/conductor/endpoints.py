@@ -54,6 +54,7 @@ class Endpoints:
         server.register(messages.MigrateServer, self._on_migrate, only_from=api)
         server.register(messages.CheckLiveMigration, self._on_check, only_from=api)
         server.register(messages.MeasureServer, self._on_measure, only_from=api)
+        server.register(messages.ShowConsole, self._on_console, only_from=api)
         server.register(messages.OperationRecorded, self._on_recorded, only_from=api)
         server.register(messages.IntentRecorded, self._on_intent, only_from=api)
         server.register(messages.RegisterHost, self._on_register, only_from=agent)
@@ -126,6 +127,10 @@ class Endpoints:
     async def _on_measure(self, sender: str, message: messages.MeasureServer) -> messages.GuestMeasured:
         del sender
         return await self.inventory.measure(message.instance_uuid)
+
+    async def _on_console(self, sender: str, message: messages.ShowConsole) -> messages.ConsoleRead:
+        del sender
+        return await self.inventory.read_console(message.instance_uuid, message.lines)
 
     async def _on_recorded(self, sender: str, message: messages.OperationRecorded) -> None:
         del sender

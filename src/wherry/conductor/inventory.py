@@ -41,8 +41,8 @@ class Inventory:
             return
         for one in settled:
             record = known.get(one.uuid)
-            if record is not None and _is_free(record) and record.host is not None and record.host != report.name:
-                await self._elsewhere(report.name, one, record, record.host)
+            if record is not None and _is_free(record) and not _is_deleted(record) and record.host not in (None, report.name):
+                await self._elsewhere(report.name, one, record, record.host or "")
         await self._missing(report)
 
     def _taken_in(self, report: messages.ReportInventory, settled: list[guest.Guest]) -> stores.Unit[dict[str, server.Server] | None]:
@@ -64,7 +64,7 @@ class Inventory:
                 )
             for one in settled:
                 before = known.get(one.uuid)
-                if before is not None and _is_free(before) and before.host in (None, report.name):
+                if before is not None and _is_free(before) and not _is_deleted(before) and before.host in (None, report.name):
                     await _update(uow, before, _changes(one, before, report.name, node))
             return known
 
@@ -75,11 +75,22 @@ class Inventory:
 
         :raises ServerNotFound: there is no such server, or no host has it.
         """
+        question = messages.MeasureGuest(operation_id="", epoch=0, instance_uuid=instance_uuid)
+        return await self._agents.call(await self._agent_of(instance_uuid), question)
+
+    async def read_console(self, instance_uuid: str, lines: int | None) -> messages.ConsoleRead:
+        """Have a server's host give the end of its console.
+
+        :raises ServerNotFound: there is no such server, or no host has it.
+        """
+        question = messages.ReadConsole(operation_id="", epoch=0, instance_uuid=instance_uuid, lines=lines)
+        return await self._agents.call(await self._agent_of(instance_uuid), question)
+
+    async def _agent_of(self, instance_uuid: str) -> addresses.Address:
         record = await self._store.read(lambda uow: uow.servers.get(instance_uuid))
         if record.host is None:
             raise errors.ServerNotFound(uuid=instance_uuid)
-        question = messages.MeasureGuest(operation_id="", epoch=0, instance_uuid=instance_uuid)
-        return await self._agents.call(addresses.agent(record.host), question)
+        return addresses.agent(record.host)
 
     async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
         """A server is reported by another host than the record's: ask both, now."""
@@ -150,6 +161,11 @@ def _is_free(record: server.Server) -> bool:
     return record.task_state is None
 
 
+def _is_deleted(record: server.Server) -> bool:
+    """Whether somebody asked for its deletion: what a host still shows of it is on its way out, and no server any more."""
+    return record.reason == server.DELETED_ON_REQUEST
+
+
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
 _NOT_ACTIVE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
@@ -183,15 +199,14 @@ def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> d
     else:
         states = server.STATES_OF_GUEST.get(one.state, (before.vm_state, before.power_state))
     wanted: dict[str, Any] = {
-        "name": one.name,
         "host": name,
         "node": node,
         "vm_state": states[0],
         "power_state": states[1],
-        "memory_mib": one.memory_mib,
-        "vcpus": one.vcpus,
-        "root_gib": one.root_gib,
         "disks": one.disks,
         "deleted_at": None,
     }
+    if before.birth is None:
+        # What a server was made with is its own; the name of its guest is another.
+        wanted |= {"name": one.name, "memory_mib": one.memory_mib, "vcpus": one.vcpus, "root_gib": one.root_gib}
     return {field: value for field, value in wanted.items() if getattr(before, field) != value}

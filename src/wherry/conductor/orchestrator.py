@@ -17,7 +17,7 @@ from wherry.conductor import lease as leases
 from wherry.conductor import queue as queues
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import instance_actions, migration, operation, states
+from wherry.model import build, instance_actions, migration, operation, states
 from wherry.rpc import client as clients
 from wherry.telemetry import logs, metrics
 
@@ -242,15 +242,15 @@ class Orchestrator:
         self._lease.require()
         before = on.record
 
-        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration | None]:
+        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration | None, str | None]:
             if answer.guard is not None:
                 await answer.guard(uow)
             stored = await uow.operations.advance(on.operation, transition)
-            if transition.step is operation.StepName.DONE:
-                await _answer_intents(uow, on, transition)
-            return stored
+            return *stored, await _answer_intents(uow, on, transition) if transition.step is operation.StepName.DONE else None
 
-        on.operation, on.record = await self._store.run(unit)
+        on.operation, on.record, following = await self._store.run(unit)
+        if following is not None:
+            self.nudge(following)
         if transition.step is not None:
             on.attempts = 0
         if before is not None and on.migration.status is not before.status:
@@ -321,9 +321,17 @@ async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration
     return None if of.migration_uuid is None else await uow.migrations.get_by_uuid(of.migration_uuid)
 
 
-async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> None:
-    """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome."""
+async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> str | None:
+    """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome.
+
+    Give the id of the deletion that begins now because it was asked for meanwhile; None when it was not.
+    """
+    following = None
     for intent in await uow.operations.pending_intents(on.operation.id):
+        if intent.kind is operation.IntentKind.DELETE:
+            await uow.operations.acknowledge_intent(intent)
+            following = following or await _begin_deletion(uow, on.operation.instance_uuid, intent.request_id)
+            continue
         if on.operation.kind is not operation.OperationKind.LIVE_MIGRATION:
             # A reset of the server's state, which has no stage of its own.
             await uow.operations.acknowledge_intent(intent)
@@ -336,6 +344,20 @@ async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: ope
         await uow.operations.acknowledge_intent(
             intent, instance_actions.EventFinish(name=name, host=on.plan.source, outcome=outcome, request_id=intent.request_id)
         )
+    return following
+
+
+async def _begin_deletion(uow: uows.UnitOfWork, instance_uuid: str, request_id: str) -> str | None:
+    """Begin what waited for the end of another operation. Its action was recorded when it was asked for."""
+    try:
+        freed = await uow.servers.get(instance_uuid)
+    except errors.ServerNotFound:
+        return None
+    asked = await uow.actions.get(instance_uuid, request_id)
+    begun, _ = await uow.operations.begin(
+        freed, build.DeleteRequest(), request_id=request_id, user_id=asked.user_id, project_id=asked.project_id
+    )
+    return begun.id
 
 
 def _too_late(on: drive.Drive, transition: operation.Transition, asked: str) -> instance_actions.EventOutcome:

@@ -14,6 +14,7 @@ from wherry.config.conductor import ConductorSection
 from wherry.config.database import DatabaseSection
 from wherry.config.default import DefaultSection
 from wherry.config.health import HealthSection
+from wherry.config.images import ImagesSection
 from wherry.config.keystone import KeystoneSection
 from wherry.config.libvirt import LibvirtSection
 from wherry.config.loading import Reloaded, load, reload, settings
@@ -37,6 +38,7 @@ __all__ = [
     "DatabaseSection",
     "DefaultSection",
     "HealthSection",
+    "ImagesSection",
     "KeystoneSection",
     "LibvirtSection",
     "PolicySection",

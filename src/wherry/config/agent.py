@@ -56,6 +56,12 @@ class AgentSection:
         constraint=opt.at_least(0.1),
         unit="seconds",
     )
+    console_max_bytes: int = opt.option(
+        262_144,
+        "How much of the end of a guest's console is read when somebody asks for it.",
+        constraint=opt.at_least(1024, 524_288),
+        unit="bytes",
+    )
     default_project_id: str = opt.option(
         "admin",
         "Project of servers that an agent discovers and whose domain metadata names none.",

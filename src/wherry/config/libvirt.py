@@ -11,11 +11,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
 
+from wherry.config import libvirt_guests
 from wherry.config import option as opt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class LibvirtSection:
+class LibvirtSection(libvirt_guests.LibvirtGuestOptions):
     """Options of [libvirt]."""
 
     SECTION: ClassVar[str] = "libvirt"
@@ -246,6 +247,8 @@ class LibvirtSection:
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""
+        if (self.cpu_mode == "custom") is not bool(self.cpu_model):
+            yield "[libvirt] cpu_mode = custom and cpu_model go together; set both, or neither"
         if 0 < self.max_worker_threads < self.max_control_connections + 2:
             yield (
                 "[libvirt] max_worker_threads leaves no thread for a migration; set it to 0 or at least "
@@ -261,7 +264,5 @@ class LibvirtSection:
                 "each other; set live_migration_tunnelled = false"
             )
         if self.live_migration_permit_post_copy:
-            yield (
-                "[libvirt] libvirt has no post-copy through a tunnel; set "
-                "live_migration_tunnelled = false or live_migration_permit_post_copy = false"
-            )
+            instead = "set live_migration_tunnelled = false or live_migration_permit_post_copy = false"
+            yield f"[libvirt] libvirt has no post-copy through a tunnel; {instead}"

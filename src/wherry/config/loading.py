@@ -93,7 +93,7 @@ def reload(
 def _derive(config: tree.Config, files: Sequence[str]) -> tree.Config:
     """Fill in what depends on the machine or on other options."""
     state_path = config.default.state_path
-    default, database, agent = config.default, config.database, config.agent
+    default, database, agent, images = config.default, config.database, config.agent, config.images
     if not default.host:
         default = dataclasses.replace(default, host=socket.gethostname())
     if not database.connection:
@@ -102,11 +102,14 @@ def _derive(config: tree.Config, files: Sequence[str]) -> tree.Config:
         database = dataclasses.replace(database, connection=connection)
     if not agent.journal_path:
         agent = dataclasses.replace(agent, journal_path=str(pathlib.Path(state_path) / "agent"))
+    if not images.directory:
+        images = dataclasses.replace(images, directory=str(pathlib.Path(state_path) / "images"))
     return dataclasses.replace(
         config,
         default=default,
         database=database,
         agent=agent,
+        images=images,
         policy=_derive_policy(config, files),
     )
 

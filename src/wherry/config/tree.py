@@ -20,6 +20,7 @@ from wherry.config.conductor import ConductorSection
 from wherry.config.database import DatabaseSection
 from wherry.config.default import DefaultSection
 from wherry.config.health import HealthSection
+from wherry.config.images import ImagesSection
 from wherry.config.keystone import KeystoneSection
 from wherry.config.libvirt import LibvirtSection
 from wherry.config.policy import PolicySection
@@ -41,6 +42,7 @@ class Config:
     bus: BusSection = BusSection()
     conductor: ConductorSection = ConductorSection()
     agent: AgentSection = AgentSection()
+    images: ImagesSection = ImagesSection()
     scheduler: SchedulerSection = SchedulerSection()
     libvirt: LibvirtSection = LibvirtSection()
     simulated: SimulatedSection = SimulatedSection()

@@ -62,6 +62,20 @@ class Word(types.TypeDecorator[_E]):
         return None if value is None else self.words(value)
 
 
+class Words(types.TypeDecorator[tuple[str, ...]]):
+    """Several words without commas, as ",one,two,", so that one of them is found as ",one,"."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | str | None, dialect: interfaces.Dialect) -> str | None:
+        # A text is what a list is searched for.
+        return value if value is None or isinstance(value, str) else "".join(f",{word}" for word in value) + ","
+
+    def process_result_value(self, value: str | None, dialect: interfaces.Dialect) -> tuple[str, ...]:
+        return tuple(word for word in (value or "").split(",") if word)
+
+
 class Number(types.TypeDecorator[_E]):
     """A member of an enumeration of numbers, stored as its number."""
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from wherry import clock as wherry_clock
-from wherry.model import guest, host, migration, progress
+from wherry.model import build, guest, host, migration, progress
 
 
 class SignalKind(enum.StrEnum):
@@ -200,6 +200,8 @@ class MigrationSource(Protocol):
     async def clean_up_source(self, task: Task, plan: migration.Plan) -> None:
         """Remove the stale domain of a guest that was read as running at the destination; keep its disks.
 
+        Those that build_guest made and that were copied to the destination go: nobody else would ever delete them.
+
         A guest that is active here and not paused is left alone.
         """
 
@@ -291,8 +293,34 @@ class GuestRelocation(Protocol):
         """
 
 
-class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestPower, GuestRelocation, Protocol):
-    """The whole of a driver: five roles of a few methods each, so that a third party can write one from these texts."""
+class GuestBuilder(Protocol):
+    """What a driver does to make a guest and to remove one. Without `build` each of these raises Unsupported."""
+
+    async def build_guest(self, task: Task, order: build.GuestOrder, image_path: str) -> guest.Guest:
+        """Make the guest with a disk that begins as the image, start it, and describe it. One that this task made before is fine.
+
+        The guest's definition names what was made for it, and its project; from then on destroy_guest knows both from there.
+
+        :param image_path: file with the image's bytes, on the machine of the driver's process.
+        :raises BuildFailed: when it could not; what was made stays named in the task, for destroy_guest.
+        :raises ImageCorrupt: when the bytes are not those of the image's checksum.
+        """
+
+    async def destroy_guest(self, task: Task) -> None:
+        """Remove the guest, whatever it does, its definition, and the files that were made for it; one that is gone is fine.
+
+        Those are the files that `task.created` or the guest's definition name as made for it; every other disk of it stays.
+        """
+
+    async def read_console(self, instance_uuid: str, most_bytes: int) -> str:
+        """Give the end of what the guest has written to its serial console; empty where that is not kept.
+
+        :raises GuestNotFound: when it is not here.
+        """
+
+
+class HypervisorDriver(Hypervisor, MigrationDestination, MigrationSource, GuestPower, GuestRelocation, GuestBuilder, Protocol):
+    """The whole of a driver: six roles of a few methods each, so that a third party can write one from these texts."""
 
 
 def _no_limit() -> int:

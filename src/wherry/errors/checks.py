@@ -58,6 +58,12 @@ class DestinationDown(CheckFailed):
     remedy_template = "Bring back the agent of {host}, or name another host."
 
 
+class HostNotAskedFor(CheckFailed):
+    slug = "host_not_asked_for"
+    template = "Host {host} of zone {zone} is not where the server is asked to be."
+    remedy_template = "Name another zone or host, or none."
+
+
 class DestinationDisabled(CheckFailed):
     slug = "destination_disabled"
     template = "Compute service of {host} is disabled{why}."

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from wherry.errors.tree import Conflict, Forbidden, Invalid, NotFound
+from wherry.errors.tree import Conflict, Forbidden, Invalid, NotFound, Unavailable
 
 
 class ServerNotFound(NotFound):
@@ -54,6 +54,17 @@ class FlavorExists(Conflict):
     slug = "flavor_exists"
     template = "Flavor with {what} {value} already exists."
     remedy_template = "Send another {what}."
+
+
+class ImageNotFound(NotFound):
+    slug = "image_not_found"
+    template = "Image {image} could not be found."
+    remedy_template = "See `wherry image list` for what there is."
+
+
+class ImagesUnavailable(Unavailable):
+    slug = "images_unavailable"
+    template = "The images cannot be reached at {where}: {detail}"
 
 
 class HostNotFound(NotFound):

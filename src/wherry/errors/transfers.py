@@ -14,6 +14,17 @@ class HypervisorUnavailable(Unavailable):
     remedy_template = "See whether the hypervisor's daemon runs on {host}."
 
 
+class BuildFailed(Internal):
+    slug = "build_failed"
+    template = "Host {host} could not build guest {uuid}: {detail}"
+
+
+class ImageCorrupt(Internal):
+    slug = "image_corrupt"
+    template = "The bytes of image {image} are not those that were promised: {detail}"
+    remedy_template = "Put the image into its place anew."
+
+
 class GuestNotFound(NotFound):
     slug = "guest_not_found"
     template = "Host {host} has no guest {uuid}."

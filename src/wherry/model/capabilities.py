@@ -43,6 +43,8 @@ class DriverCapabilities:
     power: bool = False
     #: Whether a guest that is off can be moved to another host with its disks, or made another size.
     cold_migration: bool = False
+    #: Whether guests can be made and removed.
+    build: bool = False
 
 
 NONE = DriverCapabilities()

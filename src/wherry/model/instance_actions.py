@@ -27,6 +27,8 @@ class ActionName(enum.StrEnum):
     RESIZE = "resize"
     CONFIRM_RESIZE = "confirmResize"
     REVERT_RESIZE = "revertResize"
+    CREATE = "create"
+    DELETE = "delete"
 
 
 class EventName(enum.StrEnum):
@@ -62,6 +64,9 @@ class EventName(enum.StrEnum):
     CONFIRM_RESIZE = "compute_confirm_resize"
     REVERT_RESIZE = "compute_revert_resize"
     FINISH_REVERT_RESIZE = "compute_finish_revert_resize"
+    SCHEDULE = "conductor_schedule_and_build_instances"
+    BUILD = "compute__do_build_and_run_instance"
+    DESTROY = "compute_terminate_instance"
 
 
 class Result(enum.StrEnum):

@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import enum
 
+from wherry.model.build import BuildRequest, DeleteRequest
 from wherry.model.deadline import Deadline
 from wherry.model.instance_actions import SUCCEEDED, ActionName, EventFinish, EventOutcome, EventStart
 from wherry.model.migration import ColdMigrationRequest, ConfirmRequest, LiveMigrationRequest, Plan, Reason, RevertRequest
@@ -29,12 +30,15 @@ class OperationKind(enum.StrEnum):
     COLD_MIGRATION = "cold_migration"
     CONFIRM_RESIZE = "confirm_resize"
     REVERT_RESIZE = "revert_resize"
+    #: Make a server.
+    BUILD = "build"
+    DELETE = "delete"
 
 
 #: Kinds whose operation begins a migration, of the operation's own id.
 MIGRATING = frozenset({OperationKind.LIVE_MIGRATION, OperationKind.COLD_MIGRATION})
 #: What was asked for, by kind.
-Request = LiveMigrationRequest | PowerRequest | ColdMigrationRequest | ConfirmRequest | RevertRequest
+Request = LiveMigrationRequest | PowerRequest | ColdMigrationRequest | ConfirmRequest | RevertRequest | BuildRequest | DeleteRequest
 
 
 class StepName(enum.StrEnum):
@@ -50,7 +54,7 @@ class StepName(enum.StrEnum):
     SETTLE = "settle"
     FINISH = "finish"
     ROLL_BACK = "roll_back"
-    #: Opens the event of what is asked and says how to go about it.
+    #: Opens the first event, and says how to go about it.
     BEGIN = "begin"
     #: Asks the guest to shut itself down, and waits for it.
     SHUT_DOWN = "shut_down"
@@ -68,6 +72,14 @@ class StepName(enum.StrEnum):
     RESTORE = "restore"
     #: Removes what was made for the guest at the destination.
     DISCARD = "discard"
+    #: Chooses the host of a server that is to be made.
+    CHOOSE_HOST = "choose_host"
+    #: Has the host build the guest.
+    BUILD = "build"
+    #: Has a host remove what it built of a guest that does not become a server there.
+    TAKE_BACK = "take_back"
+    #: Has the host remove the guest, and what was made for it.
+    DESTROY = "destroy"
     #: Terminal: nothing is left to run.
     DONE = "done"
 
@@ -85,6 +97,8 @@ class IntentKind(enum.StrEnum):
     RESUME_POST_COPY = "resume_post_copy"
     #: Try no more to mend a broken post-copy: end in error, both sides kept.
     GIVE_UP = "give_up"
+    #: Delete the server once this operation has ended, however it ended.
+    DELETE = "delete"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +199,10 @@ def beginning_of(request: Request) -> Beginning:
     if isinstance(request, PowerRequest):
         terms = TERMS[request.action]
         return Beginning(step=StepName.BEGIN, task_state=terms.task_state, action=terms.action)
+    if isinstance(request, BuildRequest):
+        return Beginning(step=StepName.BEGIN, task_state=TaskState.SCHEDULING, action=ActionName.CREATE)
+    if isinstance(request, DeleteRequest):
+        return Beginning(step=StepName.BEGIN, task_state=TaskState.DELETING, action=ActionName.DELETE)
     if isinstance(request, ConfirmRequest):
         return Beginning(step=StepName.BEGIN, task_state=None, action=ActionName.CONFIRM_RESIZE)
     if isinstance(request, RevertRequest):

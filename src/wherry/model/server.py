@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+from collections.abc import Mapping
 
+from wherry.model import build
 from wherry.model import flavor as flavors
 from wherry.model.guest import Disk, GuestState
 
@@ -40,6 +42,9 @@ class TaskState(enum.StrEnum):
     RESIZE_MIGRATED = "resize_migrated"
     RESIZE_FINISH = "resize_finish"
     RESIZE_REVERTING = "resize_reverting"
+    SCHEDULING = "scheduling"
+    SPAWNING = "spawning"
+    DELETING = "deleting"
 
 
 class PowerState(enum.IntEnum):
@@ -51,6 +56,39 @@ class PowerState(enum.IntEnum):
     SHUTDOWN = 4
     CRASHED = 6
     SUSPENDED = 7
+
+
+#: `reason` of a server that was deleted because somebody asked for it; one whose guest is merely gone has none, and may come back.
+DELETED_ON_REQUEST = "deleted_on_request"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Birth:
+    """What the request that made a server said and nobody changes since; a guest that was found has none."""
+
+    #: Name and properties of its image, as they were then.
+    image_name: str = ""
+    image_properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Number of the server among those that the request made.
+    launch_index: int = 0
+    #: Availability zone that was asked for; None for none.
+    zone: str | None = None
+    hints: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    disk_config: str = "MANUAL"
+    access_ip_v4: str = ""
+    access_ip_v6: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Why a server is in error, as the API shows it."""
+
+    message: str
+    created_at: datetime.datetime
+    #: As an HTTP status, which is how Nova tells it.
+    code: int = 500
+    #: More, for administrators.
+    details: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,11 +122,27 @@ class Server:
     disks: tuple[Disk, ...] = ()
     #: Slug of what is wrong with it: "two_hosts", … ; None when nothing is.
     reason: str | None = None
+    description: str | None = None
+    #: The guest's host name; None = the server's name.
+    hostname: str | None = None
+    #: Id of the image that it was made from; None for a guest that was found.
+    image_ref: str | None = None
+    tags: tuple[str, ...] = ()
+    #: Nova's id of the request that made it; None for a guest that was found.
+    reservation_id: str | None = None
+    #: None for a guest that was found.
+    birth: Birth | None = None
+    fault: Fault | None = None
     created_at: datetime.datetime
     updated_at: datetime.datetime | None = None
     launched_at: datetime.datetime | None = None
     deleted_at: datetime.datetime | None = None
     generation: int = 0
+
+    @property
+    def instance_name(self) -> str:
+        """Give the guest's name on its hypervisor."""
+        return self.name if self.birth is None else build.instance_name(self.id)
 
     @property
     def current_flavor(self) -> flavors.Flavor:
@@ -100,7 +154,7 @@ class Server:
 class ServerChange:
     """What a transition writes on the server; None leaves a field as it is.
 
-    `clear_task` exists because None already means "leave".
+    The flags exist because None already means "leave".
     """
 
     host: str | None = None
@@ -117,6 +171,13 @@ class ServerChange:
     vcpus: int | None = None
     root_gib: int | None = None
     disks: tuple[Disk, ...] | None = None
+    fault: Fault | None = None
+    clear_fault: bool = False
+    #: That no host has it any more.
+    clear_host: bool = False
+    #: That it was launched now, and that it was deleted now.
+    is_launched: bool = False
+    is_deleted: bool = False
 
 
 #: vm_state and power_state that a guest's state means, for a server outside any task.

@@ -11,10 +11,12 @@ from wherry.policies import (
     flavor_extra_specs,
     flavors,
     hypervisors,
+    images,
     instance_actions,
     limits,
     migrations,
     server_actions,
+    server_create,
     server_groups,
     server_metadata,
     server_migrations,
@@ -30,7 +32,7 @@ __all__ = ["Enforcer", "list_rules"]
 def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
     modules = (
-        *(base, servers, server_metadata, server_actions, server_migrations, migrations, instance_actions),
-        *(services, hypervisors, zones, flavors, flavor_extra_specs, limits, server_groups),
+        *(base, servers, server_create, server_metadata, server_actions, server_migrations, migrations, instance_actions),
+        *(services, hypervisors, zones, flavors, flavor_extra_specs, images, limits, server_groups),
     )
     return [rule for module in modules for rule in module.RULES]

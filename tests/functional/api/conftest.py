@@ -23,7 +23,8 @@ from wherry.db import store as wherry_store
 from wherry.db import uow as wherry_uow
 from wherry.db.repositories import hosts as host_rows
 from wherry.db.repositories import servers as server_rows
-from wherry.model import capabilities, migration, operation
+from wherry.images import directory as image_directory
+from wherry.model import capabilities, image, migration, operation
 from wherry.model import host as host_model
 from wherry.model import server as server_model
 from wherry.rpc import addresses
@@ -37,6 +38,7 @@ MANAGER = f"maria:{PROJECT}:manager"
 MEMBER = f"mel:{PROJECT}:member"
 READER = f"rita:{PROJECT}:reader"
 FOREIGN_MANAGER = "frank:p2:manager"
+IMAGE = "b0070000-0000-4000-8000-000000000003"
 UUID = "11111111-1111-4111-8111-11111111111{}"
 
 
@@ -229,6 +231,13 @@ async def make_cloud(directory: pathlib.Path, overrides: Mapping[str, Mapping[st
 
 def _http(api: service.Api) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=api.application), base_url="http://api.example:8774")
+
+
+def add_image(cloud: Cloud, file: pathlib.Path, **fields: Any) -> image.Image:
+    """Give the cloud an image of a few bytes, by way of a file that may be made."""
+    file.write_bytes(b"a guest's disk")
+    known: dict[str, Any] = {"name": "tiny", "image_id": IMAGE, "properties": {"os": "none"}}
+    return image_directory.ImageDirectory(cloud.api.parts.config.images.directory).add(file, **(known | fields))
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ ALWAYS = {
     # A conductor would check, and there is none: these are asked of a server that is in no state for it.
     "POST /servers/{server_id}/action (migrate)": 409,
     "POST /servers/{server_id}/action (resize)": 409,
+    "POST /servers/{server_id}/action (os-getConsoleOutput)": 503,
     # There is nothing broken to be mended.
     "POST /servers/{server_id}/migrations/{migration_id}/action (resume_post_copy)": 409,
     "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)": 409,
@@ -70,6 +71,8 @@ BODIES: dict[str, Any] = {
     "add_server": {"server": IDLE},
     "remove_server": {"server": IDLE},
     "POST /os-server-groups": {"server_group": {"name": "new", "policy": "affinity"}},
+    "os-getConsoleOutput": {},
+    "POST /servers": {"server": {"name": "new", "imageRef": conftest.IMAGE, "flavorRef": "7", "networks": "none"}},
     "POST /flavors": {"flavor": {"name": "new", "ram": 512, "vcpus": 1, "disk": 0}},
     "PUT /flavors/{flavor_id}": {"flavor": {"description": "words"}},
     "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"quota:cpu": "2"}},
@@ -126,6 +129,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
         "service_id": empty.uuid,
         "hypervisor_id": source.uuid,
         "flavor_id": "7",
+        "image_id": conftest.IMAGE,
         "key": "hw:known",
         "aggregate_id": "1",
     }
@@ -192,6 +196,8 @@ async def test_each_route_answers_each_role_as_policy_says(
     shutil.copy(prepared.file, tmp_path)
     cloud = await conftest.make_cloud(tmp_path)
     await cloud.require_tokens()
+    if "image_id" in route.path or route.name == "POST /servers":
+        conftest.add_image(cloud, tmp_path / "image.raw")
     token = ROLES[role]
     # Who may not see all projects must ask for their own there.
     query = f"?project_id={token.split(':')[1]}" if route.path == "/os-migrations" and token else ""

@@ -17,6 +17,7 @@ from wherry import config as wherry_config
 from wherry import errors
 from wherry.agent import boot_clock, journal, parts, service, storage
 from wherry.drivers import base, simulated
+from wherry.images import directory
 from wherry.model import guest, host, migration, truth
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as rpc_client
@@ -249,6 +250,7 @@ class Rig:
             clock=self.clock,
             boot_clock=self.boot_clock,
             journal=journal.Journal(cast("storage.Storage", Mortal(place, life)), self.clock),
+            images=directory.ImageDirectory(self.config.images.directory),
         )
         agent = service.Agent(made)
         process = Process(agent=agent, life=life, transport=transport, driver=driver, parts=made)

@@ -19,11 +19,8 @@ from wherry.db.repositories import servers as server_rows
 from wherry.model import server as server_model
 from wherry.policies import servers as policies
 
-#: Filters that no server here can satisfy, because it has no image, key, address or tag.
-_NEVER_TRUE = (
-    *("image", "image_ref", "key_name", "kernel_id", "ramdisk_id", "reservation_id", "ip", "ip6", "access_ip_v4", "access_ip_v6"),
-    *("tags", "tags-any", "description"),
-)
+#: Filters that no server here can satisfy, because it has no key, kernel or address.
+_NEVER_TRUE = ("key_name", "kernel_id", "ramdisk_id", "ip", "ip6", "access_ip_v4", "access_ip_v6")
 #: Filters by what is the same for every server here, and that.
 _SAME_FOR_ALL = {"config_drive": False, "auto_disk_config": False, "soft_deleted": False}
 #: Filters that everybody may use from 2.83 on, and administrators always.
@@ -51,8 +48,11 @@ _EQUAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "node": ("node", str),
     "user_id": ("user_id", str),
     "locked_by": ("locked_by", str),
-    # The guest's name is all three.
-    "hostname": ("name", str),
+    "description": ("description", str),
+    "hostname": ("hostname", str),
+    "image": ("image_ref", str),
+    "image_ref": ("image_ref", str),
+    "reservation_id": ("reservation_id", str),
     "instance_name": ("name", str),
     "task_state": ("task_state", server_model.TaskState),
     "vm_state": ("vm_state", server_model.VmState),
@@ -90,6 +90,10 @@ def query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
         is_locked=None if locked is None else parameter_types.as_bool(locked),
         equal=equal,
         flavor=query.one("flavor"),
+        tags=_tags(call, "tags"),
+        tags_any=_tags(call, "tags-any"),
+        not_tags=_tags(call, "not-tags"),
+        not_tags_any=_tags(call, "not-tags-any"),
         changes_since=since,
         changes_before=before,
         sort=_sort_of(call),
@@ -124,6 +128,10 @@ def _equal_of(call: api_call.Call) -> dict[str, object] | None:
         if equal.setdefault(column, value) != value:
             return None
     return equal
+
+
+def _tags(call: api_call.Call, name: str) -> list[str]:
+    return [tag for text in call.query.all(name) for tag in text.split(",") if tag]
 
 
 def _project_of(call: api_call.Call) -> str | None:

@@ -161,19 +161,18 @@ class _Renderer:
             "user_id": server.user_id,
             "metadata": server.metadata,
             "hostId": self._host_id(server.project_id, server.host),
-            # No image: the guest was found with its disks, which Nova shows as an empty string too.
-            "image": "",
+            "image": self._image(server),
             "flavor": self._flavor_of(server),
             "created": parts.second(server.created_at),
             "updated": parts.second(server.updated_at or server.created_at),
             "addresses": {},
-            "accessIPv4": "",
-            "accessIPv6": "",
+            "accessIPv4": server.birth.access_ip_v4 if server.birth else "",
+            "accessIPv6": server.birth.access_ip_v6 if server.birth else "",
             "links": [
                 {"rel": "self", "href": self._self_base + server.uuid},
                 {"rel": "bookmark", "href": self._bookmark_base + server.uuid},
             ],
-            "OS-DCF:diskConfig": "MANUAL",
+            "OS-DCF:diskConfig": server.birth.disk_config if server.birth else "MANUAL",
             "OS-EXT-AZ:availability_zone": zone,
             "config_drive": "",
             "key_name": None,
@@ -187,8 +186,8 @@ class _Renderer:
         }
         if status in _WITH_PROGRESS:
             row["progress"] = server.progress
-        if status in _WITH_FAULT and server.reason:
-            row["fault"] = {"code": 500, "created": row["updated"], "message": server.reason}
+        if status in _WITH_FAULT and (server.fault or server.reason):
+            row["fault"] = self._fault(server)
         if self._shows_extended:
             self._add_extended(row, server)
         self._add_later(row, server, host, is_host_up)
@@ -197,13 +196,13 @@ class _Renderer:
     def _add_extended(self, row: dict[str, Any], server: model.Server) -> None:
         row["OS-EXT-SRV-ATTR:host"] = server.host
         row["OS-EXT-SRV-ATTR:hypervisor_hostname"] = server.node
-        row["OS-EXT-SRV-ATTR:instance_name"] = server.name
+        row["OS-EXT-SRV-ATTR:instance_name"] = server.instance_name
         if self._version >= (2, 3):
             row |= {
-                # Nova's id of the request that made the server; the guest was found, not made.
-                "OS-EXT-SRV-ATTR:reservation_id": "",
-                "OS-EXT-SRV-ATTR:launch_index": 0,
-                "OS-EXT-SRV-ATTR:hostname": server.name,
+                # Nova's id of the request that made the server; a guest that was found has none.
+                "OS-EXT-SRV-ATTR:reservation_id": server.reservation_id or "",
+                "OS-EXT-SRV-ATTR:launch_index": server.birth.launch_index if server.birth else 0,
+                "OS-EXT-SRV-ATTR:hostname": server.hostname or server.name,
                 "OS-EXT-SRV-ATTR:kernel_id": "",
                 "OS-EXT-SRV-ATTR:ramdisk_id": "",
                 "OS-EXT-SRV-ATTR:root_device_name": f"/dev/{server.disks[0].name}" if server.disks else None,
@@ -217,19 +216,37 @@ class _Renderer:
         if version >= (2, 16) and self._shows_host_status:
             row["host_status"] = _host_status(host, is_host_up)
         if version >= (2, 19):
-            row["description"] = None
+            row["description"] = server.description
         if version >= (2, 26):
-            row["tags"] = []
+            row["tags"] = list(server.tags)
         if version >= (2, 63):
             row["trusted_image_certificates"] = None
         if version >= (2, 73):
             row["locked_reason"] = server.locked_reason
         if version >= (2, 90):
-            row["OS-EXT-SRV-ATTR:hostname"] = server.name
+            row["OS-EXT-SRV-ATTR:hostname"] = server.hostname or server.name
         if version >= (2, 96):
-            row["pinned_availability_zone"] = None
+            row["pinned_availability_zone"] = server.birth.zone if server.birth else None
         if version >= (2, 100):
-            row["scheduler_hints"] = {}
+            row["scheduler_hints"] = dict(server.birth.hints) if server.birth else {}
+
+    def _image(self, server: model.Server) -> dict[str, Any] | str:
+        if server.birth is None or server.image_ref is None:
+            # A guest that was found has its disks, which Nova shows as an empty string too.
+            return ""
+        link = self._call.address.bookmark(f"/images/{server.image_ref}")
+        image: dict[str, Any] = {"id": server.image_ref, "links": [{"rel": "bookmark", "href": link}]}
+        if self._version >= (2, 98):
+            image["properties"] = dict(server.birth.image_properties)
+        return image
+
+    def _fault(self, server: model.Server) -> dict[str, Any]:
+        if server.fault is None:
+            return {"code": 500, "created": parts.second(server.updated_at or server.created_at), "message": server.reason}
+        row: dict[str, Any] = {"code": server.fault.code, "created": parts.second(server.fault.created_at), "message": server.fault.message}
+        if server.fault.details and self._shows_extended:
+            row["details"] = server.fault.details
+        return row
 
     def _flavor_of(self, server: model.Server) -> dict[str, Any]:
         if server.flavor is None:

@@ -19,7 +19,8 @@ class Demand:
     """What is looked for, and the rules it is measured by."""
 
     guest: guest.Guest
-    source: host.Host
+    #: Host that has it; None for a guest that is to be made.
+    source: host.Host | None
     now: datetime.datetime
     service_down_time_seconds: float
     cpu_allocation_ratio: float
@@ -29,6 +30,10 @@ class Demand:
     neighbours: server_group.Neighbours | None = None
     #: What the request needs of the drivers; None = not asked.
     ask: abilities.Ask | None = None
+    #: Availability zone, and names of host and hypervisor, that a new server asks for; None = any.
+    zone: str | None = None
+    host: str | None = None
+    node: str | None = None
 
 
 Filter = Callable[[host.Host, Demand], errors.CheckFailed | None]
@@ -52,7 +57,7 @@ def enabled(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
 
 def not_source(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """It is another host than the guest's."""
-    if candidate.name != demand.source.name:
+    if demand.source is None or candidate.name != demand.source.name:
         return None
     return errors.DestinationIsSource(uuid=demand.guest.uuid, host=candidate.name)
 
@@ -79,6 +84,8 @@ def cold_migration(candidate: host.Host, demand: Demand) -> errors.CheckFailed |
 
 def hypervisor_type(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """It runs the same kind of hypervisor, and offers what the guest runs on ("kvm", "qemu")."""
+    if demand.source is None:
+        return None
     theirs, ours = candidate.description, demand.source.description
     if theirs.hypervisor_type != ours.hypervisor_type:
         return errors.HypervisorTypeMismatch(host=candidate.name, source_type=ours.hypervisor_type, destination_type=theirs.hypervisor_type)
@@ -90,6 +97,8 @@ def hypervisor_type(candidate: host.Host, demand: Demand) -> errors.CheckFailed 
 
 def hypervisor_version(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """Its hypervisor is not older than the source's."""
+    if demand.source is None:
+        return None
     theirs, ours = candidate.description.hypervisor_version, demand.source.description.hypervisor_version
     if theirs >= ours:
         return None
@@ -126,9 +135,27 @@ def in_group(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
 
 def able(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """Its driver has the abilities that the request needs of a destination."""
-    if demand.ask is None:
+    if demand.ask is None or demand.source is None:
         return None
     return abilities.refusal_by_destination(demand.ask, demand.source, candidate)
+
+
+def asked_for(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """It is where a new server is asked to be."""
+    names = ((demand.zone, candidate.zone), (demand.host, candidate.name), (demand.node, candidate.description.hypervisor_hostname))
+    if all(wanted in (None, is_there) for wanted, is_there in names):
+        return None
+    return errors.HostNotAskedFor(host=candidate.name, zone=candidate.zone)
+
+
+def build(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """Its driver can make guests."""
+    del demand
+    if candidate.description.capabilities.build:
+        return None
+    return errors.CapabilityMissing(
+        driver=candidate.description.driver, host=candidate.name, ability="make guests", instead="Name another host."
+    )
 
 
 #: By the name that [scheduler] enabled_filters uses.
@@ -143,6 +170,12 @@ FILTERS: Mapping[str, Filter] = {
     "vcpus": vcpus,
     "server_group": in_group,
 }
+
+#: Those that mean nothing for a guest that is to be made, and those that only it has.
+_OF_MOVES = frozenset({"not_source", "live_migration", "hypervisor_type", "hypervisor_version"})
+_OF_BUILDS: tuple[Filter, ...] = (asked_for, build)
+#: What even a host that was named by force must be to build a guest.
+FORCED_BUILD: tuple[str, ...] = ("up",)
 
 #: What even a forced destination must meet: Nova's checks of a forced host, and of server groups on the destination.
 FORCED: tuple[str, ...] = ("up", "not_source", "live_migration", "hypervisor_type", "hypervisor_version", "memory", "server_group")
@@ -170,7 +203,11 @@ def refusals(candidate: host.Host, demand: Demand, names: Iterable[str]) -> Iter
 
     What the request needs of its driver comes last and cannot be switched off: it would be promised and not kept.
     """
-    for one in (*(FILTERS.get(name) or _OWN[name] for name in names), able):
+    if demand.source is None:
+        chosen = (*_OF_BUILDS, *(FILTERS[name] for name in names if name not in _OF_MOVES))
+    else:
+        chosen = (*(FILTERS.get(name) or _OWN[name] for name in names), able)
+    for one in chosen:
         reason = one(candidate, demand)
         if reason is not None:
             yield reason

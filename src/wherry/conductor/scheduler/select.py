@@ -56,7 +56,7 @@ def best(
     reasons: list[str] = []
     fitting: list[host.Host] = []
     for candidate in candidates:
-        if candidate.name == demand.source.name and not may_stay:
+        if demand.source is not None and candidate.name == demand.source.name and not may_stay:
             continue
         if candidate.name in tried:
             reasons.append(f"{candidate.name}: {tried[candidate.name]}")

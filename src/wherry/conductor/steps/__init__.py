@@ -9,15 +9,19 @@ from wherry.conductor.steps import (
     admit,
     base,
     begin,
+    build,
     change_power,
     check_destination,
     check_source,
+    choose_host,
+    destroy,
     finish,
     prepare,
     roll_back,
     select_destination,
     settle,
     shut_down,
+    take_back,
     transfer,
 )
 from wherry.conductor.steps.cold import begin as cold_begin
@@ -43,6 +47,8 @@ _LIVE_MIGRATION: tuple[base.Step, ...] = (
     roll_back.RollBack(),
 )
 _POWER: tuple[base.Step, ...] = (begin.Begin(), shut_down.ShutDown(), change_power.ChangePower())
+_BUILD: tuple[base.Step, ...] = (choose_host.BeginBuild(), choose_host.ChooseHost(), build.Build(), take_back.TakeBack())
+_DELETE: tuple[base.Step, ...] = (destroy.BeginDeletion(), destroy.Destroy())
 
 _COLD_MIGRATION: tuple[base.Step, ...] = (
     cold_select.SelectDestination(),
@@ -70,4 +76,6 @@ STEPS: Mapping[operation.OperationKind, Mapping[operation.StepName, base.Step]] 
     operation.OperationKind.COLD_MIGRATION: {step.name: step for step in _COLD_MIGRATION},
     operation.OperationKind.CONFIRM_RESIZE: {step.name: step for step in _CONFIRM_RESIZE},
     operation.OperationKind.REVERT_RESIZE: {step.name: step for step in _REVERT_RESIZE},
+    operation.OperationKind.BUILD: {step.name: step for step in _BUILD},
+    operation.OperationKind.DELETE: {step.name: step for step in _DELETE},
 }

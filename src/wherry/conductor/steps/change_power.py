@@ -16,7 +16,7 @@ _log = logs.get_logger(__name__)
 R = TypeVar("R", bound=messages.Message)
 
 #: The host gave no answer of its own: what became of the command is not known.
-_SILENT = (errors.HostUnreachable, errors.RpcTimeout, errors.BusUnavailable)
+SILENT = (errors.HostUnreachable, errors.RpcTimeout, errors.BusUnavailable)
 #: Says nothing about the guest: this conductor must not go on, or cannot.
 NOT_OURS = (errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable)
 
@@ -37,7 +37,7 @@ class ChangePower:
         except NOT_OURS:
             raise
         except errors.Error as error:
-            if error.retryable and (isinstance(error, _SILENT) or on.attempts < on.config.conductor.step_retry_limit):
+            if error.retryable and (isinstance(error, SILENT) or on.attempts < on.config.conductor.step_retry_limit):
                 raise
             return _ended(on, instance_events.outcome_of(error), server.ServerChange(clear_task=True))
         return _ended(on, answer.outcome, server.ServerChange(clear_task=True, **drive.states_of(answer.state)))
@@ -46,8 +46,10 @@ class ChangePower:
         """A power action is not undone: another one is asked for."""
 
 
-async def tell(on: drive.Drive, command: messages.Request[R]) -> R:
+async def tell(on: drive.Drive, command: messages.Request[R], what: str = "") -> R:
     """Send a command to the guest's host.
+
+    :param what: the command in words; empty for the power action.
 
     :raises SourceDown: when it is silent and an operator has said that it is dead.
     :raises HypervisorFailure: when a migration of the guest that has not ended there forbids it.
@@ -56,8 +58,10 @@ async def tell(on: drive.Drive, command: messages.Request[R]) -> R:
         return await on.ask(on.plan.source, command)
     except errors.StaleEpoch as error:
         await on.require_own(error)
-        raise errors.HypervisorFailure(host=on.plan.source, what=f"{on.power_action.value} the guest", detail=error.message) from error
-    except _SILENT as error:
+        raise errors.HypervisorFailure(
+            host=on.plan.source, what=what or f"{on.power_action.value} the guest", detail=error.message
+        ) from error
+    except SILENT as error:
         record = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
         if record.is_forced_down:
             raise errors.SourceDown(host=on.plan.source) from error

@@ -17,7 +17,7 @@ from wherry import errors
 from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db.repositories import event_rows, migrations, transitions
-from wherry.model import instance_actions, migration, states
+from wherry.model import build, instance_actions, migration, states
 from wherry.model import operation as model
 from wherry.model import server as server_model
 
@@ -39,8 +39,8 @@ _MARK_SERVER = sa.update(_S).where(
     _S.c.generation == sa.bindparam("of_generation"),
     _S.c.task_state.is_(None),
     _S.c.deleted_at.is_(None),
-    _S.c.host.is_not(None),
 )
+_MARK_PLACED = _MARK_SERVER.where(_S.c.host.is_not(None))
 _OPEN = _T.c.finished_at.is_(None)
 # A newer release may know more kinds, steps and statuses; its rows are left to it.
 _KNOWN_STATUS = sa.type_coerce(_M.c.status, sa.String).in_([status.value for status in states.Status])
@@ -54,6 +54,7 @@ _METHOD = {
     model.IntentKind.FORCE_COMPLETE: "force complete",
     model.IntentKind.RESUME_POST_COPY: "resume post-copy",
     model.IntentKind.GIVE_UP: "give up post-copy",
+    model.IntentKind.DELETE: "delete",
 }
 
 
@@ -64,11 +65,28 @@ class Operations:
         self._session = session
 
     async def accept(
-        self, server: server_model.Server, request: model.Request, *, request_id: str, user_id: str, project_id: str
+        self,
+        server: server_model.Server,
+        request: model.Request,
+        *,
+        request_id: str,
+        user_id: str,
+        project_id: str,
     ) -> tuple[model.Operation, migration.Migration | None]:
         """Record what is asked of the server as it was read: operation, action, task_state, and its migration where it is to move.
 
-        Four statements at most.
+        Four statements at most. A server that is to be made was inserted with its task_state.
+        :raises StaleWrite: the server was changed since, or has an operation.
+        """
+        accepted = await self.begin(server, request, request_id=request_id, user_id=user_id, project_id=project_id)
+        await _note_action(self._session, accepted[0])
+        return accepted
+
+    async def begin(
+        self, server: server_model.Server, request: model.Request, *, request_id: str, user_id: str, project_id: str
+    ) -> tuple[model.Operation, migration.Migration | None]:
+        """Record as `accept` does what had its action recorded when it was asked for, earlier than this.
+
         :raises StaleWrite: the server was changed since, or has an operation.
         """
         asked = {"request_id": request_id, "user_id": user_id, "project_id": project_id}
@@ -88,13 +106,15 @@ class Operations:
         """
         # The agents know the migration by one id: commands of what came before must be the older ones.
         accepted, _ = await self._accept(server, request, asked, before.plan, epoch=before.epoch)
+        await _note_action(self._session, accepted)
         return accepted
 
     async def _accept(
         self, server: server_model.Server, request: model.Request, by: dict[str, str], plan: migration.Plan, *, epoch: int
     ) -> tuple[model.Operation, migration.Migration | None]:
         beginning = model.beginning_of(request)
-        await self._mark(server, beginning.task_state)
+        if not isinstance(request, build.BuildRequest):
+            await self._mark(server, beginning.task_state, is_placed=not isinstance(request, build.DeleteRequest))
         operation = model.Operation(
             id=self._session.new_uuid(),
             kind=model.OperationKind(request.kind),
@@ -108,8 +128,6 @@ class Operations:
             epoch=epoch,
             created_at=self._session.now,
         )
-        stamps = {"started_at": operation.created_at, "changed_at": operation.created_at}
-        await self._session.change(_INSERT_ACTION, by | {"instance_uuid": server.uuid, "action": beginning.action.value} | stamps)
         try:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
@@ -133,10 +151,11 @@ class Operations:
         row = (await self._session.connection.execute(_INSERT_MIGRATION, created)).one()
         return sessions.record_of(migration.Migration, row)
 
-    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState | None) -> None:
+    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState | None, *, is_placed: bool) -> None:
         stamps = {"generation": server.generation + 1, "updated_at": self._session.now, "changed_at": self._session.now}
         marked = {"task_state": task_state, "progress": 0}
-        if await self._session.change(_MARK_SERVER, {"of_uuid": server.uuid, "of_generation": server.generation} | marked | stamps) != 1:
+        statement = _MARK_PLACED if is_placed else _MARK_SERVER
+        if await self._session.change(statement, {"of_uuid": server.uuid, "of_generation": server.generation} | marked | stamps) != 1:
             raise errors.StaleWrite(what="Server", name=server.uuid)
 
     async def get(self, operation_id: str) -> model.Operation:
@@ -307,3 +326,9 @@ def _type_of(request: model.Request) -> migration.MigrationType:
     if not isinstance(request, migration.ColdMigrationRequest):
         return migration.MigrationType.LIVE_MIGRATION
     return migration.MigrationType.RESIZE if request.is_resize else migration.MigrationType.MIGRATION
+
+
+async def _note_action(session: sessions.Session, of: model.Operation) -> None:
+    asked = {"request_id": of.request_id, "user_id": of.user_id, "project_id": of.project_id, "instance_uuid": of.instance_uuid}
+    stamps = {"started_at": of.created_at, "changed_at": of.created_at}
+    await session.change(_INSERT_ACTION, asked | {"action": model.beginning_of(of.request).action.value} | stamps)

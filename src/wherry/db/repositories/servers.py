@@ -29,6 +29,8 @@ SORT_KEYS = frozenset(
 #: What only an operation may change while there is one.
 _OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+#: What some columns are compared as.
+_COMPARED: Mapping[str, sa.ColumnElement[Any]] = {"hostname": sa.func.coalesce(_T.c.hostname, _T.c.name)}
 _MOST_REPETITIONS = 2
 # PostgreSQL's own limit.
 _LONGEST_REPETITION = 255
@@ -54,7 +56,14 @@ class NewServer:
     flavor: flavors.Flavor | None = None
     disks: tuple[guest.Disk, ...] = ()
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    task_state: model.TaskState | None = None
     reason: str | None = None
+    description: str | None = None
+    hostname: str | None = None
+    image_ref: str | None = None
+    tags: tuple[str, ...] = ()
+    reservation_id: str | None = None
+    birth: model.Birth | None = None
     launched_at: datetime.datetime | None = None
 
 
@@ -82,6 +91,11 @@ class ServerQuery:
     equal: Mapping[str, object] = dataclasses.field(default_factory=dict)
     #: Id of the flavor, of one that was made or one that tells a size.
     flavor: str | None = None
+    #: All of these tags, any of them, not all of them, none of them.
+    tags: Sequence[str] = ()
+    tags_any: Sequence[str] = ()
+    not_tags: Sequence[str] = ()
+    not_tags_any: Sequence[str] = ()
     changes_since: datetime.datetime | None = None
     changes_before: datetime.datetime | None = None
     sort: Sequence[paging.SortKey] = paging.NEWEST_FIRST
@@ -239,7 +253,7 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         (query.vm_states, _T.c.vm_state.in_(query.vm_states or ())),
     ]
     conditions: list[sa.ColumnElement[bool]] = [condition for value, condition in simple if value is not None]
-    conditions += [_T.c[column] == value for column, value in query.equal.items()]
+    conditions += [_COMPARED.get(column, _T.c[column]) == value for column, value in query.equal.items()]
     # Apart, because SQLAlchemy refuses to compare with None even where the comparison is thrown away.
     if query.changes_since is not None:
         conditions.append(_T.c.changed_at >= query.changes_since)
@@ -251,6 +265,7 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(_T.c.locked_by.is_not(None) if query.is_locked else _T.c.locked_by.is_(None))
     if query.statuses is not None:
         conditions.append(sa.or_(sa.false(), *(_has_states(vm_state, task) for vm_state, task in query.statuses)))
+    conditions += _tag_conditions(query)
     if query.flavor is not None:
         conditions.append(_has_flavor(query.flavor))
     if query.name:
@@ -261,6 +276,25 @@ def _conditions(query: ServerQuery) -> list[sa.ColumnElement[bool]]:
 def _has_states(vm_state: model.VmState, task_state: model.TaskState | None) -> sa.ColumnElement[bool]:
     task = _T.c.task_state.is_(None) if task_state is None else _T.c.task_state == task_state
     return sa.and_(_T.c.vm_state == vm_state, task)
+
+
+def _tag_conditions(query: ServerQuery) -> builtins.list[sa.ColumnElement[bool]]:
+    every, some, not_every, none = (
+        [_has_tag(tag) for tag in tags] for tags in (query.tags, query.tags_any, query.not_tags, query.not_tags_any)
+    )
+    conditions: builtins.list[sa.ColumnElement[bool]] = [*every]
+    if some:
+        conditions.append(sa.or_(*some))
+    if not_every:
+        conditions.append(sa.not_(sa.and_(*not_every)))
+    if none:
+        conditions.append(sa.not_(sa.or_(*none)))
+    return conditions
+
+
+def _has_tag(tag: str) -> sa.ColumnElement[bool]:
+    # Without any it is NULL, of which nothing is true, nor its contrary.
+    return sa.func.coalesce(_T.c.tags, "").contains(f",{tag},", autoescape=True)
 
 
 def _has_flavor(flavor_id: str) -> sa.ColumnElement[bool]:

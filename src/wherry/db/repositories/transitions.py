@@ -140,17 +140,28 @@ async def _store_server(session: sessions.Session, instance_uuid: str, change: s
     changes: dict[str, Any] = {
         field.name: value
         for field in dataclasses.fields(change)
-        if field.name != "clear_task" and (value := getattr(change, field.name)) is not None
+        if field.type != "bool" and (value := getattr(change, field.name)) is not None
     }
     if change.flavor is not None:
         sizes = {"vcpus": change.flavor.vcpus, "memory_mib": change.flavor.memory_mib, "root_gib": change.flavor.root_gib}
         # What the guest was read to have is truer than what it was to have.
         changes = servers.columns_of_flavor(change.flavor) | sizes | {name: value for name, value in changes.items() if name != "flavor"}
-    if change.clear_task:
-        changes["task_state"] = None
+    changes |= _flagged(session, change)
     stamps = {"updated_at": session.now, "changed_at": session.now}
     if await session.change(_FOLLOW, {"of_uuid": instance_uuid} | changes | stamps) != 1:
         raise errors.ServerNotFound(uuid=instance_uuid)
+
+
+def _flagged(session: sessions.Session, change: server_model.ServerChange) -> dict[str, Any]:
+    """Give what the flags of a change stand for."""
+    cleared = {
+        "task_state": change.clear_task,
+        "fault": change.clear_fault,
+        "host": change.clear_host,
+        "node": change.clear_host,
+    }
+    stamped = {"launched_at": change.is_launched, "deleted_at": change.is_deleted}
+    return {name: None for name, is_set in cleared.items() if is_set} | {name: session.now for name, is_set in stamped.items() if is_set}
 
 
 async def _store_events(session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool) -> None:

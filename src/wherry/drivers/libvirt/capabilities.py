@@ -79,6 +79,7 @@ def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int, m
         pause=True,
         power=True,
         cold_migration=True,
+        build=True,
     )
 
 

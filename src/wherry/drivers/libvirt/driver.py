@@ -21,6 +21,7 @@ from wherry.drivers.libvirt import (
     connection,
     describe,
     destination,
+    making,
     measuring,
     power,
     reachability,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _GUESTS_AT_A_TIME = 25
 
 
-class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
+class LibvirtDriver(power.GuestPower, relocation.GuestRelocation, making.GuestBuilder):
     """Serves one host."""
 
     def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:
@@ -49,6 +50,7 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
         self._section = section
         self._clock = clock
         self._files = storage.Storage(settings.name, section.call_timeout_seconds)
+        self._maker = making.Maker(self._link, self._files, section)
         self._transfers = transfer.Transfers(self._link, section, clock)
         self._sizes = describe.SizeCache(section.disk_size_max_age_seconds)
         self._description: host.HostDescription | None = None
@@ -150,16 +152,17 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
     async def prepare_destination(self, task: base.Task, plan: migration.Plan) -> None:
         """Create the copied disks that are missing."""
         await destination.prepare(self._link, self._files, task, _storage(plan))
+        for path in sorted(source.left_behind(plan)):
+            # The console's file comes with the guest: an undo takes it away again.
+            if await self._link.call("look for a file", self._files.capacity, path) is None:
+                await task.record_created(path)
 
     async def finish_destination(self, task: base.Task, plan: migration.Plan) -> guest.Guest:
         """Make the arrived guest this host's own."""
         is_persistent = plan.guest is not None and plan.guest.is_persistent
 
         await self._link.call("take the guest in", destination.finish, task.instance_uuid, is_persistent=is_persistent)
-        found = await self.describe_guests([task.instance_uuid])
-        if not found:
-            raise errors.GuestNotFound(host=self._settings.name, uuid=task.instance_uuid)
-        return found[0]
+        return await self._described(task.instance_uuid)
 
     async def roll_back_destination(self, task: base.Task, plan: migration.Plan) -> None:
         """Remove what this migration made here."""
@@ -222,10 +225,19 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation):
         await self._transfers.resume_post_copy(transfer_call.resuming(call))
 
     async def clean_up_source(self, task: base.Task, plan: migration.Plan) -> None:
-        """Remove the stale domain."""
+        """Remove the stale domain, and the disks that were made for it and went along."""
         await self._link.call("remove the stale domain", source.remove_stale, task.instance_uuid)
+        left = source.left_behind(plan)
+        if left:
+            await self._link.call("delete what was copied away", destination.delete_created, self._files, left)
 
     # ---------------------------------------------------------------- inside
+
+    async def _described(self, instance_uuid: str) -> guest.Guest:
+        found = await self.describe_guests([instance_uuid])
+        if not found:
+            raise errors.GuestNotFound(host=self._settings.name, uuid=instance_uuid)
+        return found[0]
 
     async def _check_reachable(self, leaving: guest.Guest, facts: migration.DestinationFacts, plan: migration.StoragePlan) -> None:
         seconds, name = self._section.reachability_timeout_seconds, self._settings.name

@@ -84,7 +84,7 @@ class Storage:
         """Leave a probe in the directory, and give the free bytes there. One that is there already is fine."""
         with self.pool(connection, directory) as pool:
             try:
-                pool.createXML(_volume_xml(name, 0, "raw"), 0)
+                pool.createXML(volume_xml(name, 0, "raw"), 0)
             except libvirt.libvirtError as problem:
                 if libvirt_errors.code(problem) != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
                     raise
@@ -102,7 +102,7 @@ class Storage:
         """Give the size that a guest would see in this file; None when there is none."""
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
-                volume = _find(pool, posixpath.basename(path))
+                volume = find_volume(pool, posixpath.basename(path))
                 return int(volume.info()[1]) if volume is not None else None
         except DirectoryMissing:
             return None
@@ -111,7 +111,7 @@ class Storage:
         """Give the space that a file takes, holes left out; 0 where there is none."""
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
-                volume = _find(pool, posixpath.basename(path))
+                volume = find_volume(pool, posixpath.basename(path))
                 return int(volume.info()[2]) if volume is not None else 0
         except DirectoryMissing:
             return 0
@@ -120,7 +120,7 @@ class Storage:
         """Describe a file; None when there is none."""
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
-                volume = _find(pool, posixpath.basename(path))
+                volume = find_volume(pool, posixpath.basename(path))
                 if volume is None:
                     return None
                 _, capacity, allocation = volume.info()
@@ -151,33 +151,64 @@ class Storage:
     def create_blank(self, connection: libvirt.virConnect, path: str, length_bytes: int) -> None:
         """Create a file of this length that is all holes, to be written by a stream."""
         with self.pool(connection, posixpath.dirname(path)) as pool:
-            pool.createXML(_volume_xml(posixpath.basename(path), length_bytes, "raw"), 0)
+            pool.createXML(volume_xml(posixpath.basename(path), length_bytes, "raw"), 0)
 
     def flatten(self, connection: libvirt.virConnect, path: str, target: str, image: Image) -> None:
         """Write what a guest sees in an image and all below it into one new image beside it."""
         with self.pool(connection, posixpath.dirname(path)) as pool:
-            volume = _find(pool, posixpath.basename(path))
+            volume = find_volume(pool, posixpath.basename(path))
             if volume is None:
                 raise DirectoryMissing(path)
-            pool.createXMLFrom(_volume_xml(posixpath.basename(target), image.capacity_bytes, image.format), volume, 0)
+            pool.createXMLFrom(volume_xml(posixpath.basename(target), image.capacity_bytes, image.format), volume, 0)
 
     def grow(self, connection: libvirt.virConnect, path: str, capacity_bytes: int) -> None:
         """Make what a guest sees of an image larger; one that is as large is left."""
         with self.pool(connection, posixpath.dirname(path)) as pool:
-            volume = _find(pool, posixpath.basename(path))
+            volume = find_volume(pool, posixpath.basename(path))
             if volume is not None and volume.info()[1] < capacity_bytes:
                 volume.resize(capacity_bytes, 0)
 
     def create(self, connection: libvirt.virConnect, disk: guest.Disk) -> None:
         """Create an empty disk of the guest's size: sparse, without an image below it."""
         with self.pool(connection, posixpath.dirname(disk.source)) as pool:
-            pool.createXML(_volume_xml(posixpath.basename(disk.source), disk.capacity_bytes, disk.format), 0)
+            pool.createXML(volume_xml(posixpath.basename(disk.source), disk.capacity_bytes, disk.format), 0)
+
+    def create_overlay(self, connection: libvirt.virConnect, path: str, least_bytes: int, below: tuple[str, str]) -> None:
+        """Create a qcow2 disk on an image: of the image's size, or larger.
+
+        :param below: path and format of the image.
+        """
+        image_bytes = self.capacity(connection, below[0]) or 0
+        with self.pool(connection, posixpath.dirname(path)) as pool:
+            pool.createXML(volume_xml(posixpath.basename(path), max(least_bytes, image_bytes), "qcow2", below=below), 0)
+
+    def read_end(self, connection: libvirt.virConnect, path: str, most_bytes: int) -> bytes:
+        """Give the end of a file; nothing where there is none."""
+        received: list[bytes] = []
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = find_volume(pool, posixpath.basename(path))
+                length = int(volume.info()[1]) if volume is not None else 0
+                if volume is None or not length:
+                    return b""
+                offset = max(0, length - most_bytes)
+                stream = connection.newStream(0)
+                try:
+                    volume.download(stream, offset, length - offset, 0)
+                    stream.recvAll(lambda _stream, data, _opaque: received.append(data), None)
+                    stream.finish()
+                except BaseException:
+                    stream.abort()
+                    raise
+        except DirectoryMissing:
+            return b""
+        return b"".join(received)
 
     def delete(self, connection: libvirt.virConnect, path: str) -> bool:
         """Delete a file; False when it was gone."""
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
-                volume = _find(pool, posixpath.basename(path))
+                volume = find_volume(pool, posixpath.basename(path))
                 if volume is None:
                     return False
                 volume.delete(0)
@@ -283,7 +314,8 @@ def _lookup(connection: libvirt.virConnect, directory: str) -> libvirt.virStorag
         raise
 
 
-def _find(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+def find_volume(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """Give a volume of a pool; None when it has none of that name."""
     try:
         return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as problem:
@@ -307,10 +339,15 @@ def _pool_xml(name: str, directory: str) -> str:
     return f"<pool type='dir'><name>{name}</name><target><path>{escape(directory)}</path></target></pool>"
 
 
-def _volume_xml(name: str, capacity_bytes: int, volume_format: str) -> str:
+def volume_xml(name: str, capacity_bytes: int, volume_format: str, *, below: tuple[str, str] | None = None) -> str:
+    """Give the definition of a sparse volume.
+
+    :param below: path and format of the image below it; None = none.
+    """
+    backing = f"<backingStore><path>{escape(below[0])}</path><format type='{escape(below[1])}'/></backingStore>" if below else ""
     # Without this libvirt writes the qcow2 of QEMU 0.10.
     compat = "<compat>1.1</compat>" if volume_format == "qcow2" else ""
     return (
         f"<volume><name>{escape(name)}</name><capacity unit='bytes'>{capacity_bytes}</capacity><allocation unit='bytes'>0</allocation>"
-        f"<target><format type='{escape(volume_format)}'/>{compat}</target></volume>"
+        f"<target><format type='{escape(volume_format)}'/>{compat}</target>{backing}</volume>"
     )

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import calling, checks, describing, fleet, powering, relocating, sending, world
+from wherry.drivers.simulated import calling, checks, describing, fleet, making, powering, relocating, sending, world
 from wherry.model import guest, host, migration
 
 _S = guest.GuestState
 
 
-class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation):
+class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation, making.GuestBuilder):
     """The driver object of one host of a world."""
 
     def __init__(self, fleet_world: world.World, settings: base.HostSettings) -> None:
@@ -181,11 +181,15 @@ class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation):
         async with self._calling("clean_up_source", task.instance_uuid) as here:
             local = here.guests.get(task.instance_uuid)
             # In post-copy, and after it broke, a part of the guest is here and nowhere else.
-            if local is None or local.state in (_S.RUNNING, _S.POST_COPY, _S.POST_COPY_FAILED):
+            if local is None:
+                making.remove_left_behind(self._world, here, task.instance_uuid, plan)
+                return
+            if local.state in (_S.RUNNING, _S.POST_COPY, _S.POST_COPY_FAILED):
                 return
             if self._world.copying.job_at(here, task.instance_uuid) is not None:
                 raise errors.HypervisorFailure(host=here.name, what="remove the stale domain", detail="its migration is under way")
             del here.guests[task.instance_uuid]
+            making.remove_left_behind(self._world, here, task.instance_uuid, plan)
 
     # ------------------------------------------------------------------ pieces
 

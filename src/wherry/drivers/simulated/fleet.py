@@ -94,6 +94,9 @@ class GuestSpec:
     #: Simulated seconds that it takes to shut itself down when it is asked to; None = it does not heed that.
     shutdown_seconds: float | None = 2.0
     project_id: str = ""
+    #: Files that were made for it by the driver, and what it has written to its console.
+    made_files: tuple[str, ...] = ()
+    console: str = ""
 
 
 class Guest:

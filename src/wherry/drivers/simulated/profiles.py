@@ -47,6 +47,7 @@ LIBVIRT = Profile(
         pause=True,
         power=True,
         cold_migration=True,
+        build=True,
     ),
     first_to_send_on_paused=10_000_000,
 )

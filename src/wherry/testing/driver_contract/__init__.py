@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("checking", "describing", "failing", "powering", "relocating", "stopping", "transferring", "harness")
+        for module in ("checking", "describing", "failing", "making", "powering", "relocating", "stopping", "transferring", "harness")
     )
 )
 
@@ -20,6 +20,7 @@ from wherry.testing.driver_contract.checking import CheckingContract  # noqa: E4
 from wherry.testing.driver_contract.describing import DescribingContract  # noqa: E402 (as said above)
 from wherry.testing.driver_contract.failing import FailingContract  # noqa: E402 (as said above)
 from wherry.testing.driver_contract.harness import GuestWish, Harness, Load, Recorder, Storage  # noqa: E402 (as said above)
+from wherry.testing.driver_contract.making import MakingContract  # noqa: E402 (as said above)
 from wherry.testing.driver_contract.move import Move  # noqa: E402 (as said above)
 from wherry.testing.driver_contract.powering import PoweringContract  # noqa: E402 (as said above)
 from wherry.testing.driver_contract.relocating import RelocatingContract  # noqa: E402 (as said above)
@@ -30,6 +31,13 @@ __all__ = ["DriverContract", "GuestWish", "Harness", "Load", "Move", "Recorder",
 
 
 class DriverContract(
-    DescribingContract, CheckingContract, TransferringContract, StoppingContract, PoweringContract, RelocatingContract, FailingContract
+    DescribingContract,
+    CheckingContract,
+    TransferringContract,
+    StoppingContract,
+    PoweringContract,
+    RelocatingContract,
+    MakingContract,
+    FailingContract,
 ):
     """The whole suite, to be inherited by a test class with a fixture `harness`."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from wherry import clock as wherry_clock
 from wherry.drivers import base
-from wherry.model import capabilities, migration
+from wherry.model import capabilities, image, migration
 
 T = TypeVar("T")
 
@@ -143,6 +143,10 @@ class Harness(OpenedPair):
     @abc.abstractmethod
     async def place_file(self, settings: base.HostSettings) -> str:
         """Put somebody else's file into that directory and give its path."""
+
+    @abc.abstractmethod
+    async def image(self) -> tuple[image.Image, str]:
+        """Give an image of at most a GiB that guests can be made from, and the file with its bytes. Guests are made in that directory."""
 
     @abc.abstractmethod
     async def start_and_kill_client(self, task: base.Task, plan: migration.Plan, options: base.TransferOptions) -> None:

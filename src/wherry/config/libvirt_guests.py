@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of [libvirt] that says how guests are made.
+
+Declares options only; nothing here acts on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wherry.config import option as opt
+
+_DIRECTORY = opt.matching(r"/.*[^/]", "an absolute path that does not end in a slash")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LibvirtGuestOptions:
+    """Options of [libvirt] about guests that are made from images."""
+
+    guest_directory: str = opt.option(
+        "/var/lib/libvirt/images",
+        "Directory on the hypervisor's host for the disks and consoles of guests that are made there; one that is missing is made. "
+        "Shared between hosts, its guests move without their disks.",
+        constraint=_DIRECTORY,
+    )
+    image_cache_directory: str = opt.option(
+        "/var/lib/libvirt/images/wherry-base",
+        "Directory on the hypervisor's host for images, which are brought there once and stay below the disks made from them.",
+        constraint=_DIRECTORY,
+    )
+    image_cache_limit_gib: int = opt.option(
+        0,
+        "How much the images there may take; those that no guest uses go, the oldest first, when another one is brought. 0 means no limit.",
+        constraint=opt.at_least(0),
+        unit="GiB",
+    )
+    image_upload_timeout_seconds: float = opt.option(
+        600.0,
+        "Longest time for bringing one image to a host.",
+        constraint=opt.at_least(1.0),
+        unit="seconds",
+    )
+    guest_bridge: str = opt.option(
+        "",
+        "Bridge of the hosts at which guests get their network interface. Empty: they get none.",
+        constraint=opt.matching(r"[a-zA-Z0-9._-]{0,15}", "the name of a bridge"),
+    )
+    guest_machine_type: str = opt.option(
+        "pc",
+        "Machine type of guests that are made, pc or q35 or a versioned name.",
+        constraint=opt.matching(r"[a-zA-Z0-9._-]{1,64}", "the name of a machine type"),
+    )
+    cpu_mode: str = opt.option(
+        "host-model",
+        "CPU of guests that are made where the hypervisor uses the host's, and moves between like hosts; without that it is the "
+        "hypervisor's default. custom is the one that cpu_model names, none the hypervisor's default.",
+        constraint=opt.one_of("none", "host-model", "host-passthrough", "custom"),
+    )
+    cpu_model: str = opt.option(
+        "",
+        "Model for cpu_mode = custom, one that every host has, such as Nehalem.",
+        constraint=opt.matching(r"[A-Za-z0-9._-]{0,64}", "the name of a CPU model"),
+    )

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What whoever needs images is given: the list that an api shows, and the files that an agent builds from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wherry.model import image
+
+
+class ImageList(Protocol):
+    """What images there are."""
+
+    async def list(self) -> list[image.Image]:
+        """Give all images by name.
+
+        :raises ImagesUnavailable: when they cannot be read.
+        """
+
+    async def get(self, image_id: str) -> image.Image:
+        """Give one image.
+
+        :raises ImageNotFound: there is none.
+        :raises ImagesUnavailable: when they cannot be read.
+        """
+
+
+class ImageFiles(Protocol):
+    """Images as files of this machine."""
+
+    async def fetch(self, wanted: image.Image) -> str:
+        """Give the path of a file with the image's bytes. Whoever reads it compares them with the checksum.
+
+        :raises ImageNotFound: it is not here and cannot be had.
+        :raises ImagesUnavailable: when it cannot be had now.
+        """
