@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.lab import checks, flow, sites
@@ -186,3 +189,50 @@ def test_three_budgets_and_the_agent_is_killed_before_they_run_out(site: sites.S
     for one, host in ((aborted, "h1"), (switched, "h2"), (paused, "h2")):
         checks.check_whole(site, one.guest, host)
     _check_nothing_is_left(site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_processes_that_die_at_any_moment_leave_every_guest_where_its_record_says(
+    site: sites.SiteFlow, seed: int, tell: checks.Tell
+) -> None:
+    """Guests are sent to and fro for a minute, while one process after the other is killed and started again."""
+    chance = random.Random(seed)
+    hosts = [site.h1, site.h2, site.h3]
+    guests = [site.guest(f"wanderer{number}", payload="counter", memory_mib=64, range_mib=24, rate_mib_per_s=10) for number in range(4)]
+    programs = list(site.fleet.programs())
+    killed: list[str] = []
+    accepted = 0
+    with futures.ThreadPoolExecutor(4) as pool:
+        for _ in range(30):
+            accepted += _send_on(site, chance.choice(guests), chance.choice(hosts))
+            _pause.wait(chance.uniform(0, 0.8))
+            victim = chance.choice([one for one in programs if one.is_running])
+            victim.kill()
+            killed.append(victim.name)
+            pool.submit(victim.start)
+            _pause.wait(chance.uniform(0, 0.8))
+    for one in programs:
+        one.wait_ready(60)
+    site.turn_to(0)
+    _check_nothing_is_left(site)
+    outcomes = Counter(one["status"] for guest in guests for one in site.get(f"/os-migrations?instance_uuid={guest.uuid}")["migrations"])
+    tell(f"seed {seed}: {len(killed)} kills, {accepted} migrations accepted, of which {dict(outcomes)}")
+    assert sum(outcomes.values()) >= accepted
+    assert outcomes["completed"] > 0
+    for guest in guests:
+        server = site.server(guest)
+        assert server is not None
+        checks.check_whole(site, guest, server["OS-EXT-SRV-ATTR:host"])
+
+
+def _send_on(site: sites.SiteFlow, guest: labs.Guest, host: labs.Host) -> bool:
+    """Ask one of the apis that live to move a guest, if one answers; it may be on its way already, or there."""
+    for number, api in enumerate(site.fleet.apis):
+        if api.is_running and api.probe("/healthz/ready")[0] == 200:
+            site.turn_to(number)
+            try:
+                return site.ask(guest, host).answer.status_code == 202
+            except httpx.TransportError:
+                continue
+    return False

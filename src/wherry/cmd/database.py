@@ -12,10 +12,12 @@ from wherry.db import store as stores
 from wherry.db.migrations import runner
 
 
-def upgrade(config_files: Sequence[str]) -> int:
-    """Upgrade and say from where to where."""
-    state = asyncio.run(_with_store(config_files, lambda store: store.upgrade()))
+def upgrade(config_files: Sequence[str], *, is_expanding_only: bool = False) -> int:
+    """Upgrade and say how far."""
+    state = asyncio.run(_with_store(config_files, lambda store: store.upgrade(only_before_start=is_expanding_only)))
     print(f"The schema is at {state.current}.")
+    if state.pending:
+        print(f"Run `wherry db upgrade` once no process of an earlier release runs: {', '.join(state.pending)} wait.")
     return 0
 
 

@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "agent", "run an agent: acts on the hypervisors of one or more hosts", _agent)
     database = commands.add_parser("db", help="look after the database", description="Look after the database.")
     verbs = database.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
+    upgrade = _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
+    upgrade.add_argument("--expand", action="store_true", help="apply only what may be applied while processes of the release before run")
     _command(verbs, "check", "say whether the schema is up to date; exit status 1 when it is not", _db_check)
     status = _command(commands, "status", "say what runs, who holds which lease, and what waits for what", _status)
     status.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
@@ -95,7 +96,7 @@ def _agent(arguments: argparse.Namespace) -> int:
 def _db_upgrade(arguments: argparse.Namespace) -> int:
     from wherry.cmd import database
 
-    return database.upgrade(arguments.config_file)
+    return database.upgrade(arguments.config_file, is_expanding_only=arguments.expand)
 
 
 def _db_check(arguments: argparse.Namespace) -> int:
