@@ -91,8 +91,12 @@ def test_a_migration_outlives_every_process_and_both_servers(site: sites.SiteFlo
 
 def _check_nothing_is_left(site: sites.SiteFlow) -> None:
     """No operation, no chore, nothing that was asked and not taken up."""
-    told = flow.until(lambda: site.site.status() if site.site.status()["operations"] == [] else None, "the last operation to end")
-    assert (told["chores"], told["conflicts"]) == ([], [])
+    told = site.site.status()
+    deadline = time.monotonic() + 60
+    while told["operations"] or told["chores"]:
+        assert time.monotonic() < deadline, told
+        told = site.site.status()
+    assert told["conflicts"] == []
 
 
 def _fault(site: sites.SiteFlow, name: str, move: flow.Move) -> Fault:
@@ -192,11 +196,12 @@ def test_three_budgets_and_the_agent_is_killed_before_they_run_out(site: sites.S
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", range(3))
 def test_processes_that_die_at_any_moment_leave_every_guest_where_its_record_says(
     site: sites.SiteFlow, seed: int, tell: checks.Tell
 ) -> None:
-    """Guests are sent to and fro for a minute, while one process after the other is killed and started again."""
+    """Guests are sent to and fro, while one process after the other is killed and started again."""
     chance = random.Random(seed)
     hosts = [site.h1, site.h2, site.h3]
     guests = [site.guest(f"wanderer{number}", payload="counter", memory_mib=64, range_mib=24, rate_mib_per_s=10) for number in range(4)]
@@ -204,20 +209,23 @@ def test_processes_that_die_at_any_moment_leave_every_guest_where_its_record_say
     killed: list[str] = []
     accepted = 0
     with futures.ThreadPoolExecutor(4) as pool:
-        for _ in range(30):
-            accepted += _send_on(site, chance.choice(guests), chance.choice(hosts))
-            _pause.wait(chance.uniform(0, 0.8))
+        for _ in range(15):
+            accepted += sum(_send_on(site, guest, chance.choice(hosts)) for guest in chance.sample(guests, 2))
+            _pause.wait(chance.uniform(0, 1))
             victim = chance.choice([one for one in programs if one.is_running])
             victim.kill()
             killed.append(victim.name)
-            pool.submit(victim.start)
-            _pause.wait(chance.uniform(0, 0.8))
+            is_back = pool.submit(victim.start)
+            if chance.random() < 0.7:
+                is_back.result()
     for one in programs:
         one.wait_ready(60)
     site.turn_to(0)
     _check_nothing_is_left(site)
-    outcomes = Counter(one["status"] for guest in guests for one in site.get(f"/os-migrations?instance_uuid={guest.uuid}")["migrations"])
-    tell(f"seed {seed}: {len(killed)} kills, {accepted} migrations accepted, of which {dict(outcomes)}")
+    found = [one for guest in guests for one in site.get(f"/os-migrations?instance_uuid={guest.uuid}", version=flow.OWN)["migrations"]]
+    outcomes = Counter(one["status"] for one in found)
+    reasons = Counter(one["reason_message"] for one in found if one["reason"])
+    tell(f"seed {seed}: {len(killed)} kills, {accepted} migrations accepted, of which {dict(outcomes)}; {dict(reasons)}")
     assert sum(outcomes.values()) >= accepted
     assert outcomes["completed"] > 0
     for guest in guests:

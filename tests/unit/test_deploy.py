@@ -14,7 +14,7 @@ import sys
 import pytest
 
 from wherry import config as configs
-from wherry.cmd import agent, api, conductor, running
+from wherry.cmd import agent, api, conductor, main, running
 from wherry.config import option as opt
 
 _DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
@@ -93,3 +93,17 @@ def test_systemd_understands_the_unit(unit: pathlib.Path, tmp_path: pathlib.Path
     found = re.search(r"exposure level for \S+: ([0-9.]+)", said.stdout)
     assert found is not None, said.stderr
     assert float(found[1]) <= _MOST_EXPOSED
+
+
+def test_the_example_of_the_bus_gives_each_process_its_permissions(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
+    """As docs/howto/deploy.md has it: the users of the example files are users of the bus."""
+    users = [f"control-kvm{number}" for number in (1, 2, 3)] + [f"agent-kvm{number}" for number in (1, 2, 3)]
+    (tmp_path / "bus.hashes").write_text("".join(f"{user}:$2y$05${'a' * 53}\n" for user in users))
+    text = (_DEPLOY.parent / "docs" / "howto" / "deploy.md").read_text()
+    (command,) = re.findall(r"# wherry (bus-permissions .*?) >/etc", text.replace("\\\n", ""))
+    words = [word.replace("bus.hashes", str(tmp_path / "bus.hashes")) for word in shlex.split(command)]
+    assert main.main(words) == 0
+    printed = capsys.readouterr().out
+    assert all(f'"{user}"' in printed or user in printed for user in users)
+    for unit in _UNITS:
+        assert configs.load(_files_of(unit), {}).bus.user in users
