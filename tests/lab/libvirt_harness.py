@@ -160,7 +160,8 @@ class LibvirtHarness(driver_contract.Harness):
         sent = {
             "plan": pydantic.TypeAdapter(migration.Plan).dump_python(plan, mode="json"),
             "options": pydantic.TypeAdapter(base.TransferOptions).dump_python(options, mode="json"),
-            "settings": pydantic.TypeAdapter(base.HostSettings).dump_python(self.source, mode="json"),
+            # The limit of transfers is asked of the process that has it.
+            "settings": pydantic.TypeAdapter(base.HostSettings).dump_python(self.source, mode="json", exclude={"max_transfers"}),
         }
         client = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _CLIENT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
