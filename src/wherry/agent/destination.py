@@ -33,7 +33,7 @@ class Destination:
         entry = self._parts.journal.get(command.operation_id)
         # Written with the first probe.
         entry.is_question = command.is_question
-        task = self._parts.task_of(entry)
+        task = self._parts.task_of(entry, is_check=True)
         check = self._parts.driver.check_destination(task, command.guest, command.request, command.source)
         facts = await checking.run_check(self._parts.host.name, self._parts.config.default.long_rpc_timeout, check)
         return messages.DestinationChecked(facts=facts, outcome=checking.passed(facts.warnings))
@@ -44,6 +44,7 @@ class Destination:
         await self._parts.driver.release_check(self._parts.task_of(entry), command.probes)
         gone = {f"{probe.directory}/{probe.name}" for probe in command.probes}
         entry.created = [name for name in entry.created if name not in gone]
+        entry.probes = [name for name in entry.probes if name not in gone]
         await self._parts.journal.save(entry)
         return messages.Done()
 
@@ -53,7 +54,7 @@ class Destination:
         limit = datetime.timedelta(seconds=2 * self._parts.config.bus.rpc_response_timeout_seconds)
         now = self._parts.clock.now()
         for entry in self._parts.journal.unfinished():
-            if not entry.is_question or not entry.created or entry.touched_at is None or now - entry.touched_at < limit:
+            if not entry.is_question or not entry.probes or entry.touched_at is None or now - entry.touched_at < limit:
                 continue
             await self._remove_probes(entry)
             await self._parts.journal.finish(entry, "", messages.Done())
@@ -73,6 +74,9 @@ class Destination:
         """Make the arrived guest this host's own."""
         entry = self._parts.journal.get(command.operation_id)
         arrived = await self._parts.driver.finish_destination(self._parts.task_of(entry), command.plan)
+        if entry.probes:
+            # A check that was doubled, and came late, has made them again.
+            await self._remove_probes(entry)
         # Saved with the migration's end, which this is.
         entry.has_arrived_paused = arrived.state is guest.GuestState.PAUSED
         return messages.FinishedAtDestination(guest=arrived)
@@ -94,6 +98,6 @@ class Destination:
         return messages.StageDone()
 
     async def _remove_probes(self, entry: wherry_journal.Entry) -> None:
-        """Remove what a question created, which is nothing but probes."""
-        probes = tuple(migration.StorageProbe(directory=posixpath.dirname(one), name=posixpath.basename(one)) for one in entry.created)
+        """Remove what checks have left."""
+        probes = tuple(migration.StorageProbe(directory=posixpath.dirname(one), name=posixpath.basename(one)) for one in entry.probes)
         await self._parts.driver.release_check(self._parts.task_of(entry), probes)

@@ -133,6 +133,8 @@ class Entry(_Note):
     is_question: bool = False
     #: Files and volumes that we created, named before they were.
     created: list[str] = []
+    #: Those of them that are probes of a check, which must go with whatever end it takes: a check that comes late makes them anew.
+    probes: list[str] = []
     transfer: TransferNote | None = None
     move: MoveNote | None = None
     #: Files that we created for a guest which is here for good since: ours to remove when it leaves for good.
@@ -239,6 +241,7 @@ class Journal:
         entry.transfer = None
         entry.move = None
         entry.created = []
+        entry.probes = []
         entry.unacknowledged = []
         await self.save(entry, is_synced=True)
 

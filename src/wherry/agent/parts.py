@@ -69,17 +69,22 @@ class Parts:
         self.description = dataclasses.replace(found, sending_rules=rules)
         return self.description
 
-    def task_of(self, entry: wherry_journal.Entry) -> base.Task:
-        """Give the driver its view of a migration."""
+    def task_of(self, entry: wherry_journal.Entry, *, is_check: bool = False) -> base.Task:
+        """Give the driver its view of a migration.
+
+        :param is_check: what it creates are probes.
+        """
         return base.Task(
             operation_id=entry.operation_id,
             instance_uuid=entry.instance_uuid,
-            record_created=functools.partial(self._record_created, entry),
+            record_created=functools.partial(self._record_created, entry, is_check),
             created=frozenset(entry.created),
             has_arrived_paused=self.journal.has_arrived_paused(entry.instance_uuid),
         )
 
-    async def _record_created(self, entry: wherry_journal.Entry, name: str) -> None:
+    async def _record_created(self, entry: wherry_journal.Entry, is_probe: bool, name: str) -> None:
+        if is_probe and name not in entry.probes:
+            entry.probes.append(name)
         if name not in entry.created:
             entry.created.append(name)
         await self.journal.save(entry, is_synced=True)

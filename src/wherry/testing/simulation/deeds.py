@@ -38,6 +38,8 @@ class Deeds:
         #: Guests whose power was asked to be changed, and those whose state was reset.
         self.powered: dict[str, None] = {}
         self.reset: dict[str, None] = {}
+        #: Guests whose source may not have heard of their arrival.
+        self.unheard: dict[str, None] = {}
         self._is_calm = False
         of.disturb = self._struck
         of.absence = self._absence
@@ -219,6 +221,7 @@ class Deeds:
     def _do_lose_closing_reply(self, deed: schedule.Deed) -> None:
         """In the guest's transfer under way, and in its next."""
         uuid = self._system.uuid(deed.name)
+        self.unheard[deed.name] = None
         # Not at once: an agent looks twice a second, and what it cannot have seen it cannot mend.
         after = simulated.LOST_REPLY_SECONDS if deed.keys["delay"] > 1.0 else 2.0 + 4.0 * deed.keys["delay"]
 

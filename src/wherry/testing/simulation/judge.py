@@ -8,15 +8,15 @@ from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import servers as server_records
 from wherry.model import guest, instance_actions, server
 from wherry.testing import invariants
-from wherry.testing.simulation import deeds, system
+from wherry.testing.simulation import deeds, system, watch
 
 _S = guest.GuestState
 
 
-async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deeds) -> tuple[list[str], str]:
+async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deeds, watcher: watch.Watch) -> tuple[list[str], str]:
     """Give what does not hold, and the records' story."""
     servers, stories = await of.store.read(_read)
-    kept = _kept_as_evidence(of, servers, hand)
+    kept = _kept_as_evidence(servers, hand, watcher)
     allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.powered], kept=kept)
     found, story = await invariants.problems(of, before, allowed)
     for name in hand.powered:
@@ -36,8 +36,19 @@ async def _read(uow: uows.UnitOfWork) -> tuple[dict[str, server.Server], dict[st
     return servers, stories
 
 
-def _kept_as_evidence(of: system.System, servers: dict[str, server.Server], hand: deeds.Deeds) -> list[str]:
-    return []
+def _kept_as_evidence(servers: dict[str, server.Server], hand: deeds.Deeds, watcher: watch.Watch) -> list[str]:
+    """Give the guests whose parts are rightly kept on both hosts, with their servers in error.
+
+    A post-copy that broke and was given up; a guest that both hosts ran after its closing reply was lost. That it did so while its source's
+    agent could have suspended it is the watch's to say, which then has said so.
+    """
+    kept = []
+    for record in servers.values():
+        is_given_up = record.reason == "post_copy_given_up"
+        is_double = record.reason == "two_hosts" and record.name in hand.unheard and record.name in watcher.doubled
+        if record.vm_state is server.VmState.ERROR and (is_given_up or is_double):
+            kept.append(record.name)
+    return kept
 
 
 def _of_power(of: system.System, name: str, story: list[instance_actions.InstanceAction]) -> list[str]:

@@ -108,7 +108,7 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
         problem = await _rest(of, clients)
         result.problems += [problem] if problem else []
         result.problems += watcher.problems
-        found, result.story = await judge.judge(of, before, hand)
+        found, result.story = await judge.judge(of, before, hand, watcher)
         result.problems += found
         result.ended = await of.store.read(_ended)
     finally:
@@ -143,7 +143,7 @@ async def _rest(of: system.System, clients: clients_module.Clients) -> str:
 def _has_questions(of: system.System) -> bool:
     """Whether a host still has what a question left."""
     notes = (journal.Entry.model_validate_json(note) for _, note in of.journals())
-    return any(note.is_question and note.created and note.end is None for note in notes)
+    return any(note.is_question and note.probes and note.end is None for note in notes)
 
 
 async def _is_busy(uow: uows.UnitOfWork) -> bool:

@@ -99,7 +99,7 @@ def make(seed: int) -> Schedule:
     hosts = _hosts(draw)
     has_locks = draw.random() < 0.6
     guests = _guests(draw, hosts)
-    fault_seconds = draw.uniform(15.0, 60.0)
+    fault_seconds = draw.uniform(10.0, 40.0)
     deeds = [*_requests(draw, hosts, guests, fault_seconds), *_disturbances(draw, hosts, guests, fault_seconds)]
     return Schedule(
         seed=seed,
@@ -182,6 +182,7 @@ def _options(draw: random.Random) -> dict[str, dict[str, Any]]:
         "bus": {"drain_timeout_seconds": 0.0, "rpc_response_timeout_seconds": one((2.0, 5.0, 15.0))},
         "conductor": {
             "lease_seconds": one((2.0, 4.0, 4.0)),
+            "lease_renew_interval_seconds": 1.0,
             "sweep_interval_seconds": one((1.0, 2.0, 4.0)),
             "check_ttl_seconds": one((3.0, 30.0)),
             "chore_retry_interval_seconds": one((5.0, 15.0)),

@@ -46,6 +46,8 @@ class Watch:
         self.hampered: dict[str, float] = {}
         #: Guests that somebody else, or a request, may stop.
         self.stoppable: dict[str, None] = {}
+        #: Guests that were seen to run on two hosts, however shortly.
+        self.doubled: dict[str, None] = {}
         self._watched: dict[str, _Watched] = {}
         self._requests: dict[str, operation.Request] = {}
         self._holding: dict[str, migration.Migration] = {}
@@ -75,6 +77,7 @@ class Watch:
         if not all(local is not None and local.state is _S.RUNNING and not local.is_incoming for local in sides):
             one.double_since, one.is_told = None, False
             return
+        self.doubled[order.spec.name] = None
         one.double_since = now if one.double_since is None else one.double_since
         since = self._watched_since(order.source.name, one.double_since)
         if since is not None and now - since > _GRACE_SECONDS and not one.is_told:
