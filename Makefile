@@ -6,7 +6,7 @@ export PYTHON
 SEEDS ?= 1-200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify tempest check gen lock docs bench-lab simulate soak clean
+.PHONY: help setup demo test verify tempest check gen lock docs bench bench-lab simulate soak clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lock: ## pin dependencies anew into requirements/
 
 docs: setup ## check pages and links
 	@scripts/docs
+
+bench: setup ## measure accepts, migrations, lists, take-over and monitors, on simulated guests
+	@.venv/bin/python -m benchmarks.run
 
 bench-lab: setup ## compare a migration through Wherry with a bare one, on real guests
 	@.venv/bin/python -m benchmarks.lab
