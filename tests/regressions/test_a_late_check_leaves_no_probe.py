@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A check that was doubled on the bus and came after its probes were released made them again, and a completed migration left them there."""
+"""A check that was doubled on the bus and came after the release of its probes made them again, and they stayed when all had ended well."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from wherry.testing.simulation import pool
 
 #: How many; `make verify` asks for more.
-_SCHEDULES = int(os.environ.get("WHERRY_SIMULATION_SCHEDULES", "20"))
+_SCHEDULES = int(os.environ.get("WHERRY_SIMULATION_SCHEDULES", "200"))
 
 
 @pytest.mark.timeout(0)
