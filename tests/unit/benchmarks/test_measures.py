@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from benchmarks import measures
@@ -18,7 +20,7 @@ from benchmarks import measures
         ({"at_least": 1.0, "at_most": 9.0}, True, "at most 9 and at least 1"),
     ],
 )
-def test_an_aim_is_met_or_not_and_said(limits: dict[str, float], is_met: bool, aim: str) -> None:
+def test_an_aim_is_met_or_not_and_said(limits: dict[str, Any], is_met: bool, aim: str) -> None:
     one = measures.Measure(name="n", value=5.0, unit="ms", **limits)
     assert (one.is_met, one.aim) == (is_met, aim)
     (line,) = measures.lines([one])
