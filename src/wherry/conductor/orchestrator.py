@@ -296,8 +296,7 @@ class Orchestrator:
     def _count_end(self, on: drive.Drive) -> None:
         record = on.migration
         if record.status in states.TERMINAL:
-            took = (record.finished_at - record.started_at).total_seconds() if record.finished_at and record.started_at else None
-            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, took)
+            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, _seconds_of(record))
 
 
 def _queued(journeys: dict[str, _Journey]) -> queues.Waiters:
@@ -394,3 +393,9 @@ async def _pause(journey: _Journey, wait: drive.Wait) -> None:
             await journey.alarm.wait()
     except TimeoutError:
         return
+
+
+def _seconds_of(record: migration.Migration) -> float | None:
+    """Give how long the copy took; nothing for a cold one, which waits for a person's word."""
+    is_live = record.migration_type is migration.MigrationType.LIVE_MIGRATION
+    return (record.finished_at - record.started_at).total_seconds() if is_live and record.finished_at and record.started_at else None
