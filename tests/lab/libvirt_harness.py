@@ -57,6 +57,7 @@ CAPABILITIES = capabilities.DriverCapabilities(
     progress=True,
     pause=True,
     power=True,
+    suspend=True,
     cold_migration=True,
     build=True,
 )

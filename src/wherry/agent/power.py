@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to a guest where it is, on request: pause, let run, start, shut down, power off.
+"""What is done to a guest where it is, on request: pause, let run, start, shut down, power off, suspend.
 
 Lays no hand on a guest that its hypervisor is moving: whose migration that is, ours or another's, is not asked.
 """
@@ -24,6 +24,10 @@ class Power:
             power.PowerAction.UNPAUSE: self.unpause_instance,
             power.PowerAction.START: self.start_instance,
             power.PowerAction.STOP: self.stop_instance,
+            power.PowerAction.REBOOT: self.reboot_instance,
+            power.PowerAction.REBOOT_HARD: self.reboot_instance,
+            power.PowerAction.SUSPEND: self.suspend_instance,
+            power.PowerAction.RESUME: self.resume_instance,
         }
 
     async def change_power(self, command: messages.ChangePower) -> messages.PowerChanged:
@@ -68,6 +72,25 @@ class Power:
     async def stop_instance(self, command: messages.ChangePower) -> messages.PowerChanged:
         """Take the guest's power; one that has shut itself down is off already."""
         await self._parts.driver.power_off_guest(command.instance_uuid)
+        return await self._changed(command)
+
+    @instance_events.wrap_instance_event("compute")
+    async def reboot_instance(self, command: messages.ChangePower) -> messages.PowerChanged:
+        """Take the guest's power, where it has not shut itself down, and start it."""
+        await self._parts.driver.power_off_guest(command.instance_uuid)
+        await self._parts.driver.start_guest(command.instance_uuid)
+        return await self._changed(command)
+
+    @instance_events.wrap_instance_event("compute")
+    async def suspend_instance(self, command: messages.ChangePower) -> messages.PowerChanged:
+        """Save the guest's memory."""
+        await self._parts.driver.suspend_guest(command.instance_uuid)
+        return await self._changed(command)
+
+    @instance_events.wrap_instance_event("compute")
+    async def resume_instance(self, command: messages.ChangePower) -> messages.PowerChanged:
+        """Start the guest with the memory that was saved."""
+        await self._parts.driver.start_guest(command.instance_uuid)
         return await self._changed(command)
 
     async def _changed(self, command: messages.ChangePower) -> messages.PowerChanged:

@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from wherry.cmd import bus_permissions
+    from wherry.cmd import images as image_commands
 
     parser = argparse.ArgumentParser(prog="wherry", description="Live migration for KVM fleets, by the OpenStack Compute API.")
     parser.add_argument("--version", action="version", version=f"wherry {__version__}")
@@ -44,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     upgrade = _command(verbs, "upgrade", "bring the schema up to date", _db_upgrade)
     upgrade.add_argument("--expand", action="store_true", help="apply only what may be applied while processes of the release before run")
     _command(verbs, "check", "say whether the schema is up to date; exit status 1 when it is not", _db_check)
+    images = commands.add_parser("image", help="look after the images", description="Look after the images that servers are made from.")
+    verbs = images.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    image_commands.add_options(_command(verbs, "add", "copy a file into the directory of images and list it", image_commands.add))
+    _command(verbs, "list", "print the images, one a line", image_commands.show_all)
+    _command(verbs, "remove", "delete an image; servers made from it keep what they have", image_commands.remove).add_argument("id")
     status = _command(commands, "status", "say what runs, who holds which lease, and what waits for what", _status)
     status.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
     _command(commands, "config", "print every option with its value, after reading files and environment", _config)

@@ -191,7 +191,8 @@ def _discovered(one: guest.Guest, name: str, node: str, config: configs.Config, 
 
 def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> dict[str, Any]:
     """Give the fields that the guest shows differently from the record; nothing for an unremarkable one."""
-    if before.vm_state is server.VmState.ERROR:
+    is_suspended = before.vm_state is server.VmState.SUSPENDED and one.state is guest.GuestState.SHUT_OFF
+    if before.vm_state is server.VmState.ERROR or is_suspended:
         states: tuple[server.VmState, server.PowerState] = (before.vm_state, before.power_state)
     elif before.vm_state is server.VmState.RESIZED:
         # Until somebody confirms or reverts, whatever the guest does meanwhile.

@@ -111,6 +111,12 @@ class ConductorSection:
         constraint=opt.at_least(0),
         unit="seconds",
     )
+    soft_reboot_timeout_seconds: float = opt.option(
+        120.0,
+        "How long a guest that is to be rebooted softly may take to shut itself down before its power is taken; 0 takes it at once.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
     shutdown_retry_interval_seconds: float = opt.option(
         10.0,
         "How often a guest is asked again meanwhile, since some heed only the second call.",

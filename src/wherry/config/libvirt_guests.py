@@ -40,6 +40,12 @@ class LibvirtGuestOptions:
         constraint=opt.at_least(1.0),
         unit="seconds",
     )
+    suspend_timeout_seconds: float = opt.option(
+        300.0,
+        "Longest time for saving the memory of a guest that is suspended, and for starting one with what was saved.",
+        constraint=opt.at_least(1.0),
+        unit="seconds",
+    )
     guest_bridge: str = opt.option(
         "",
         "Bridge of the hosts at which guests get their network interface. Empty: they get none.",

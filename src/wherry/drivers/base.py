@@ -219,7 +219,7 @@ class GuestPower(Protocol):
         """Let a paused guest run on. A running one is fine."""
 
     async def start_guest(self, instance_uuid: str) -> None:
-        """Start a guest that is defined here and off. An active one is fine, paused or not.
+        """Start a guest that is defined here and off, with its memory where that was saved. An active one is fine, paused or not.
 
         :raises HypervisorFailure: when it does not start.
         :raises Unsupported: without `power`.
@@ -233,10 +233,18 @@ class GuestPower(Protocol):
         """
 
     async def power_off_guest(self, instance_uuid: str) -> None:
-        """Take the power from the guest; its definition and disks stay. One that is off is fine.
+        """Take the power from the guest; its definition and disks stay, memory that was saved goes. One that is off is fine.
 
         :raises GuestNotLasting: when nothing would be left of it.
         :raises Unsupported: without `power`.
+        """
+
+    async def suspend_guest(self, instance_uuid: str) -> None:
+        """Save the guest's memory to its host's disk and take its power. One that is off with its memory saved is fine.
+
+        :raises GuestNotLasting: when nothing would be left of it.
+        :raises HypervisorFailure: when it is off and nothing was saved.
+        :raises Unsupported: without `suspend`.
         """
 
 

@@ -41,6 +41,8 @@ class DriverCapabilities:
     pause: bool = False
     #: Whether a guest can be started, asked to shut itself down, and powered off.
     power: bool = False
+    #: Whether a guest's memory can be saved to its host's disk, and the guest started from it.
+    suspend: bool = False
     #: Whether a guest that is off can be moved to another host with its disks, or made another size.
     cold_migration: bool = False
     #: Whether guests can be made and removed.

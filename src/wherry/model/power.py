@@ -21,6 +21,11 @@ class PowerAction(enum.StrEnum):
     UNPAUSE = "unpause"
     START = "start"
     STOP = "stop"
+    #: By asking the guest first.
+    REBOOT = "reboot"
+    REBOOT_HARD = "reboot_hard"
+    SUSPEND = "suspend"
+    RESUME = "resume"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,4 +65,21 @@ TERMS: dict[PowerAction, Terms] = {
         action=ActionName.STOP,
         event=EventName.STOP,
     ),
+    PowerAction.REBOOT: Terms(
+        allowed=frozenset({VmState.ACTIVE}), task_state=TaskState.REBOOTING, action=ActionName.REBOOT, event=EventName.REBOOT
+    ),
+    PowerAction.REBOOT_HARD: Terms(
+        allowed=frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR}),
+        task_state=TaskState.REBOOTING_HARD,
+        action=ActionName.REBOOT,
+        event=EventName.REBOOT,
+    ),
+    PowerAction.SUSPEND: Terms(
+        allowed=frozenset({VmState.ACTIVE}), task_state=TaskState.SUSPENDING, action=ActionName.SUSPEND, event=EventName.SUSPEND
+    ),
+    PowerAction.RESUME: Terms(
+        allowed=frozenset({VmState.SUSPENDED}), task_state=TaskState.RESUMING, action=ActionName.RESUME, event=EventName.RESUME
+    ),
 }
+#: Those that first ask the guest to shut itself down.
+ORDERLY = frozenset({PowerAction.STOP, PowerAction.REBOOT})

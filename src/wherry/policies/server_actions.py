@@ -23,6 +23,9 @@ PAUSE = "os_compute_api:os-pause-server:pause"
 UNPAUSE = "os_compute_api:os-pause-server:unpause"
 START = "os_compute_api:servers:start"
 STOP = "os_compute_api:servers:stop"
+REBOOT = "os_compute_api:servers:reboot"
+SUSPEND = "os_compute_api:os-suspend-server:suspend"
+RESUME = "os_compute_api:os-suspend-server:resume"
 RESET_STATE = "os_compute_api:os-admin-actions:reset_state"
 
 _ACTION = ("POST /servers/{server_id}/action (os-migrateLive)",)
@@ -98,6 +101,24 @@ RULES = (
         check=base.PROJECT_MEMBER_OR_ADMIN,
         description="Shut a server down, or power it off.",
         operations=("POST /servers/{server_id}/action (os-stop)",),
+    ),
+    base.Rule(
+        name=REBOOT,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Reboot a server.",
+        operations=("POST /servers/{server_id}/action (reboot)",),
+    ),
+    base.Rule(
+        name=SUSPEND,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Suspend a server.",
+        operations=("POST /servers/{server_id}/action (suspend)",),
+    ),
+    base.Rule(
+        name=RESUME,
+        check=base.PROJECT_MEMBER_OR_ADMIN,
+        description="Let a suspended server go on.",
+        operations=("POST /servers/{server_id}/action (resume)",),
     ),
     base.Rule(
         name=RESET_STATE,

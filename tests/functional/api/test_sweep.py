@@ -53,11 +53,12 @@ ALWAYS = {
     "POST /servers/{server_id}/migrations/{migration_id}/action (give_up)": 409,
 }
 PAIRS = [(route, role) for route in routes.ROUTES for role in ROLES]
-IDLE, MIGRATING, STOPPED, PAUSED, RESIZED = (conftest.UUID.format(number) for number in (1, 2, 3, 4, 5))
+IDLE, MIGRATING, STOPPED, PAUSED, RESIZED, SUSPENDED = (conftest.UUID.format(number) for number in (1, 2, 3, 4, 5, 6))
 #: Action -> a server that takes it; the others take an idle one.
 SERVERS = {
     "os-start": STOPPED,
     "unpause": PAUSED,
+    "resume": SUSPENDED,
     "migrate": PAUSED,
     "resize": PAUSED,
     "confirmResize": RESIZED,
@@ -72,6 +73,7 @@ BODIES: dict[str, Any] = {
     "remove_server": {"server": IDLE},
     "POST /os-server-groups": {"server_group": {"name": "new", "policy": "affinity"}},
     "os-getConsoleOutput": {},
+    "reboot": {"type": "HARD"},
     "POST /servers": {"server": {"name": "new", "imageRef": conftest.IMAGE, "flavorRef": "7", "networks": "none"}},
     "POST /flavors": {"flavor": {"name": "new", "ram": 512, "vcpus": 1, "disk": 0}},
     "PUT /flavors/{flavor_id}": {"flavor": {"description": "words"}},
@@ -111,6 +113,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
     await cloud.add_server(2)
     await cloud.add_server(3, vm_state=server_model.VmState.STOPPED, power_state=server_model.PowerState.SHUTDOWN)
     await cloud.add_server(4, vm_state=server_model.VmState.PAUSED, power_state=server_model.PowerState.PAUSED)
+    await cloud.add_server(6, vm_state=server_model.VmState.SUSPENDED, power_state=server_model.PowerState.SHUTDOWN)
     asked = await cloud.migrate(MIGRATING)
     found, record = await cloud.open_operation(MIGRATING)
     for event in (states.Event.CHECKS_PASSED, states.Event.ADMITTED, states.Event.TRANSFER_STARTED):

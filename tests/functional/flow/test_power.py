@@ -19,18 +19,25 @@ Step = operation.StepName
 _S = guest.GuestState
 
 #: What the wire calls it -> the action's own name.
-_NAMES = {"pause": "pause", "unpause": "unpause", "os-stop": "stop", "os-start": "start"}
+_NAMES = {"pause": "pause", "unpause": "unpause", "os-stop": "stop", "os-start": "start", "suspend": "suspend"}
 #: Where each leads: status, power_state, and the guest itself.
 _ENDS = {
     "pause": ("PAUSED", 3, _S.PAUSED),
     "unpause": ("ACTIVE", 1, _S.RUNNING),
     "os-stop": ("SHUTOFF", 4, _S.SHUT_OFF),
     "os-start": ("ACTIVE", 1, _S.RUNNING),
+    "suspend": ("SUSPENDED", 4, _S.SHUT_OFF),
 }
 #: State in which it may be asked for.
-_FROM = {"pause": _S.RUNNING, "unpause": _S.PAUSED, "os-stop": _S.RUNNING, "os-start": _S.SHUT_OFF}
+_FROM = {"pause": _S.RUNNING, "unpause": _S.PAUSED, "os-stop": _S.RUNNING, "os-start": _S.SHUT_OFF, "suspend": _S.RUNNING}
 #: Method of the driver that does it.
-_METHODS = {"pause": "pause_guest", "unpause": "resume_guest", "os-stop": "power_off_guest", "os-start": "start_guest"}
+_METHODS = {
+    "pause": "pause_guest",
+    "unpause": "resume_guest",
+    "os-stop": "power_off_guest",
+    "os-start": "start_guest",
+    "suspend": "suspend_guest",
+}
 
 
 def _with(world: simulated.World, action: str, **fields: Any) -> simulated.World:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Server actions pause, unpause, os-start, os-stop. Records and nudges; the conductor has the guest's host do it."""
+"""Server actions about a guest's power and memory: pause to resume. Records and nudges; the conductor has the guest's host do it."""
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 from wherry.api import call as api_call
 from wherry.api.handlers import finding, readiness, recording
@@ -30,10 +32,26 @@ async def stop(call: api_call.Call) -> None:
     await _record(call, power.PowerAction.STOP)
 
 
+async def reboot(call: api_call.Call) -> None:
+    """Record that a server is to be rebooted: softly, by asking the guest first, or hard."""
+    is_soft = str(cast("dict[str, Any]", call.body)["type"]).upper() == "SOFT"
+    await _record(call, power.PowerAction.REBOOT if is_soft else power.PowerAction.REBOOT_HARD)
+
+
+async def suspend(call: api_call.Call) -> None:
+    """Record that a server's memory is to be saved and its guest be off."""
+    await _record(call, power.PowerAction.SUSPEND)
+
+
+async def resume(call: api_call.Call) -> None:
+    """Record that a suspended server is to go on where it was."""
+    await _record(call, power.PowerAction.RESUME)
+
+
 async def _record(call: api_call.Call, action: power.PowerAction) -> None:
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
-        await readiness.require(uow, call, server, action.value, power.TERMS[action].allowed)
+        await readiness.require(uow, call, server, power.TERMS[action].action.value, power.TERMS[action].allowed)
         caller = call.caller
         accepted, _ = await uow.operations.accept(
             server,

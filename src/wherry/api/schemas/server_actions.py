@@ -64,3 +64,7 @@ RESIZE = validation.Schema(
 )
 CONFIRM_RESIZE = validation.Schema(("2.1", types.action("confirmResize", {})))
 REVERT_RESIZE = validation.Schema(("2.1", types.action("revertResize", {})))
+SUSPEND = validation.Schema(("2.1", types.action("suspend", {})))
+RESUME = validation.Schema(("2.1", types.action("resume", {})))
+_REBOOT_TYPE = {"type": "string", "enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}
+REBOOT = validation.Schema(("2.1", types.action("reboot", types.payload({"type": _REBOOT_TYPE}, required=("type",)))))

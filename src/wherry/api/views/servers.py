@@ -65,10 +65,15 @@ class ShownServer:
     group: str | None
 
 
+_REBOOTING = {_T.REBOOTING: "REBOOT", _T.REBOOTING_HARD: "HARD_REBOOT"}
+
+
 def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> str:
     """Give the status on the wire."""
     if task_state is model.TaskState.MIGRATING and vm_state in _MIGRATABLE:
         return MIGRATING
+    if vm_state is _V.ACTIVE and task_state in _REBOOTING:
+        return _REBOOTING[task_state]
     if task_state in _RESIZING and vm_state in (_V.ACTIVE, _V.STOPPED):
         return "RESIZE"
     if task_state is _T.RESIZE_REVERTING and vm_state is _V.RESIZED:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from wherry.conductor import drive
-from wherry.conductor.steps import change_power
+from wherry.conductor.steps import change_power, shut_down
 from wherry.model import instance_actions, operation, power
 
 
@@ -19,7 +19,7 @@ class Begin:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Choose the step that follows."""
-        is_orderly = on.power_action is power.PowerAction.STOP and on.config.conductor.shutdown_timeout_seconds > 0
+        is_orderly = on.power_action in power.ORDERLY and shut_down.time_of(on) > 0
         start = instance_actions.EventStart(name=power.TERMS[on.power_action].event, host=on.plan.source)
         step = operation.StepName.SHUT_DOWN if is_orderly else operation.StepName.CHANGE_POWER
         return drive.Advance(transition=operation.Transition(step=step, started=(start,)))

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wherry import errors
 from wherry.conductor import drive
-from wherry.model import instance_actions, operation, server
+from wherry.model import guest, instance_actions, operation, power, server
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
 
@@ -40,10 +40,17 @@ class ChangePower:
             if error.retryable and (isinstance(error, SILENT) or on.attempts < on.config.conductor.step_retry_limit):
                 raise
             return _ended(on, instance_events.outcome_of(error), server.ServerChange(clear_task=True))
-        return _ended(on, answer.outcome, server.ServerChange(clear_task=True, **drive.states_of(answer.state)))
+        return _ended(on, answer.outcome, server.ServerChange(clear_task=True, clear_fault=True, **_states_of(on, answer.state)))
 
     async def undo(self, on: drive.Drive) -> None:
         """A power action is not undone: another one is asked for."""
+
+
+def _states_of(on: drive.Drive, state: guest.GuestState) -> dict[str, Any]:
+    if on.power_action is power.PowerAction.SUSPEND and state is guest.GuestState.SHUT_OFF:
+        # To its hypervisor it is as off as a stopped one.
+        return {"vm_state": server.VmState.SUSPENDED, "power_state": server.PowerState.SHUTDOWN}
+    return drive.states_of(state)
 
 
 async def tell(on: drive.Drive, command: messages.Request[R], what: str = "") -> R:

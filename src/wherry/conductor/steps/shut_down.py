@@ -12,7 +12,7 @@ import datetime
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.steps import change_power
-from wherry.model import guest, operation
+from wherry.model import guest, operation, power
 from wherry.rpc import messages
 
 _ON = operation.Transition(step=operation.StepName.CHANGE_POWER)
@@ -48,10 +48,16 @@ class ShutDown:
         if seen.observation.state is guest.GuestState.SHUT_OFF:
             return drive.Advance(transition=_ON)
         if on.plan.power_off_at is None:
-            ends_at = on.clock.now() + datetime.timedelta(seconds=section.shutdown_timeout_seconds)
+            ends_at = on.clock.now() + datetime.timedelta(seconds=time_of(on))
             return drive.Advance(transition=operation.Transition(plan=dataclasses.replace(on.plan, power_off_at=ends_at)))
         left = (on.plan.power_off_at - on.clock.now()).total_seconds()
         return drive.Wait(seconds=min(left, section.shutdown_poll_interval_seconds), why="the guest shuts itself down")
 
     async def undo(self, on: drive.Drive) -> None:
         """A guest that was asked to shut down is not asked to stay."""
+
+
+def time_of(on: drive.Drive) -> float:
+    """Give the seconds that a guest has before its power is taken; 0 takes it at once."""
+    section = on.config.conductor
+    return section.soft_reboot_timeout_seconds if on.power_action is power.PowerAction.REBOOT else section.shutdown_timeout_seconds

@@ -78,6 +78,7 @@ def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int, m
         progress=True,
         pause=True,
         power=True,
+        suspend=True,
         cold_migration=True,
         build=True,
     )

@@ -45,7 +45,7 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation, making.GuestBu
     """Serves one host."""
 
     def __init__(self, settings: base.HostSettings, section: libvirt_config.LibvirtSection, clock: wherry_clock.Clock) -> None:
-        super().__init__(connection.Link(settings, section, clock))
+        super().__init__(connection.Link(settings, section, clock), section.suspend_timeout_seconds)
         self._settings = settings
         self._section = section
         self._clock = clock

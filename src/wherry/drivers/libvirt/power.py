@@ -14,8 +14,9 @@ from wherry.model import guest
 class GuestPower:
     """That role of the driver of one host."""
 
-    def __init__(self, link: connection.Link) -> None:
+    def __init__(self, link: connection.Link, suspend_timeout_seconds: float) -> None:
         self._link = link
+        self._suspend_timeout_seconds = suspend_timeout_seconds
 
     async def pause_guest(self, instance_uuid: str) -> None:
         """Pause the guest; a transfer goes on."""
@@ -27,7 +28,8 @@ class GuestPower:
 
     async def start_guest(self, instance_uuid: str) -> None:
         """Start the guest."""
-        await self._link.call("start the guest", start, self._link.host, instance_uuid)
+        seconds, host = self._suspend_timeout_seconds, self._link.host
+        await self._link.call_within(seconds, "start the guest", lambda handle: start(handle, host, instance_uuid))
 
     async def shut_down_guest(self, instance_uuid: str) -> None:
         """Ask the guest to shut itself down."""
@@ -36,6 +38,11 @@ class GuestPower:
     async def power_off_guest(self, instance_uuid: str) -> None:
         """Take the guest's power."""
         await self._link.call("power the guest off", power_off, self._link.host, instance_uuid)
+
+    async def suspend_guest(self, instance_uuid: str) -> None:
+        """Save the guest's memory."""
+        seconds, host = self._suspend_timeout_seconds, self._link.host
+        await self._link.call_within(seconds, "suspend the guest", lambda handle: suspend(handle, host, instance_uuid))
 
 
 def pause(handle: libvirt.virConnect, host: str, instance_uuid: str) -> None:
@@ -92,6 +99,18 @@ def power_off(handle: libvirt.virConnect, host: str, instance_uuid: str) -> None
         domain.destroy()
     except libvirt.libvirtError as problem:
         if libvirt_errors.code(problem) not in libvirt_errors.INVALID_NOW or domain.isActive():
+            raise
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+
+
+def suspend(handle: libvirt.virConnect, host: str, instance_uuid: str) -> None:
+    """Save the guest's memory where libvirt keeps it (managed save): the next start reads it."""
+    domain = _require_lasting(handle, host, instance_uuid)
+    try:
+        domain.managedSave()
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) not in libvirt_errors.INVALID_NOW or domain.isActive() or not domain.hasManagedSaveImage():
             raise
 
 

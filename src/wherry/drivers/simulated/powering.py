@@ -47,6 +47,22 @@ class GuestPower(abc.ABC):
         async with self._calling("power_off_guest", instance_uuid) as here:
             power_off(self._world, here, instance_uuid)
 
+    async def suspend_guest(self, instance_uuid: str) -> None:
+        async with self._calling("suspend_guest", instance_uuid) as here:
+            suspend(self._world, here, instance_uuid)
+
+
+def suspend(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
+    """Save a guest's memory and take its power."""
+    sending.require(here, here.profile.capabilities.suspend, "suspending a guest")
+    local = _local_to_last(here, instance_uuid)
+    if local.state is _S.SHUT_OFF:
+        if not local.has_saved_memory:
+            raise errors.HypervisorFailure(host=here.name, what="suspend the guest", detail="domain is not running")
+        return
+    disturbances.Disturbances(fleet_world).destroy_guest(here.name, instance_uuid)
+    local.has_saved_memory = True
+
 
 def pause(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
     """Pause a running guest; one that is paused, for whatever reason, is fine.
@@ -88,7 +104,7 @@ def start(here: fleet.Host, instance_uuid: str) -> None:
     for disk in local.spec.disks:
         if disk.kind is guest.DiskKind.FILE and disk.source and not here.has_file(disk.source):
             raise errors.HypervisorFailure(host=here.name, what="start the guest", detail=f"cannot access storage file {disk.source}")
-    local.state, local.has_inactive_images = _S.RUNNING, False
+    local.state, local.has_inactive_images, local.has_saved_memory = _S.RUNNING, False, False
     emit(here, base.SignalKind.LIFECYCLE, instance_uuid, "started")
 
 
@@ -109,7 +125,9 @@ def shut_down(fleet_world: world.World, here: fleet.Host, instance_uuid: str) ->
 def power_off(fleet_world: world.World, here: fleet.Host, instance_uuid: str) -> None:
     """Take the power from a guest."""
     sending.require(here, here.profile.capabilities.power, "powering off a guest")
-    if _local_to_last(here, instance_uuid).state is not _S.SHUT_OFF:
+    local = _local_to_last(here, instance_uuid)
+    local.has_saved_memory = False
+    if local.state is not _S.SHUT_OFF:
         disturbances.Disturbances(fleet_world).destroy_guest(here.name, instance_uuid)
 
 

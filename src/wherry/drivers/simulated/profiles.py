@@ -46,6 +46,7 @@ LIBVIRT = Profile(
         progress=True,
         pause=True,
         power=True,
+        suspend=True,
         cold_migration=True,
         build=True,
     ),

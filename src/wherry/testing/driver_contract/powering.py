@@ -15,7 +15,7 @@ _S = guest.GuestState
 
 
 class PoweringContract:
-    """Pause, resume, start, shut down, power off."""
+    """Pause, resume, start, shut down, power off, suspend."""
 
     async def test_a_guest_is_paused_and_runs_on(self, harness: Harness) -> None:
         driver, instance_uuid = harness.source_driver, await harness.create_guest(GuestWish())
@@ -68,6 +68,27 @@ class PoweringContract:
         await driver.power_off_guest(instance_uuid)
         assert await _state(harness, instance_uuid) is _S.SHUT_OFF
 
+    async def test_a_guest_is_suspended_and_goes_on(self, harness: Harness) -> None:
+        driver, instance_uuid = harness.source_driver, await harness.create_guest(GuestWish())
+        if not harness.capabilities.suspend:
+            with pytest.raises(errors.Unsupported):
+                await driver.suspend_guest(instance_uuid)
+            assert await _state(harness, instance_uuid) is _S.RUNNING
+            return
+        for _ in range(2):
+            await driver.suspend_guest(instance_uuid)
+            assert await _state(harness, instance_uuid) is _S.SHUT_OFF
+        for _ in range(2):
+            await driver.start_guest(instance_uuid)
+            assert await _state(harness, instance_uuid) is _S.RUNNING
+        await driver.suspend_guest(instance_uuid)
+        # What was saved goes with the power: nothing is left that could be suspended.
+        await driver.power_off_guest(instance_uuid)
+        with pytest.raises(errors.HypervisorFailure):
+            await driver.suspend_guest(instance_uuid)
+        await driver.start_guest(instance_uuid)
+        assert await _state(harness, instance_uuid) is _S.RUNNING
+
     async def test_a_guest_that_is_not_here_cannot_be_powered(self, harness: Harness) -> None:
         driver, unknown = harness.source_driver, str(uuid.uuid4())
         acts = [driver.resume_guest]
@@ -75,6 +96,8 @@ class PoweringContract:
             acts.append(driver.pause_guest)
         if harness.capabilities.power:
             acts += [driver.start_guest, driver.shut_down_guest, driver.power_off_guest]
+        if harness.capabilities.suspend:
+            acts.append(driver.suspend_guest)
         for act in acts:
             with pytest.raises(errors.GuestNotFound):
                 await act(unknown)
