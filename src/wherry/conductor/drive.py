@@ -130,7 +130,7 @@ class Drive:
         return self._known(request if isinstance(request, build.BuildRequest) else None, "request for a server")
 
     @property
-    def plan(self) -> migrations.Plan:
+    def plan(self) -> migrations.DrivenPlan:
         """What the steps have found out so far."""
         return self.operation.plan
 
@@ -235,7 +235,7 @@ def aborted_untouched() -> operations.Transition:
 
 def undo(
     ending: migrations.Ending,
-    plan: migrations.Plan,
+    plan: migrations.DrivenPlan,
     *,
     started: tuple[instance_actions.EventStart, ...] = (),
     finished: tuple[instance_actions.EventFinish, ...] = (),

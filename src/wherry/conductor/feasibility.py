@@ -156,7 +156,7 @@ class Feasibility:
 
     async def _forget(self, there: addresses.Address, ids: dict[str, object], question: _Question) -> None:
         """Have a destination that gave no clear answer remove what its check may have left, unless somebody moves the guest by now."""
-        plan = migration.Plan(source=question.source.name, guest=question.guest)
+        plan = migration.DrivenPlan(source=question.source.name, guest=question.guest)
         try:
             if await self._store.read(lambda uow: uow.operations.open_of_instance(question.guest.uuid)) is None:
                 command = messages.RollBackDestination.model_validate({**ids, "plan": plan, "request": question.request})

@@ -124,7 +124,7 @@ operations = sa.Table(
     sa.Column("project_id", _NAME, nullable=False),
     sa.Column("request", types.Json(operation.Request), nullable=False),
     sa.Column("step", types.Word(operation.StepName), nullable=False),
-    sa.Column("plan", types.Json(migration.Plan), nullable=False),
+    sa.Column("plan", types.Json(migration.DrivenPlan), nullable=False),
     sa.Column("owner", _NAME),
     _number("epoch"),
     _number("generation"),

@@ -201,26 +201,16 @@ class Ending:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What the steps have found out so far; grows from step to step and is stored with each transition."""
+    """What the steps have found out so far and agents go by. It travels on the bus: a field added here has a default."""
 
     source: str
     destination: str | None = None
     guest: Guest | None = None
     facts: DestinationFacts | None = None
     storage: StoragePlan | None = None
-    #: When the checks passed, for check_ttl_seconds.
-    checked_at: datetime.datetime | None = None
-    refused: tuple[RefusedHost, ...] = ()
-    #: Set when an undo begins.
-    ending: Ending | None = None
-    #: When a guest that was asked to shut itself down is powered off; None before it was asked.
-    power_off_at: datetime.datetime | None = None
     #: Of a cold migration or resize: the size before and after.
     old_size: Size | None = None
     new_size: Size | None = None
-    #: The same of a resize, for the server's record.
-    old_flavor: Flavor | None = None
-    new_flavor: Flavor | None = None
     #: Whether its guest ran when it began, and so runs again at its end.
     was_running: bool = False
     #: Whether the source started it together with the host; taken back while the source only keeps it.
@@ -232,6 +222,22 @@ class Plan:
     def is_same_host(self) -> bool:
         """Whether a resize stays where the guest is."""
         return self.source == self.destination
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DrivenPlan(Plan):
+    """A plan with what only its conductor goes by; grows from step to step and is stored with each transition."""
+
+    #: When the checks passed, for check_ttl_seconds.
+    checked_at: datetime.datetime | None = None
+    refused: tuple[RefusedHost, ...] = ()
+    #: Set when an undo begins.
+    ending: Ending | None = None
+    #: When a guest that was asked to shut itself down is powered off; None before it was asked.
+    power_off_at: datetime.datetime | None = None
+    #: Of a resize, for the server's record: the flavor before and after.
+    old_flavor: Flavor | None = None
+    new_flavor: Flavor | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import enum
 from wherry.model.build import BuildRequest, DeleteRequest
 from wherry.model.deadline import Deadline
 from wherry.model.instance_actions import SUCCEEDED, ActionName, EventFinish, EventOutcome, EventStart
-from wherry.model.migration import ColdMigrationRequest, ConfirmRequest, LiveMigrationRequest, Plan, Reason, RevertRequest
+from wherry.model.migration import ColdMigrationRequest, ConfirmRequest, DrivenPlan, LiveMigrationRequest, Reason, RevertRequest
 from wherry.model.power import TERMS, PowerRequest
 from wherry.model.server import ServerChange, TaskState
 from wherry.model.states import Event, Status
@@ -152,7 +152,7 @@ class Operation:
     project_id: str
     request: Request
     step: StepName
-    plan: Plan
+    plan: DrivenPlan
     #: Id of the conductor that drives it; None = nobody yet.
     owner: str | None = None
     #: Raised at each take-over; carried by each command, so that a delayed one of an earlier owner is refused.
@@ -229,7 +229,7 @@ class Transition:
     step: StepName | None = None
     #: Moves the migration's status through the table.
     event: Event | None = None
-    plan: Plan | None = None
+    plan: DrivenPlan | None = None
     #: Destination's names, written on the migration.
     dest_compute: str | None = None
     dest_node: str | None = None

@@ -34,7 +34,9 @@ def keep() -> pathlib.Path:
     """Write this release's schemas down; gives the file."""
     path = KEPT / f"{__version__}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_bare(current()), indent=1, sort_keys=True) + "\n")
+    # A line a message: a change then shows which ones it touches.
+    lines = (f"{json.dumps(name)}: {json.dumps(schema, sort_keys=True)}" for name, schema in sorted(_bare(current()).items()))
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return path
 
 

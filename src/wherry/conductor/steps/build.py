@@ -74,6 +74,6 @@ def _refused(on: drive.Drive, error: errors.Error) -> drive.Advance:
     return _taking_back(on, instance_events.outcome_of(error), plan)
 
 
-def _taking_back(on: drive.Drive, outcome: instance_actions.EventOutcome, plan: migration.Plan) -> drive.Advance:
+def _taking_back(on: drive.Drive, outcome: instance_actions.EventOutcome, plan: migration.DrivenPlan) -> drive.Advance:
     finish = instance_actions.EventFinish(name=_EVENT, host=on.plan.source, outcome=outcome)
     return drive.Advance(transition=operation.Transition(step=operation.StepName.TAKE_BACK, plan=plan, finished=(finish,)))

@@ -86,7 +86,7 @@ def given_up(on: drive.Drive, error: errors.Error) -> drive.Advance:
     return _skipped(on, as_refusal(on, error), ())
 
 
-def plan_without(on: drive.Drive, error: errors.Error) -> migration.Plan:
+def plan_without(on: drive.Drive, error: errors.Error) -> migration.DrivenPlan:
     """Give the plan with which another destination is chosen than this one, for the reason given."""
     said_no = migration.RefusedHost(host=on.destination, slug=error.slug, message=error.message, fields=error.fields)
     return dataclasses.replace(on.plan, facts=None, storage=None, checked_at=None, refused=(*on.plan.refused, said_no))

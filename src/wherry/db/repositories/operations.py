@@ -110,7 +110,7 @@ class Operations:
         return accepted
 
     async def _accept(
-        self, server: server_model.Server, request: model.Request, by: dict[str, str], plan: migration.Plan, *, epoch: int
+        self, server: server_model.Server, request: model.Request, by: dict[str, str], plan: migration.DrivenPlan, *, epoch: int
     ) -> tuple[model.Operation, migration.Migration | None]:
         beginning = model.beginning_of(request)
         if not isinstance(request, build.BuildRequest):
@@ -306,8 +306,8 @@ class Operations:
         return sa.or_(_T.c.owner.is_(None), ~live)
 
 
-def _plan_of(server: server_model.Server, request: model.Request) -> migration.Plan:
-    plan = migration.Plan(source=server.host or "")
+def _plan_of(server: server_model.Server, request: model.Request) -> migration.DrivenPlan:
+    plan = migration.DrivenPlan(source=server.host or "")
     if not isinstance(request, migration.ColdMigrationRequest):
         return plan
     size = migration.Size(memory_mib=server.memory_mib, vcpus=server.vcpus, root_gib=server.root_gib)

@@ -82,7 +82,6 @@ class Move:
             guest=leaving,
             facts=facts,
             storage=storage,
-            checked_at=self.harness.clock.now(),
         )
         return self.plan
 

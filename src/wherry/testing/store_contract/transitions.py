@@ -59,7 +59,9 @@ class TransitionContract:
     async def test_what_a_transition_does_not_name_stays(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_queued("host-a", "host-b")
         reason = migration.Reason(slug="waiting", message="for a slot")
-        plan = migration.Plan(source="host-a", destination="host-b", refused=(migration.RefusedHost(host="c", slug="s", message="m"),))
+        plan = migration.DrivenPlan(
+            source="host-a", destination="host-b", refused=(migration.RefusedHost(host="c", slug="s", message="m"),)
+        )
         owned = await harness.advance(owned, operation.Transition(reason=reason, dest_node="node-b", source_node="node-a", plan=plan))
         before = await harness.migration(owned)
         owned = await harness.advance(owned, operation.Transition(step=operation.StepName.ADMIT))

@@ -133,6 +133,6 @@ async def forget_destination(on: drive.Drive) -> None:
         await chores.owe(on, on.destination, command, error)
 
 
-def with_plan(on: drive.Drive, **changes: Any) -> migration.Plan:
+def with_plan(on: drive.Drive, **changes: Any) -> migration.DrivenPlan:
     """Give the plan with what was found out."""
     return dataclasses.replace(on.plan, **changes)
