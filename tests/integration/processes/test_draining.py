@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,18 @@ def test_an_agent_signs_off_and_its_successor_signs_on(site: conftest.Site) -> N
     assert _count_signed_off(site) == "3"
     agent.start()
     fleets.until(lambda: _count_signed_off(site) == "0", "all to be registered")
+
+
+def test_a_second_agent_of_the_same_hosts_ends_and_names_the_first(site: conftest.Site) -> None:
+    first = site.fleet.agents["agent"]
+    options: dict[str, dict[str, Any]] = {
+        "DEFAULT": {"state_path": site.fleet.directory / "second", "report_interval_seconds": 1, "service_down_time_seconds": 5},
+        "agent": {"driver": "simulated"},
+        "simulated": {"scenario_file": first.option("simulated", "scenario_file")},
+        "bus": {"transport_url": site.fleet.nats.url},
+    }
+    with fleets.Program("agent", "second", site.fleet.directory, options) as second:
+        second.start(is_awaited=False)
+        assert second.wait() == 1
+        second.wait_logged("wherry: Host h1 is refused")
+    assert first.lacks() == []
