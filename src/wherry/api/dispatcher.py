@@ -64,12 +64,12 @@ class Dispatcher:
             raise faults.bad_request(
                 f"Malformed request URL: URL's project_id '{endpoint.project_id}' doesn't match Context's project_id '{caller.project_id}'"
             )
-        if not endpoint.takes_actions(method):
-            # A method that this version does not have is a 404, whatever the body.
-            endpoint.choose(method, version)
-        content = await self._body(scope, receive) if method in _WITH_BODY else None
-        action = _action_of(content) if endpoint.takes_actions(method) else ""
-        route = endpoint.choose(method, version, action)
+        # Where no body names the action, the route is known before it: a method that this version lacks is a 404, whatever the body.
+        known = None if endpoint.takes_actions(method) else endpoint.choose(method, version)
+        has_body = method in _WITH_BODY and (known is None or known.body is not None)
+        content = await self._body(scope, receive) if has_body else None
+        action = _action_of(content) if known is None else ""
+        route = known or endpoint.choose(method, version, action)
         if route.body is not None:
             route.body.check_body(content, version, is_tolerant=split.is_legacy)
         parameters = _parameters(scope["query_string"])

@@ -132,7 +132,7 @@ HISTORY: tuple[tuple[str, str], ...] = (
     ("2.101", "(elsewhere) volumes are attached in the background."),
     ("2.102", "Unknown parameters of a server's migrations are a 400."),
     ("2.103", "Nothing in the resources that Wherry has."),
-    ("2.104", "Nothing in the resources that Wherry has."),
+    ("2.104", "PUT /servers/{id} changes pinned_availability_zone."),
     (
         "2.1000",
         "Wherry's own: os-migrateLive takes timeout_seconds and on_timeout; os-checkMigrateLive says what would become of it; a server's "

@@ -20,6 +20,7 @@ _HALVES = r"\ud800-\udfff"
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 _TEXTS: Mapping[int, str] = {
     200: "What was asked for.",
+    201: "Made, or there already.",
     202: "Recorded; it is done behind the answer.",
     204: "Done.",
     400: "The request is wrong; the message says what to send instead.",

@@ -10,7 +10,7 @@ To add an operation: a row here; a handler, schema, rule and view in the modules
 
 from __future__ import annotations
 
-from wherry.api import birth_routes, flavor_routes, fleet_routes, server_metadata_routes
+from wherry.api import birth_routes, flavor_routes, fleet_routes, server_metadata_routes, server_update_routes
 from wherry.api.handlers import (
     diagnostics,
     instance_actions,
@@ -381,6 +381,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Show what became of one request about a server, stage by stage.",
     ),
     *server_metadata_routes.ROUTES,
+    *server_update_routes.ROUTES,
     *birth_routes.ROUTES,
     *fleet_routes.ROUTES,
     *flavor_routes.ROUTES,

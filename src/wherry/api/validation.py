@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,16 @@ def _is_uuid(value: object) -> bool:
 @_formats.checks("date-time", raises=ValueError)
 def _is_time(value: object) -> bool:
     return not isinstance(value, str) or read_time(value) is not None
+
+
+@_formats.checks("ipv4", raises=ValueError)
+def _is_ipv4(value: object) -> bool:
+    return not isinstance(value, str) or ipaddress.IPv4Address(value) is not None
+
+
+@_formats.checks("ipv6", raises=ValueError)
+def _is_ipv6(value: object) -> bool:
+    return not isinstance(value, str) or ipaddress.IPv6Address(value) is not None
 
 
 def read_time(text: str) -> datetime.datetime:

@@ -45,6 +45,16 @@ class ExtraSpecNotFound(NotFound):
     template = "Flavor {flavor} has no extra specs with key {key}."
 
 
+class ServerTagNotFound(NotFound):
+    slug = "server_tag_not_found"
+    template = "Server {uuid} has no tag '{tag}'."
+
+
+class ServerFound(Conflict):
+    slug = "server_found"
+    template = "Server {uuid} was found on its host, not made here: its description can be changed, all else is its hypervisor's to say."
+
+
 class MetadataItemNotFound(NotFound):
     slug = "metadata_item_not_found"
     template = "Metadata item {key} was not found."

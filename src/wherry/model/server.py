@@ -68,7 +68,7 @@ DELETED_ON_REQUEST = "deleted_on_request"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Birth:
-    """What the request that made a server said and nobody changes since; a guest that was found has none."""
+    """What the request that made a server said, as far as nothing else keeps it; a guest that was found has none."""
 
     #: Name and properties of its image, as they were then.
     image_name: str = ""

@@ -20,6 +20,8 @@ from wherry.policies import (
     server_groups,
     server_metadata,
     server_migrations,
+    server_tags,
+    server_update,
     servers,
     services,
     zones,
@@ -32,7 +34,18 @@ __all__ = ["Enforcer", "list_rules"]
 def list_rules() -> list[base.Rule]:
     """Give every rule, base rules first; the sample file and the reference page are made from it."""
     modules = (
-        *(base, servers, server_create, server_metadata, server_actions, server_migrations, migrations, instance_actions),
+        *(
+            base,
+            servers,
+            server_create,
+            server_update,
+            server_metadata,
+            server_tags,
+            server_actions,
+            server_migrations,
+            migrations,
+            instance_actions,
+        ),
         *(services, hypervisors, zones, flavors, flavor_extra_specs, images, limits, server_groups),
     )
     return [rule for module in modules for rule in module.RULES]

@@ -79,6 +79,8 @@ BODIES: dict[str, Any] = {
     "PUT /flavors/{flavor_id}": {"flavor": {"description": "words"}},
     "POST /flavors/{flavor_id}/os-extra_specs": {"extra_specs": {"quota:cpu": "2"}},
     "PUT /flavors/{flavor_id}/os-extra_specs/{key}": {"hw:known": "2"},
+    "PUT /servers/{server_id}": {"server": {"description": "words"}},
+    "PUT /servers/{server_id}/tags": {"tags": ["known"]},
     "POST /servers/{server_id}/metadata": {"metadata": {"a": "b"}},
     "PUT /servers/{server_id}/metadata": {"metadata": {"a": "b"}},
     "PUT /servers/{server_id}/metadata/{key}": {"meta": {"hw:known": "2"}},
@@ -109,7 +111,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
     able = capabilities.DriverCapabilities(live_migration=True, abort=True, force_complete_by_pause=True)
     source = await cloud.add_host("h1", capabilities=able)
     empty = await cloud.add_host("h3")
-    await cloud.add_server(1, metadata={"hw:known": "1"})
+    await cloud.add_server(1, metadata={"hw:known": "1"}, tags=("known",))
     await cloud.add_server(2)
     await cloud.add_server(3, vm_state=server_model.VmState.STOPPED, power_state=server_model.PowerState.SHUTDOWN)
     await cloud.add_server(4, vm_state=server_model.VmState.PAUSED, power_state=server_model.PowerState.PAUSED)
@@ -134,6 +136,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
         "flavor_id": "7",
         "image_id": conftest.IMAGE,
         "key": "hw:known",
+        "tag": "known",
         "aggregate_id": "1",
     }
     await cloud.close()

@@ -12,7 +12,7 @@ from typing import Any, cast
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
-from wherry.api.handlers import finding, recording, server_wishes
+from wherry.api.handlers import finding, recording, server_metadata, server_update, server_wishes
 from wherry.api.schemas import parameter_types
 from wherry.api.views import server_create as view
 from wherry.db import uow as wherry_uow
@@ -45,6 +45,7 @@ async def create_server(call: api_call.Call) -> view.Made:
     asked = content["server"]
     hints = content.get("OS-SCH-HNT:scheduler_hints") or content.get("os:scheduler_hints") or {}
     server_wishes.refuse_unknown(asked)
+    server_metadata.require_room(call, asked.get("metadata", {}))
     least, most = server_wishes.counts_of(asked)
     wish = _Wish(
         body=asked,
@@ -113,8 +114,8 @@ def _new_server(call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, i
         zone=wish.place.zone,
         hints=wish.hints,
         disk_config=asked.get("OS-DCF:diskConfig", "MANUAL"),
-        access_ip_v4=asked.get("accessIPv4", ""),
-        access_ip_v6=asked.get("accessIPv6", ""),
+        access_ip_v4=server_update.canonical(asked.get("accessIPv4", "")),
+        access_ip_v6=server_update.canonical(asked.get("accessIPv6", "")),
     )
     return server_rows.NewServer(
         uuid=str(uuid.uuid4()),

@@ -44,15 +44,19 @@ async def show_server(call: api_call.Call) -> view.ShownServer:
     """Give one server."""
 
     async def unit(uow: wherry_uow.UnitOfWork) -> view.ShownServer:
-        server = await finding.server_of(uow, call)
-        host = None
-        if server.host:
-            hosts = await uow.hosts.list(host_rows.HostQuery(names=[server.host]))
-            host = hosts[0] if hosts else None
-        group = await uow.server_groups.group_of(server.uuid) if call.version >= view.GROUPS_FROM else None
-        return view.ShownServer(server=server, host=host, is_host_up=host is not None and _is_up(call, host), group=group)
+        return await shown(uow, call, await finding.server_of(uow, call))
 
     return await call.parts.store.read(unit)
+
+
+async def shown(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server) -> view.ShownServer:
+    """Give a server with what is shown around it."""
+    host = None
+    if server.host:
+        hosts = await uow.hosts.list(host_rows.HostQuery(names=[server.host]))
+        host = hosts[0] if hosts else None
+    group = await uow.server_groups.group_of(server.uuid) if call.version >= view.GROUPS_FROM else None
+    return view.ShownServer(server=server, host=host, is_host_up=host is not None and _is_up(call, host), group=group)
 
 
 def _is_up(call: api_call.Call, host: host_model.Host) -> bool:

@@ -27,6 +27,16 @@ NAME: dict[str, Any] = {
     "maxLength": 255,
     "pattern": r"^[^\s\x00-\x1f\ud800-\udfff]([^\x00-\x1f\ud800-\udfff]*[^\s\x00-\x1f\ud800-\udfff])?$",
 }
+IPV4: dict[str, Any] = {"type": "string", "format": "ipv4"}
+IPV6: dict[str, Any] = {"type": "string", "format": "ipv6"}
+#: A guest's name for itself, from 2.90; from 2.94 with its domain.
+HOST_NAME: dict[str, Any] = {"type": "string", "minLength": 2, "maxLength": 63, "pattern": r"^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$"}
+FULL_HOST_NAME: dict[str, Any] = {
+    "type": "string",
+    "minLength": 2,
+    "maxLength": 255,
+    "pattern": r"^[a-zA-Z0-9]+[a-zA-Z0-9-.]*[a-zA-Z0-9]+$",
+}
 UUID: dict[str, Any] = {"type": "string", "format": "uuid"}
 TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 #: At most ten digits: a database cannot count further than its integers.

@@ -7,25 +7,20 @@ from typing import Any
 
 from wherry.api import validation
 from wherry.api.schemas import parameter_types as types
+from wherry.api.schemas import server_metadata, server_tags
 
 _TEXT_255: dict[str, Any] = {**types.TEXT, "minLength": 1, "maxLength": 255}
-_KEY = "^[a-zA-Z0-9-_:. ]{1,255}$"
 _HOST_NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[a-zA-Z0-9-._]+$"}
-_TAGS: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "string", "minLength": 1, "maxLength": 60, "pattern": r"^[^,/\x00\ud800-\udfff]*$"},
-    "maxItems": 50,
-}
 _V1: dict[str, Any] = {
     "name": types.NAME,
     "imageRef": {"oneOf": [types.UUID, {"type": "string", "maxLength": 0}]},
     "flavorRef": {"type": ["string", "integer"], "minLength": 1, "maxLength": 255},
     "adminPass": {"type": "string"},
-    "metadata": {"type": "object", "patternProperties": {_KEY: {**types.TEXT, "maxLength": 255}}, "additionalProperties": False},
+    "metadata": server_metadata.ITEMS,
     "networks": {"type": "array"},
     "OS-DCF:diskConfig": {"type": "string", "enum": ["AUTO", "MANUAL"]},
-    "accessIPv4": {**types.TEXT, "maxLength": 255},
-    "accessIPv6": {**types.TEXT, "maxLength": 255},
+    "accessIPv4": types.IPV4,
+    "accessIPv6": types.IPV6,
     "availability_zone": _TEXT_255,
     "block_device_mapping": {"type": "array"},
     "block_device_mapping_v2": {"type": "array"},
@@ -40,12 +35,12 @@ _V1: dict[str, Any] = {
 }
 _V19 = {**_V1, "description": {**types.TEXT, "type": ["string", "null"], "maxLength": 255}}
 _V37 = {**_V19, "networks": {"oneOf": [{"type": "array"}, {"type": "string", "enum": ["none", "auto"]}]}}
-_V52 = {**_V37, "tags": _TAGS}
+_V52 = {**_V37, "tags": server_tags.TAGS}
 _V57 = {name: value for name, value in _V52.items() if name != "personality"}
 _V63 = {**_V57, "trusted_image_certificates": {"type": ["array", "null"]}}
 _V74 = {**_V63, "host": _HOST_NAME, "hypervisor_hostname": _HOST_NAME}
-_V90 = {**_V74, "hostname": {"type": "string", "minLength": 2, "maxLength": 63, "pattern": r"^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$"}}
-_V94 = {**_V90, "hostname": {"type": "string", "minLength": 2, "maxLength": 255, "pattern": r"^[a-zA-Z0-9]+[a-zA-Z0-9-.]*[a-zA-Z0-9]+$"}}
+_V90 = {**_V74, "hostname": types.HOST_NAME}
+_V94 = {**_V90, "hostname": types.FULL_HOST_NAME}
 
 _HINTS: dict[str, Any] = {"type": "object"}
 

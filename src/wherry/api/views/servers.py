@@ -66,6 +66,8 @@ class ShownServer:
 
 
 _REBOOTING = {_T.REBOOTING: "REBOOT", _T.REBOOTING_HARD: "HARD_REBOOT"}
+#: How the fields begin that the answer to a change has from 2.75 on only.
+_NOT_IN_CHANGED = ("OS-EXT-", "OS-SRV-USG:", "config_drive", "key_name", "security_groups", "os-extended-volumes:", "host_status")
 
 
 def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> str:
@@ -120,6 +122,14 @@ def show(shown: ShownServer, call: api_call.Call) -> dict[str, Any]:
     if call.version >= GROUPS_FROM:
         row["server_groups"] = [shown.group] if shown.group else []
     return {"server": row}
+
+
+def updated(shown: ShownServer, call: api_call.Call) -> dict[str, Any]:
+    """Give one server after a change: up to 2.74 with less than show gives."""
+    content = show(shown, call)
+    if call.version < (2, 75):
+        content["server"] = {name: value for name, value in content["server"].items() if not name.startswith(_NOT_IN_CHANGED)}
+    return content
 
 
 def _with_next(page: ServerPage, call: api_call.Call, rows: list[dict[str, Any]]) -> dict[str, Any]:
