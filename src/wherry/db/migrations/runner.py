@@ -65,7 +65,7 @@ def upgrade(connection: sa.Connection, *, only_before_start: bool = False) -> Sc
     for name in state.pending:
         if only_before_start and is_after_upgrade(name):
             break
-        _apply(connection, _revision(name))
+        apply(connection, _revision(name))
     return state_of(connection) if state.pending else state
 
 
@@ -73,7 +73,8 @@ def _revision(name: str) -> str:
     return name.split("_", 1)[0]
 
 
-def _apply(connection: sa.Connection, revision: str) -> None:
+def apply(connection: sa.Connection, revision: str) -> None:
+    """Apply one revision, the next that waits."""
     # Loaded late: with what it brings along it costs every start more than reading the revision does.
     import alembic.command  # noqa: PLC0415 - needed by the first start of a release only
     import alembic.config  # noqa: PLC0415 - needed by the first start of a release only
