@@ -12,7 +12,7 @@ from wherry.testing.simulation import mutations, pool
 
 _MOST = 1000
 #: Caught within a few schedules: `make test` has the time for these.
-_QUICK = ("admission_count", "sweep", "undo_at_the_source")
+_QUICK = ("admission_count", "undo_at_the_destination", "chore_creation")
 
 
 def _parameters() -> list[object]:

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         count, caught = pool.catch(options.mutation, seeds, jobs=options.jobs)
         print(
             f"{options.mutation}: {count} schedules"
-            + (f", caught by seed {caught.seed}: {caught.problems[0]}" if caught else ", not caught")
+            + (f", caught by seed {caught.seed}: {caught.problems[0].splitlines()[0]}" if caught else ", not caught")
         )
         return 0 if caught else 1
     results = pool.run_all(seeds, jobs=options.jobs)

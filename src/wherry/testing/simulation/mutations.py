@@ -14,7 +14,7 @@ from wherry.agent import fencing, hand_over, interventions, recovery, reporting,
 from wherry.agent import journal as wherry_journal
 from wherry.conductor import chores, drive, inventory, lease, orchestrator
 from wherry.conductor import recovery as sweeping
-from wherry.conductor.steps import admit, roll_back, settle
+from wherry.conductor.steps import admit, roll_back, settle, transfer
 from wherry.db import session as sessions
 from wherry.db.repositories import operations, reports, transitions
 from wherry.drivers import base
@@ -115,6 +115,20 @@ def unreachable_is_not_absent() -> None:
         return seen
 
     _put(settle, "_observe", guess)
+
+
+@_mutation
+def intent_redelivery() -> None:
+    """An abort is sent once, whether or not its source has taken it up."""
+    deliver = transfer.Transfer._deliver_intents
+
+    async def deliver_once(self: transfer.Transfer, on: drive.Drive) -> None:
+        try:
+            await deliver(self, on)
+        finally:
+            on.delivered.update(intent.id for intent in on.intents)
+
+    _put(transfer.Transfer, "_deliver_intents", deliver_once)
 
 
 @_mutation

@@ -17,7 +17,7 @@ from wherry.db import uow as uows
 from wherry.db.repositories import migrations
 from wherry.drivers import simulated
 from wherry.drivers.simulated import profiles
-from wherry.model import guest, states
+from wherry.model import guest, operation, states
 from wherry.testing import invariants, virtual_time
 from wherry.testing.simulation import chance as chances
 from wherry.testing.simulation import clients as clients_module
@@ -33,6 +33,8 @@ _MOST_ROUNDS = 20_000
 _REST_SECONDS = 900.0
 #: Virtual seconds that what a question left may stay.
 _FORGETTING_SECONDS = 120.0
+#: Virtual seconds after the last fault by which whatever was asked has reached its source: the longest absence, and some tries.
+_DELIVERY_SECONDS = 45.0
 #: Virtual seconds after which somebody aborts what would go on for ever.
 _PATIENCE_SECONDS = 60.0
 
@@ -105,7 +107,7 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
         hand.begin()
         await of.clock.sleep(plan.fault_seconds)
         hand.calm()
-        problem = await _rest(of, clients)
+        problem = await _rest(of, clients, watcher)
         result.problems += [problem] if problem else []
         result.problems += watcher.problems
         found, result.story = await judge.judge(of, before, hand, watcher)
@@ -118,13 +120,15 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
         await of.end()
 
 
-async def _rest(of: system.System, clients: clients_module.Clients) -> str:
+async def _rest(of: system.System, clients: clients_module.Clients, watcher: watch.Watch) -> str:
     """Wait until everything rests, and give up what would never end by itself; say what did not come to rest."""
     began = of.clock.monotonic()
     try:
         async with asyncio.timeout(_REST_SECONDS):
             while await of.store.read(_is_busy):
                 await of.clock.sleep(2.0)
+                if of.clock.monotonic() - began > _DELIVERY_SECONDS:
+                    watcher.look_at_intents(await of.store.read(_asked))
                 if of.clock.monotonic() - began > _PATIENCE_SECONDS:
                     for name in await of.store.read(_running):
                         await clients.abort(name)
@@ -156,6 +160,18 @@ async def _is_busy(uow: uows.UnitOfWork) -> bool:
 async def _running(uow: uows.UnitOfWork) -> list[str]:
     found = await uow.migrations.list(migrations.MigrationQuery(statuses=[states.Status.RUNNING]))
     return [(await uow.servers.get(one.instance_uuid)).name for one in found]
+
+
+async def _asked(uow: uows.UnitOfWork) -> list[str]:
+    """Give the migrations under way whose abort was asked for."""
+    asked = []
+    for operation_id in await uow.operations.operations_with_pending_intents():
+        intents = await uow.operations.pending_intents(operation_id)
+        of = await uow.operations.get(operation_id)
+        if of.kind in operation.MIGRATING and any(one.kind is operation.IntentKind.ABORT for one in intents):
+            record = await uow.migrations.get_by_uuid(operation_id)
+            asked += [operation_id] if record.status is states.Status.RUNNING else []
+    return asked
 
 
 async def _ended(uow: uows.UnitOfWork) -> dict[str, int]:

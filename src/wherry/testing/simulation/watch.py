@@ -17,6 +17,8 @@ from wherry.testing.simulation import system as systems
 _S = guest.GuestState
 #: Seconds that the agents have, by the design, and a hair for rounding.
 _GRACE_SECONDS = 1.0 + 0.05
+#: Seconds in which a source that is there has heard of an abort.
+_DELIVERED_SECONDS = 40.0
 _ALIVE = frozenset({_S.RUNNING, _S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER, _S.POST_COPY, _S.POST_COPY_FAILED})
 _ACTS = frozenset({"abort_transfer", "start_post_copy", "pause_guest"})
 
@@ -108,6 +110,20 @@ class Watch:
         if part is None or part.watches_since is None:
             return None
         return max(start, part.watches_since, self.hampered.get(host, 0.0))
+
+    # ------------------------------------------------------------------ intents
+
+    def look_at_intents(self, asked: list[str]) -> None:
+        """Look whether aborts that were asked for long ago have reached their source."""
+        now = self._system.clock.monotonic()
+        for one in self._watched.values():
+            order = one.transfer.order
+            if order.operation_id not in asked or one.transfer.stage not in (transfers.Stage.DISKS, transfers.Stage.MEMORY) or one.is_told:
+                continue
+            since = self._watched_since(order.source.name, one.began)
+            if one.acted_at is None and since is not None and now - since > _DELIVERED_SECONDS:
+                one.is_told = True
+                self._tell(f"an abort of {order.spec.name} was asked for, and {order.source.name} has not heard of it")
 
     # ------------------------------------------------------------- what is done
 
