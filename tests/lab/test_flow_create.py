@@ -102,6 +102,19 @@ def test_a_server_boots_from_its_image_moves_and_is_gone_with_its_files(wherry: 
     _until_active(wherry, uuid)
     flow.until(lambda: _files(hosts["h1"]) == before["h1"], "its files at the source to go")
 
+    # The count is on the disk, which came along; the console at the destination begins with this boot.
+    assert _act(wherry, uuid, {"reboot": {"type": "HARD"}}).status_code == 202
+    _until_active(wherry, uuid)
+    flow.until(lambda: _boots(wherry, uuid) == [2], "the guest to boot again", seconds=_BOOT_SECONDS)
+
+    assert _act(wherry, uuid, {"suspend": None}).status_code == 202
+    flow.until(lambda: _show(wherry, uuid)["status"] == "SUSPENDED", "the guest to be suspended", seconds=_BOOT_SECONDS)
+    refused = _act(wherry, uuid, {"os-migrateLive": {"host": "h1", "block_migration": "auto"}})
+    assert refused.status_code == 409, refused.text
+    assert _act(wherry, uuid, {"resume": None}).status_code == 202
+    _until_active(wherry, uuid)
+    assert _boots(wherry, uuid) == [2], "it goes on where it was"
+
     _delete(wherry, uuid)
     assert {name: _files(host) for name, host in hosts.items()} == before
     assert all(name not in host.domains() for host in hosts.values())
