@@ -244,3 +244,30 @@ def _send_on(site: sites.SiteFlow, guest: labs.Guest, host: labs.Host) -> bool:
             except httpx.TransportError:
                 continue
     return False
+
+
+@pytest.mark.slow
+def test_a_migration_outlives_a_rolling_restart(site: sites.SiteFlow, tell: checks.Tell) -> None:
+    """SIGTERM and a new start for every process in turn, as an upgrade does it; the guest's deadline stays what it was."""
+    guest = checks.never_ending(site)
+    site.h1.migration_link.shape(mib_per_s=9)
+    move = _moving(site, guest, timeout_seconds=300, on_timeout="abort")
+    due = checks.deadline_at(move)
+    for one in site.fleet.programs():
+        if one is site.fleet.apis[0]:
+            site.turn_to(1)
+        begun = time.monotonic()
+        assert one.stop() == 0
+        tell(f"{one.name} ended {time.monotonic() - begun:.1f} s after SIGTERM")
+        one.start()
+        assert flow.job(site.h1, guest), "the copy goes on"
+        if one is site.fleet.apis[0]:
+            site.turn_to(0)
+        assert (move.record["status"], checks.deadline_at(move)) == ("running", due)
+    sent = flow.job(site.h1, guest)["memory_processed"]
+    flow.until(lambda: (move.record["memory_processed_bytes"] or 0) > sent, "its counters to be reported")
+    site.h1.restore_migration_link()
+    record = move.until_ended()
+    assert (record["status"], record["reason"]) == ("completed", None)
+    checks.check_whole(site, guest, "h2")
+    _check_nothing_is_left(site)
