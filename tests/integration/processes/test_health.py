@@ -80,6 +80,7 @@ def test_an_api_that_starts_before_its_database_waits_for_it(postgresql: postgre
             fleets.drop_database(postgresql, "late")
 
 
+@pytest.mark.slow
 def test_a_start_that_waits_can_be_ended(postgresql: postgres_server.Server, tmp_path: pathlib.Path) -> None:
     options = _options("nats://127.0.0.1:1", postgresql.address("never"), tmp_path)
     with fleets.Program("conductor", "conductor", tmp_path, options) as conductor:

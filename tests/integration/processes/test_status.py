@@ -59,6 +59,7 @@ def test_it_tells_what_runs_and_what_waits_for_what(site: conftest.Site) -> None
     assert [(one["queue_position"], one["waits_for"]) for one in answer] == [(2, ["outgoing:h1"])]
 
 
+@pytest.mark.slow
 def test_it_tells_of_who_is_gone(site: conftest.Site) -> None:
     agent, (first, second) = site.fleet.agents["agent"], site.fleet.conductors
     agent.signal(signal.SIGSTOP)
