@@ -19,9 +19,12 @@ def json_answer(content: object, status: int, headers: Mapping[str, str] | None 
     return responses.Response(_encode(content).encode("ascii"), status_code=status, headers=headers, media_type=_JSON)
 
 
-def empty_answer(status: int) -> responses.Response:
-    """Give an answer without a body."""
-    answer = responses.Response(status_code=status)
+def empty_answer(status: int, location: str = "") -> responses.Response:
+    """Give an answer without a body.
+
+    :param location: where what was made is; empty where nothing was.
+    """
+    answer = responses.Response(status_code=status, headers={"Location": location} if location else None)
     if status != 204:
         # Nova says application/json on its empty 202s, and clients look at it before they look at the length.
         answer.headers["content-type"] = _JSON

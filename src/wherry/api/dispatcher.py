@@ -96,7 +96,7 @@ class Dispatcher:
         if not call.is_authorized:
             raise RuntimeError(f"{route.name} was answered without asking {route.policy}")
         if route.view is None:
-            return answers.empty_answer(route.status)
+            return answers.empty_answer(route.status, route.location(call) if route.location else "")
         return answers.json_answer(route.view(result, call), route.status)
 
     async def _body(self, scope: types.Scope, receive: types.Receive) -> object:

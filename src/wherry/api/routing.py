@@ -54,6 +54,8 @@ class Route:
     #: None: the answer has no body.
     view: View | None = None
     status: int = 200
+    #: Where what was made is, for the header Location; None: nothing was.
+    location: Callable[[api_call.Call], str] | None = None
     #: Codes of errors beside COMMON_ERRORS, for the reference and OpenAPI.
     errors: tuple[int, ...] = ()
     #: One sentence, for the reference and OpenAPI.

@@ -80,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
         policy=tag_policies.UPDATE,
         concern=Concern.SERVER,
         status=201,
+        location=lambda call: call.address.self_link(call.address.path),
         errors=(409,),
         summary="Add a tag to a server.",
     ),

@@ -95,6 +95,8 @@ async def test_tags_are_added_replaced_and_taken_away(cloud: conftest.Cloud) -> 
         return found
 
     assert await tags() == []
+    made = await cloud.request("PUT", f"{path}/a", "2.26", token=conftest.MEMBER)
+    assert (made.status_code, made.headers["location"]) == (201, f"http://api.example:8774{path}/a")
     assert [await ask("PUT", "/a"), await ask("PUT", "/b c"), await ask("PUT", "/a")] == [201, 201, 201]
     assert await tags() == ["a", "b c"]
     assert [await ask("GET", "/a"), await ask("GET", "/z"), await ask("DELETE", "/z")] == [204, 404, 404]

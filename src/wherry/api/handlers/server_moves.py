@@ -6,6 +6,7 @@ The first two are answered when a destination was found and checked; the others 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -50,7 +51,8 @@ async def migrate(call: api_call.Call) -> None:
 
 async def resize(call: api_call.Call) -> None:
     """Make a server another size, on another host as a rule; wait until its destination has been checked."""
-    named = str(cast("dict[str, Any]", call.body)["flavorRef"])
+    asked = cast("dict[str, Any]", call.body)
+    named, disk_config = str(asked["flavorRef"]), asked.get("OS-DCF:diskConfig")
 
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
@@ -60,6 +62,8 @@ async def resize(call: api_call.Call) -> None:
             raise errors.FlavorUnchanged()
         if flavor.root_gib < server.root_gib:
             raise errors.DiskShrinks(uuid=server.uuid, present_gib=server.root_gib, wanted_gib=flavor.root_gib)
+        if disk_config is not None and server.birth is not None:
+            server = await uow.servers.update(server, birth=dataclasses.replace(server.birth, disk_config=disk_config))
         return await _accepted(uow, call, server, migration.ColdMigrationRequest(flavor=flavor))
 
     await blocking.wait_for_checks(call, await recording.record(call, unit))

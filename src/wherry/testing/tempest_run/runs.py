@@ -29,6 +29,8 @@ class Run:
     name: str
     title: str
     site: Callable[[], contextlib.AbstractContextManager[sites.Site]]
+    #: What the site's hosts are.
+    hosts: str
     #: tempest sends at least this.
     min_microversion: str = "2.1"
     is_smoke: bool = False
@@ -44,8 +46,9 @@ class Outcome:
 
 
 RUNS = (
-    Run(name="simulated", title="simulated hosts, 2.1 to latest", site=sites.simulated),
-    Run(name="strict", title="simulated hosts, 2.100 to latest", site=sites.simulated, min_microversion="2.100"),
+    Run(name="simulated", title="simulated hosts, 2.1 to latest", site=sites.simulated, hosts="simulated"),
+    Run(name="lab", title="real guests, 2.1 to latest", site=sites.lab, hosts="lab"),
+    Run(name="strict", title="simulated hosts, 2.100 to latest", site=sites.simulated, hosts="simulated", min_microversion="2.100"),
 )
 
 
@@ -70,14 +73,18 @@ def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcom
         keystone = people.start_keystone(workplace.path / "keystone", asking)
         stack.callback(keystone.close)
         configuration = site.merge(hosts.configuration(workplace.path), _for(keystone))
+        sites.add_images(hosts, workplace.path, workplace.path / "state")
         wherry = stack.enter_context(process.AllInOne(workplace, configuration))
-        keystone.register_compute(f"{wherry.url}/v2.1")
+        compute = f"{wherry.url}/v2.1"
+        keystone.register_compute(compute)
+        operator = next(person for person in asking if person.roles[0] == "admin")
+        sites.add_flavors(compute, keystone.token(operator.name, operator.project))
         accounts = workplace.path / "accounts.yaml"
         people.write_accounts(accounts, asking)
         cloud = settings.Cloud(
             identity_url=keystone.url,
-            image_ids=(IMAGE_ID, IMAGE_ID),
-            flavor_ids=FLAVOR_IDS,
+            image_ids=sites.IMAGE_IDS,
+            flavor_ids=tuple(sites.FLAVORS),
             build_timeout_seconds=hosts.build_timeout_seconds,
         )
         directory = workplace.path / "tempest"
@@ -85,10 +92,6 @@ def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcom
         outcome = _run(run, tempest, tests, is_loud=is_loud)
         wherry.check_alive()
         return outcome
-
-
-IMAGE_ID = "7f3a2a3c-5a0b-4a53-9d6b-2d2f3a1f7c10"
-FLAVOR_IDS = ("1", "2")
 
 
 def _for(keystone: keystones.Keystone) -> site.Configuration:
@@ -113,7 +116,7 @@ def _run(run: Run, tempest: suite.Suite, tests: re.Pattern[str] | None, *, is_lo
         name = cases.plain(test_id)
         if tests is not None and not tests.search(name):
             continue
-        if reason := selection.why_left_out(name, run.min_microversion):
+        if reason := selection.why_left_out(name, run.min_microversion, run.hosts):
             left_out.setdefault(reason, []).append(name)
         elif not run.is_smoke or selection.is_smoke(name):
             ids.append(test_id)

@@ -47,7 +47,7 @@ class Cloud:
 
     identity_url: str
     image_ids: tuple[str, str]
-    flavor_ids: tuple[str, str]
+    flavor_ids: tuple[str, ...]
     #: How long tempest waits for a server to reach a state.
     build_timeout_seconds: int
 

@@ -84,13 +84,17 @@ def test_a_class_is_not_wanted_of_a_run_that_begins_above_its_last_version() -> 
 
 @pytest.mark.parametrize("version", ["2.1", "2.100"])
 def test_what_is_wanted_is_never_left_out(version: str) -> None:
-    assert not [name for name in selection.wanted_of(version, is_smoke=False) if selection.why_left_out(f"{name}.test_x", version)]
+    assert not [
+        name for name in selection.wanted_of(version, is_smoke=False) if selection.why_left_out(f"{name}.test_x", version, "simulated")
+    ]
 
 
 def test_what_is_left_out_has_a_reason_and_is_there() -> None:
     quotas = "tempest.api.compute.admin.test_quotas.QuotasAdminTestJSON.test_x"
-    assert selection.why_left_out(quotas, "2.1") == "quotas: Wherry has none"
+    assert selection.why_left_out(quotas, "2.1", "lab") == "quotas: Wherry has none"
     uptime = "tempest.api.compute.admin.test_hypervisor.HypervisorAdminTestJSON.test_get_hypervisor_uptime"
-    assert not selection.why_left_out(uptime, "2.1")
-    assert selection.why_left_out(uptime, "2.100")
+    assert not selection.why_left_out(uptime, "2.1", "lab")
+    assert selection.why_left_out(uptime, "2.100", "lab")
+    diagnostics = "tempest.api.compute.admin.test_server_diagnostics.ServerDiagnosticsV248Test.test_get_server_diagnostics"
+    assert selection.why_left_out(diagnostics, "2.1", "simulated") and not selection.why_left_out(diagnostics, "2.1", "lab")
     assert len(selection.stale([quotas])) == len(selection.LEFT_OUT) - 1
