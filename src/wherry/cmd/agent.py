@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import ClassVar
@@ -23,12 +24,19 @@ class AgentProcess(process.Process):
         wiring.require_bus(config)
         super().__init__(config)
         self._agents: list[agent_service.Agent] = []
+        self._host_stacks: list[contextlib.AsyncExitStack] = []
 
     async def bring_up(self, stack: contextlib.AsyncExitStack) -> str:
-        """As in process."""
+        """As in process. Hosts side by side, so that neither a bus that is away nor a hypervisor that hangs is waited for once a host."""
         settings = wiring.hosts_of(self.config)
-        for one in settings:
-            await self._start_agent(stack, one)
+        stack.push_async_callback(self._stop_hosts)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in settings:
+                    group.create_task(self._start_host(one))
+        except ExceptionGroup as several:
+            # The first that happened; the others were cancelled for it.
+            raise several.exceptions[0] from several
         return f"Wherry's agent serves {', '.join(one.name for one in settings)}"
 
     async def apply(self, config: configs.Config) -> None:
@@ -40,12 +48,17 @@ class AgentProcess(process.Process):
         """As in process."""
         await parts.any_refused(self._agents)
 
-    async def _start_agent(self, stack: contextlib.AsyncExitStack, settings: base.HostSettings) -> None:
+    async def _start_host(self, settings: base.HostSettings) -> None:
+        stack = contextlib.AsyncExitStack()
+        self._host_stacks.append(stack)
         transport = self.add_transport(stack, addresses.Role.AGENT, settings.name)
         await transport.open()
         agent = await self.start_part(stack, lambda: wiring.make_agent(self.around, settings, transport))
         self._agents.append(agent)
         self.health.watch(lambda: parts.agent_lacks(agent))
+
+    async def _stop_hosts(self) -> None:
+        await asyncio.gather(*(stack.aclose() for stack in self._host_stacks))
 
 
 def run(config_files: Sequence[str]) -> int:
