@@ -228,6 +228,8 @@ async def _apart(doing: Coroutine[Any, Any, T], limit: float) -> T:
     :raises TimeoutError: it took too long.
     """
     task = asyncio.create_task(doing)
+    # Looked at, so that asyncio does not warn of what went wrong after nobody waited any more.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         done, _ = await asyncio.wait({task}, timeout=limit)
         if not done:
