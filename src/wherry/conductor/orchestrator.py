@@ -15,9 +15,10 @@ from wherry import errors
 from wherry.conductor import drive, steps
 from wherry.conductor import lease as leases
 from wherry.conductor import queue as queues
+from wherry.db import deletion
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import build, instance_actions, migration, operation, states
+from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import client as clients
 from wherry.telemetry import logs, metrics
 
@@ -353,10 +354,7 @@ async def _begin_deletion(uow: uows.UnitOfWork, instance_uuid: str, request_id: 
     except errors.ServerNotFound:
         return None
     asked = await uow.actions.get(instance_uuid, request_id)
-    begun, _ = await uow.operations.begin(
-        freed, build.DeleteRequest(), request_id=request_id, user_id=asked.user_id, project_id=asked.project_id
-    )
-    return begun.id
+    return (await deletion.begin(uow, freed, request_id=request_id, user_id=asked.user_id, project_id=asked.project_id)).id
 
 
 def _too_late(on: drive.Drive, transition: operation.Transition, asked: str) -> instance_actions.EventOutcome:

@@ -189,3 +189,23 @@ async def test_a_created_server_moves_as_any_other(make_cloud: clouds.MakeCloud,
         await making.until_free(cloud, uuid)
         assert all(uuid not in host.guests for host in world.hosts.values())
         assert not [name for names in making.files_of(cloud).values() for name in names if uuid in name], files
+
+
+async def test_a_resized_server_is_confirmed_by_its_deletion(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    async with make_cloud(world) as cloud:
+        guests, files = making.guests_of(cloud), making.files_of(cloud)
+        uuid, _ = await making.create(cloud, availability_zone="nova:h1")
+        await making.until_free(cloud, uuid)
+        answer = await cloud.request("POST", f"/v2.1/servers/{uuid}/action", json={"resize": {"flavorRef": "2"}})
+        assert answer.status_code == 202, answer.text
+        await making.until_free(cloud, uuid)
+        assert (await making.show(cloud, uuid))["status"] == "VERIFY_RESIZE"
+        request_id = await making.delete(cloud, uuid)
+
+        async def is_gone() -> bool:
+            return (await cloud.request("GET", f"/v2.1/servers/{uuid}")).status_code == 404
+
+        await cloud.until(is_gone)
+        await making.until_free(cloud, uuid)
+        assert (making.guests_of(cloud), making.files_of(cloud)) == (guests, files)
+        assert (await making.events(cloud, uuid, request_id))[-1][0] == _DESTROY

@@ -6,8 +6,9 @@ from __future__ import annotations
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api.handlers import finding, recording
+from wherry.db import deletion
 from wherry.db import uow as wherry_uow
-from wherry.model import build, instance_actions, operation
+from wherry.model import instance_actions, operation
 from wherry.rpc import addresses, messages
 
 
@@ -21,9 +22,9 @@ async def delete_server(call: api_call.Call) -> None:
         holder = await uow.operations.open_of_instance(server.uuid)
         caller = call.caller
         if holder is None:
-            begun, _ = await uow.operations.accept(
-                server, build.DeleteRequest(), request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
-            )
+            await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.DELETE)
+            asked = {"request_id": caller.request_id, "user_id": caller.user_id, "project_id": caller.project_id}
+            begun = await deletion.begin(uow, server, **asked)
             return messages.OperationRecorded(operation_id=begun.id)
         if holder.kind is operation.OperationKind.DELETE or await _is_wanted(uow, holder):
             # It is on its way already: once is enough.

@@ -104,9 +104,20 @@ class Operations:
         :param asked: as in `accept`
         :raises StaleWrite: the server was changed since, or has an operation.
         """
+        accepted = await self.begin_after(before, server, request, **asked)
+        await _note_action(self._session, accepted)
+        return accepted
+
+    async def begin_after(
+        self,
+        before: model.Operation,
+        server: server_model.Server,
+        request: migration.ConfirmRequest | migration.RevertRequest,
+        **asked: str,
+    ) -> model.Operation:
+        """Record as `accept_after` does what had its action recorded when it was asked for."""
         # The agents know the migration by one id: commands of what came before must be the older ones.
         accepted, _ = await self._accept(server, request, asked, before.plan, epoch=before.epoch)
-        await _note_action(self._session, accepted)
         return accepted
 
     async def _accept(
@@ -132,24 +143,7 @@ class Operations:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
-        return operation, None if beginning.status is None else await self._add_migration(operation, beginning.status)
-
-    async def _add_migration(self, operation: model.Operation, status: states.Status) -> migration.Migration:
-        created: dict[str, Any] = {
-            "uuid": operation.id,
-            "instance_uuid": operation.instance_uuid,
-            "user_id": operation.user_id,
-            "project_id": operation.project_id,
-            "migration_type": _type_of(operation.request),
-            "status": status,
-            "source_compute": operation.plan.source,
-            "created_at": operation.created_at,
-            "changed_at": operation.created_at,
-        }
-        for name, size in (("old", operation.plan.old_size), ("new", operation.plan.new_size)):
-            created |= {f"{name}_{part}": getattr(size, part) if size is not None else None for part in schema.SIZE_PARTS}
-        row = (await self._session.connection.execute(_INSERT_MIGRATION, created)).one()
-        return sessions.record_of(migration.Migration, row)
+        return operation, None if beginning.status is None else await _add_migration(self._session, operation, beginning.status)
 
     async def _mark(self, server: server_model.Server, task_state: server_model.TaskState | None, *, is_placed: bool) -> None:
         stamps = {"generation": server.generation + 1, "updated_at": self._session.now, "changed_at": self._session.now}
@@ -332,3 +326,21 @@ async def _note_action(session: sessions.Session, of: model.Operation) -> None:
     asked = {"request_id": of.request_id, "user_id": of.user_id, "project_id": of.project_id, "instance_uuid": of.instance_uuid}
     stamps = {"started_at": of.created_at, "changed_at": of.created_at}
     await session.change(_INSERT_ACTION, asked | {"action": model.beginning_of(of.request).action.value} | stamps)
+
+
+async def _add_migration(session: sessions.Session, operation: model.Operation, status: states.Status) -> migration.Migration:
+    created: dict[str, Any] = {
+        "uuid": operation.id,
+        "instance_uuid": operation.instance_uuid,
+        "user_id": operation.user_id,
+        "project_id": operation.project_id,
+        "migration_type": _type_of(operation.request),
+        "status": status,
+        "source_compute": operation.plan.source,
+        "created_at": operation.created_at,
+        "changed_at": operation.created_at,
+    }
+    for name, size in (("old", operation.plan.old_size), ("new", operation.plan.new_size)):
+        created |= {f"{name}_{part}": getattr(size, part) if size is not None else None for part in schema.SIZE_PARTS}
+    row = (await session.connection.execute(_INSERT_MIGRATION, created)).one()
+    return sessions.record_of(migration.Migration, row)

@@ -27,6 +27,7 @@ from wherry.drivers.libvirt import (
     describe,
     destination,
     domain_xml,
+    guest_xml,
     observe,
     power,
     sending,
@@ -135,9 +136,12 @@ class GuestRelocation:
     async def release_guest(self, task: base.Task, plan: migration.Plan, owned: Collection[str]) -> tuple[str, ...]:
         """Give up what was kept."""
         await self._clear_flats(task.created)
-        paths = [disk.source for disk in _sent(plan)]
+        # Those that were made for the guest here are as much ours as those that a migration brought.
+        made = guest_xml.made_files(plan.guest.definition) if plan.guest is not None else []
+        sent = [disk.source for disk in _sent(plan)]
+        paths = [*sent, *(path for path in made if path not in sent)] if sent else []
         await self._link.call("give the guest up", _release, self._link.host, task.instance_uuid)
-        return await self._link.call("delete its disks", _delete_owned, self._files, paths, frozenset(owned))
+        return await self._link.call("delete its disks", _delete_owned, self._files, paths, frozenset(owned).union(made))
 
     # ---------------------------------------------------------------- inside
 

@@ -47,6 +47,11 @@ class GuestBuilder(abc.ABC):
             return local.spec.console[-most_bytes:]
 
 
+def files_made_for(fleet_world: world.World, instance_uuid: str) -> frozenset[str]:
+    """Give the files that were made for a guest, as its definition says wherever it is."""
+    return frozenset(path for host in fleet_world.hosts_of(instance_uuid) for path in host.guests[instance_uuid].spec.made_files)
+
+
 def remove_left_behind(fleet_world: world.World, here: fleet.Host, instance_uuid: str, plan: migration.Plan) -> None:
     """Delete the files that were made for a guest and were copied to where it is now."""
     copied = {disk.source for disk in plan.storage.copied} if plan.storage else set()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.simulated import checks, describing, disturbances, fleet, network, sending, world
+from wherry.drivers.simulated import checks, describing, disturbances, fleet, making, network, sending, world
 from wherry.model import guest, migration, progress
 
 _S = guest.GuestState
@@ -102,6 +102,7 @@ class GuestRelocation(abc.ABC):
             if local is not None and local.state is not _S.SHUT_OFF:
                 detail = f"it is {local.state.value}"
                 raise errors.HypervisorFailure(host=here.name, what="give the guest up", detail=detail)
+            made = making.files_made_for(self._world, task.instance_uuid)
             here.guests.pop(task.instance_uuid, None)
             used = {disk.source for present in here.guests.values() for disk in present.spec.disks}
             kept = []
@@ -109,7 +110,7 @@ class GuestRelocation(abc.ABC):
                 store = here.store_of(disk.source)
                 if store is None or posixpath.basename(disk.source) not in store.files:
                     continue
-                if disk.source in owned and disk.source not in used:
+                if disk.source in made.union(owned) and disk.source not in used:
                     store.remove(posixpath.basename(disk.source))
                 else:
                     kept.append(disk.source)
