@@ -56,6 +56,7 @@ class AllInOne(process.Process):
             stack.push_async_callback(agent.stop)
             self._agents.append(agent)
             self.health.watch(functools.partial(parts.agent_lacks, agent))
+        conductor.take_up()
         api = self._api = wiring.make_api(self.around, store, await self._open_transport(stack, addresses.Role.API), self.health)
         self.address = await api.start()
         stack.push_async_callback(api.stop)

@@ -30,6 +30,7 @@ class ConductorProcess(process.Process):
         transport = self.add_transport(stack, addresses.Role.CONDUCTOR)
         await transport.open()
         conductor = self._conductor = await self.start_part(stack, lambda: wiring.make_conductor(self.around, store, transport))
+        conductor.take_up()
         self.health.watch(lambda: parts.conductor_lacks(conductor))
         return f"Wherry's conductor drives as {conductor.id}"
 

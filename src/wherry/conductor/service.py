@@ -67,10 +67,13 @@ class Conductor:
         server.register(messages.OperationsLeft, self._on_operations_left, only_from=addresses.Role.CONDUCTOR)
 
     async def start(self) -> None:
-        """Take the lease, listen, and begin to sweep."""
+        """Take the lease and listen. What is asked of it is driven from now on; what was left to it waits for `take_up`."""
         await self._lease.acquire()
         await self._server.start()
         self._progress.start()
+
+    def take_up(self) -> None:
+        """Begin to take up what has no owner. Where agents start with the conductor: once they listen, or their hosts look down."""
         self._recovery.start()
         self._background.spawn(self.orchestrator.queue.keep(), "queue")
         _log.info("The conductor drives.", conductor=self.id)

@@ -118,6 +118,7 @@ class Cloud:
         store = mortal.MortalStore(self.store, lambda result: self._committed(conductor_id, result))
         part = wiring.make_conductor(self._around, store, transport, conductor_id)
         await part.start()
+        part.take_up()
         self.conductors[part.id] = _Conductor(part=part, transport=transport, store=store)
         return part.id
 

@@ -126,6 +126,7 @@ class System:
             await part.transport.open()
             part.conductor = wiring.make_conductor(self._around, self._store_of(of), part.transport, of.name)
             await part.conductor.start()
+            part.conductor.take_up()
 
         await self._start(Part(of=of, transport=self._transport(of)), begin)
 
