@@ -53,6 +53,8 @@ class Advance:
 
     transition: operations.Transition
     guard: Guard | None = None
+    #: The error with which the checks end the migration here, whole, for who waits; the record keeps only its words.
+    refusal: errors.Error | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,6 +222,11 @@ def check_failed(error: errors.Error) -> operations.Transition:
         server=server.ServerChange(clear_task=True, progress=0),
         closing=instance_events.outcome_of(error),
     )
+
+
+def refused(error: errors.Error) -> Advance:
+    """Give a check's refusal as the step's answer, for good."""
+    return Advance(transition=check_failed(error), refusal=error)
 
 
 def aborted_untouched() -> operations.Transition:

@@ -213,6 +213,7 @@ class Orchestrator:
         try:
             answer = await self._answer(journey, on)
             if isinstance(answer, drive.Advance):
+                journey.refusal = answer.refusal
                 await self._store_advance(on, answer)
                 return
         except drive.Postponed as postponed:
@@ -233,7 +234,7 @@ class Orchestrator:
         except (drive.Postponed, errors.StaleWrite, errors.LeaseLost, errors.StaleEpoch, errors.DatabaseUnavailable):
             raise
         except Exception as error:
-            answer = self._after_error(journey, on, step.name, error)
+            answer = self._after_error(on, step.name, error)
             if isinstance(answer, drive.Wait):
                 on.attempts += 1
             return answer
@@ -267,7 +268,7 @@ class Orchestrator:
         on.operation = current
         journey.has_news = True
 
-    def _after_error(self, journey: _Journey, on: drive.Drive, step: operation.StepName, error: Exception) -> drive.Answer:
+    def _after_error(self, on: drive.Drive, step: operation.StepName, error: Exception) -> drive.Answer:
         known = (
             error
             if isinstance(error, errors.Error)
@@ -277,8 +278,7 @@ class Orchestrator:
             _log.exception("A step failed unexpectedly.", migration_id=on.operation.id, step=step.value)
         is_passing = known.retryable and not isinstance(known, errors.CheckFailed) and on.attempts < self._config.conductor.step_retry_limit
         if step in operation.CHECKING and on.migration.status in _UNTOUCHED and not is_passing:
-            journey.refusal = known
-            return drive.Advance(transition=drive.check_failed(known))
+            return drive.refused(known)
         _log.info("A step is run again after a pause.", migration_id=on.operation.id, step=step.value, slug=known.slug, error=known.message)
         section = self._config.conductor
         pause = min(section.step_retry_max_seconds, section.step_retry_initial_seconds * 2 ** min(on.attempts, _MOST_DOUBLINGS))

@@ -35,6 +35,8 @@ class CheckDestination:
         except errors.LeaseLost:
             raise
         except errors.Error as error:
+            if _may_pass(on, error):
+                raise
             if isinstance(error, errors.StaleEpoch):
                 # An earlier owner let the destination go, and died before it stored why.
                 await on.require_own(error)
@@ -56,6 +58,12 @@ class CheckDestination:
         facts = on.plan.facts
         if facts is not None and facts.probes:
             await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes))
+
+
+def _may_pass(on: drive.Drive, error: errors.Error) -> bool:
+    """Whether to ask again after a pause: the one destination that was asked for lacks its hypervisor, maybe since its agent just began."""
+    is_named = on.request.host is not None
+    return is_named and isinstance(error, errors.HypervisorUnavailable) and on.attempts < on.config.conductor.step_retry_limit
 
 
 async def let_go(on: drive.Drive) -> None:

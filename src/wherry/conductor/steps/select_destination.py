@@ -46,6 +46,9 @@ class SelectDestination:
         if lacking is not None:
             # No other destination would change it.
             raise lacking
+        if on.request.host is not None and on.plan.refused:
+            # The one that was asked for said no: its own words, not a generic "no valid host".
+            return drive.refused(_last_refusal(on.plan.refused))
         demand = demand_of(on, described, source, neighbours)
         chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
         plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
@@ -161,9 +164,6 @@ async def _without_own_claim(on: drive.Drive, hosts: dict[str, host.Host]) -> li
 async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
     request, refused = on.request, on.plan.refused
     if request.host is not None:
-        if refused:
-            # The one that was asked for said no: its own words, not a generic "no valid host".
-            raise _last_refusal(refused)
         return select.requested(hosts, request, demand, on.config.scheduler.enabled_filters)
     stays = await _stays(on, hosts, demand)
     if stays is not None:
