@@ -144,6 +144,14 @@ class NamePatternInvalid(Invalid):
     remedy_template = "Send a part of the name, with a backslash before characters that are not to be read as a pattern."
 
 
+class MoveUnsettled(Conflict):
+    """A server whose state was reset while its last move waited: two hosts have a part of it."""
+
+    slug = "move_unsettled"
+    template = "Cannot '{method}' instance {uuid} while {host} keeps what its last move left there."
+    remedy_template = "Confirm or revert that move first: confirmResize or revertResize."
+
+
 class NotResized(Invalid):
     slug = "not_resized"
     template = "Instance has not been resized."

@@ -7,7 +7,6 @@ Looks only; the hypervisors' truth is the simulated world's own state, never wha
 from __future__ import annotations
 
 import dataclasses
-import posixpath
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Protocol
 
@@ -277,13 +276,6 @@ def _of_files(records: _Records, before: Snapshot, after: Snapshot) -> Iterator[
     """Every file is as it was; what was copied along in a migration that completed is at its destination too."""
     expected = {place: dict(files) for place, files in before.files.items()}
     moved.add_files([(one.operation, one.migration) for one in records.stories], expected, after.files)
-    for one in records.stories:
-        storage = one.operation.plan.storage
-        if one.migration.status is not states.Status.COMPLETED or storage is None:
-            continue
-        for disk in storage.copied:
-            directory, name = posixpath.split(disk.source)
-            expected[(one.migration.dest_compute or "", directory)][name] = disk.capacity_bytes
     for place, files in after.files.items():
         if files != expected[place]:
             yield f"{place[0]} has {sorted(files)} in {place[1]}, expected {sorted(expected[place])}"

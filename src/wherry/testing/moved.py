@@ -10,6 +10,8 @@ from wherry.drivers import simulated
 from wherry.model import guest, host, migration, operation, server, states
 
 _S = guest.GuestState
+#: Ends of a move that may have come to growing a disk in its place or not.
+_UNDONE = frozenset({states.Status.FAILED, states.Status.CANCELLED})
 _COLD = frozenset({migration.MigrationType.MIGRATION, migration.MigrationType.RESIZE})
 _Story = tuple[operation.Operation, migration.Migration]
 #: Sizes of files, by the place that holds them: host and directory.
@@ -38,11 +40,14 @@ def states_of(record: server.Server, state: guest.GuestState) -> tuple[server.Vm
 
 
 def add_files(stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
-    """Write into what is expected what cold migrations and resizes have made, grown and removed, the oldest first."""
+    """Write into what is expected what migrations have made, grown and removed, the oldest first."""
     owned: set[tuple[str, str]] = set()
     for of, record in sorted(stories, key=lambda story: story[1].id):
         if record.status is states.Status.COMPLETED and of.plan.storage is not None:
-            owned |= {(record.dest_compute or "", disk.source) for disk in of.plan.storage.copied}
+            for disk in of.plan.storage.copied:
+                directory, name = posixpath.split(disk.source)
+                expected[record.dest_compute or "", directory][name] = disk.capacity_bytes
+                owned.add((record.dest_compute or "", disk.source))
         if record.migration_type not in _COLD or of.plan.storage is None or of.plan.new_size is None:
             continue
         first = next((one.disk.name for one in of.plan.storage.disks if one.disk.device == "disk"), "")
@@ -56,7 +61,7 @@ def add_files(stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[
                 # Grown in its place, which is never taken back; a move that failed may have come to it or not.
                 for place, files in expected.items():
                     is_there = place[1] == directory and name in files
-                    if is_there and (record.status is not states.Status.FAILED or after[place].get(name) == size):
+                    if is_there and (record.status not in _UNDONE or after[place].get(name) == size):
                         files[name] = size
 
 

@@ -168,3 +168,21 @@ async def test_what_a_source_keeps_is_not_taken_for_the_server(make_cloud: cloud
         for action in ("confirmResize", "revertResize"):
             assert (await moving.settled(cloud, "g2", action)).status is Status.FINISHED
         assert (moving.state_at(cloud, "h1", "g2"), moving.state_at(cloud, "h2", "g2")) == (_S.RUNNING, _S.SHUT_OFF)
+
+
+async def test_a_reset_server_moves_on_only_when_its_last_move_is_settled(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """Two hosts have a part of it, whatever its state says: a third would be one too many."""
+    async with make_cloud(moving.with_two_disks(world), **_QUICK) as cloud:
+        before = invariants.snapshot(cloud.world)
+        await moving.moved(cloud, "g2")
+        assert (await moving.act(cloud, "g2", "os-resetState", {"state": "active"})).status_code == 202
+        for answer in (
+            await cloud.live_migrate("g2"),
+            await moving.act(cloud, "g2", "migrate"),
+            await moving.act(cloud, "g2", "resize", {"flavorRef": "2"}),
+        ):
+            assert answer.status_code == 409 and "confirmResize or revertResize" in answer.text
+        assert (await moving.settled(cloud, "g2", "confirmResize")).status is Status.CONFIRMED
+        assert (await moving.moved(cloud, "g2", "h3")).dest_compute == "h3"
+        assert (await moving.settled(cloud, "g2", "revertResize")).status is Status.REVERTED
+        await invariants.come_to_hold(cloud, before)

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.db import uow as wherry_uow
-from wherry.model import operation
+from wherry.db.repositories import migrations as migration_rows
+from wherry.model import operation, states
 from wherry.model import server as server_model
 
 
@@ -32,6 +33,16 @@ async def require(
         raise await _busy(uow, server, method, holder)
     if server.host is None:
         raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="host", state="None")
+
+
+async def require_settled(uow: wherry_uow.UnitOfWork, server: server_model.Server, method: str) -> None:
+    """Make sure that no other host keeps a part of the server since its last move. A reset of its state does not change that.
+
+    :raises MoveUnsettled: one does
+    """
+    query = migration_rows.MigrationQuery(instance_uuid=server.uuid, statuses=sorted(states.RESTING))
+    for kept in await uow.migrations.list(query):
+        raise errors.MoveUnsettled(method=method, uuid=server.uuid, host=kept.source_compute)
 
 
 async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, method: str, holder: operation.Operation | None) -> errors.Error:

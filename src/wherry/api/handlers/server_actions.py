@@ -87,6 +87,7 @@ async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) ->
         elif asked.force:
             raise faults.bad_request("Can't force to a non-provided destination. Send the name of a host with force, or no force.")
         await readiness.require(uow, call, server, _METHOD, _MIGRATABLE)
+        await readiness.require_settled(uow, server, _METHOD)
         if asked.host is not None:
             await blocking.check_host_is_known(uow, asked.host)
         caller = call.caller

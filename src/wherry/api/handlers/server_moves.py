@@ -40,6 +40,7 @@ async def migrate(call: api_call.Call) -> None:
         if host is not None:
             call.require(policies.MIGRATE_HOST, server.project_id)
         await readiness.require(uow, call, server, "migrate", _MOVABLE)
+        await readiness.require_settled(uow, server, "migrate")
         if host is not None:
             await blocking.check_host_is_known(uow, host)
             if host == server.host:
@@ -57,6 +58,7 @@ async def resize(call: api_call.Call) -> None:
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
         await readiness.require(uow, call, server, "resize", _MOVABLE)
+        await readiness.require_settled(uow, server, "resize")
         flavor = await _flavor_of(uow, call, named)
         if flavor.id == server.current_flavor.id:
             raise errors.FlavorUnchanged()

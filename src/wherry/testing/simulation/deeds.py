@@ -107,13 +107,15 @@ class Deeds:
         self.powered[deed.name] = None
         await self._clients.act(deed.name, {deed.keys["action"]: None})
 
+    async def _ask_action(self, deed: schedule.Deed) -> None:
+        await self._clients.act(deed.name, deed.keys)
+
     async def _ask_reset_state(self, deed: schedule.Deed) -> None:
         self.reset[deed.name] = None
         await self._clients.act(deed.name, {"os-resetState": {"state": "active"}})
 
     async def _ask_check(self, deed: schedule.Deed) -> None:
-        body = {"os-checkMigrateLive": {"host": None, "block_migration": "auto"}}
-        await self._clients.act(deed.name, body, version="2.1000")
+        await self._clients.act(deed.name, {"os-checkMigrateLive": {"host": None, "block_migration": "auto"}}, version="2.1000")
 
     async def _ask_look(self, deed: schedule.Deed) -> None:
         uuid = self._system.uuid(deed.name)
@@ -256,8 +258,7 @@ class Deeds:
 
     def _lay_hands(self, deed: schedule.Deed, what: Callable[[str, str], None]) -> None:
         uuid = self._system.uuid(deed.name)
-        hosts = [host.name for host in self._system.world.hosts_of(uuid)]
-        if hosts:
+        if hosts := [host.name for host in self._system.world.hosts_of(uuid) if host.guests[uuid].state is not _S.SHUT_OFF]:
             self._touch(deed.name)
             what(hosts[self._chance.randrange(len(hosts))], uuid)
 

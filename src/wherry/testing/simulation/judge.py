@@ -7,7 +7,7 @@ from wherry.db import uow as uows
 from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import servers as server_records
 from wherry.model import guest, instance_actions, server
-from wherry.testing import invariants
+from wherry.testing import invariants, moved
 from wherry.testing.simulation import deeds, system, watch
 
 _S = guest.GuestState
@@ -71,7 +71,7 @@ def _of_touched(of: system.System, record: server.Server) -> list[str]:
     shown = active or places
     if record.host is None or record.host not in shown:
         return [f"{record.name} is on {places}, the record says {record.host}"]
-    expected = server.STATES_OF_GUEST.get(shown[record.host])
+    expected = moved.states_of(record, shown[record.host])
     if (record.vm_state, record.power_state) != expected:
         return [f"{record.name} is {places}, the record says {record.vm_state.value} and {record.power_state.name}"]
     return []

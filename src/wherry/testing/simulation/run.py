@@ -151,7 +151,7 @@ def _has_questions(of: system.System) -> bool:
 
 
 async def _is_busy(uow: uows.UnitOfWork) -> bool:
-    open_ones = await uow.migrations.list(migrations.MigrationQuery(statuses=sorted(states.IN_PROGRESS)))
+    open_ones = await uow.migrations.list(migrations.MigrationQuery(statuses=sorted(states.IN_PROGRESS - states.RESTING)))
     if open_ones or await uow.chores.list() or await uow.operations.operations_with_pending_intents():
         return True
     return bool(await uow.operations.list_open())

@@ -12,7 +12,7 @@ from typing import Any
 
 from wherry.model import guest
 from wherry.testing.simulation import chance as chances
-from wherry.testing.simulation import perils
+from wherry.testing.simulation import moves, perils
 
 SHARED, OWN = "/shared", "/own"
 
@@ -101,6 +101,8 @@ def make(seed: int) -> Schedule:
     guests = _guests(draw, hosts)
     fault_seconds = draw.uniform(10.0, 40.0)
     deeds = [*_requests(draw, hosts, guests, fault_seconds), *_disturbances(draw, hosts, guests, fault_seconds)]
+    apart = chances.Chance(seed).stream("moves")
+    deeds += _moves(apart, hosts, guests, fault_seconds)
     return Schedule(
         seed=seed,
         hosts=hosts,
@@ -108,7 +110,7 @@ def make(seed: int) -> Schedule:
         shared_has_locks=has_locks,
         apis=draw.choice((1, 2, 2, 3)),
         conductors=draw.choice((2, 2, 3)),
-        options=_options(draw),
+        options=_merged(_options(draw), moves.options(apart)),
         call_seconds=draw.choice((0.0, 0.002, 0.02)),
         call_timeout_seconds=draw.choice((3.0, 10.0, 30.0)),
         fault_seconds=fault_seconds,
@@ -248,6 +250,18 @@ def _asked(draw: random.Random, hosts: tuple[HostPlan, ...], leaving: GuestPlan)
         keys["timeout_seconds"] = draw.choice((1, 3, 7, 20))
         keys["on_timeout"] = draw.choice(("abort", "force_complete"))
     return keys
+
+
+def _moves(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[GuestPlan, ...], seconds: float) -> list[Deed]:
+    names, able = [host.name for host in hosts], [one.name for one in guests if one.is_persistent]
+    wanted = moves.asked(draw, names, able, seconds) if able else []
+    deeds = [Deed(at=at, what=what, name=name, keys=keys) for at, what, name, keys in wanted]
+    failing = moves.faults(draw, names, seconds) if wanted else []
+    return deeds + [Deed(at=at, what="fail_calls", name=name, seconds=lasting, keys=keys) for at, name, lasting, keys in failing]
+
+
+def _merged(options: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {section: {**options.get(section, {}), **more.get(section, {})} for section in (*options, *more)}
 
 
 #: Disturbances of a host, and how they are weighted.

@@ -20,6 +20,8 @@ _GRACE_SECONDS = 1.0 + 0.05
 #: Seconds in which a source that is there has heard of an abort.
 _DELIVERED_SECONDS = 40.0
 _ALIVE = frozenset({_S.RUNNING, _S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER, _S.POST_COPY, _S.POST_COPY_FAILED})
+#: Requests on whose way a guest is powered off.
+_STOPPING = (migration.ColdMigrationRequest, migration.ConfirmRequest, migration.RevertRequest)
 _ACTS = frozenset({"abort_transfer", "start_post_copy", "pause_guest"})
 
 
@@ -143,6 +145,10 @@ class Watch:
             return
         if method not in ("observe_guest", "read_transfer", "describe_guests", "describe_host"):
             self._system.trace.note(f"hypervisor: {host} {method}")
+        if method == "start_guest" and instance_uuid not in self._watched:
+            running = [one.name for one in self._system.world.hosts_of(instance_uuid) if one.guests[instance_uuid].state is _S.RUNNING]
+            if len(running) > 1:
+                self._tell(f"{instance_uuid} was started on {host} and runs on {running}")
         if method == "power_off_guest" and instance_uuid not in self.stoppable:
             self._tell(f"{host} powered {instance_uuid} off, and nobody had asked for it")
         if (
@@ -163,7 +169,9 @@ class Watch:
         for one in found:
             if isinstance(one, operation.Operation):
                 self._requests[one.id] = one.request
-                if isinstance(one.request, power.PowerRequest) and one.request.action is power.PowerAction.STOP:
+                if isinstance(one.request, _STOPPING) or (
+                    isinstance(one.request, power.PowerRequest) and one.request.action is power.PowerAction.STOP
+                ):
                     self.stoppable[one.instance_uuid] = None
                 self._system.trace.note(f"{of.name}: committed {one.id[:8]} {one.step.value} epoch {one.epoch}")
             elif isinstance(one, migration.Migration):

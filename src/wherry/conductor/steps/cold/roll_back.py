@@ -10,6 +10,8 @@ from wherry.model import instance_actions, migration, operation, server
 from wherry.rpc import instance_events, messages
 
 _EVENT = instance_actions.EventName.ROLL_BACK_RESIZE
+#: How many times as often as other steps it is tried to have the source start its guest.
+_MOST_TRIES = 4
 
 
 class RollBack:
@@ -34,7 +36,8 @@ class RollBack:
         except (*ends.NOT_OURS, errors.StaleEpoch):
             raise
         except errors.Error as error:
-            if ends.is_passing(on, error):
+            # A guest that ran is off until this succeeds: it is tried for longer than others wait.
+            if ends.is_passing(on, error) or on.attempts < _MOST_TRIES * on.config.conductor.step_retry_limit:
                 raise
             # Its disks are there all the same; why it does not start is said, not hidden.
             outcome = instance_events.outcome_of(error)
