@@ -30,6 +30,8 @@ class Dialect(Protocol):
     """How one database says what SQL has no common word for."""
 
     name: str
+    #: Whether one statement may write several tables; where each statement is a trip, that is what makes it fast.
+    writes_at_once: bool
 
     def database_now(self, now: datetime.datetime, plus: datetime.timedelta = NO_TIME) -> sa.ColumnElement[datetime.datetime]:
         """Give the time that leases are judged by: the database's own where several machines share it, otherwise `now`."""

@@ -42,6 +42,7 @@ def _insert_ignoring(table: sa.Table) -> sa.Insert:
 
 class _Dialect:
     name = "sqlite"
+    writes_at_once = False
 
     def database_now(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> sa.ColumnElement[datetime.datetime]:
         # One machine, one clock: the caller's, which may be virtual.

@@ -41,6 +41,7 @@ def _insert_ignoring(table: sa.Table) -> sa.Insert:
 
 class _Dialect:
     name = "postgresql"
+    writes_at_once = True
 
     def database_now(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> sa.ColumnElement[datetime.datetime]:
         # now() stands still at the start of the transaction, which may have waited for a lock since.
