@@ -7,6 +7,7 @@ import argparse
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     signals.raise_on_signals()
     results: dict[str, list[cases.Case]] = {}
-    status = 0
     if reason := keystones.missing() or suite.missing():
         results["nothing"] = [_nothing(reason)]
     for run in runs.chosen(options.run, is_smoke=options.smoke) if not reason else ():
@@ -32,19 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except signals.Interrupted as interrupted:
             print(f"tempest: ended by {interrupted.name}; everything is cleaned up", file=sys.stderr)
             return interrupted.exit_status
-        except (errors.DemoFailed, suite.SuiteFailed, labs.LabError, AssertionError) as problem:
+        except labs.LabUnavailable as problem:
+            outcome = runs.Outcome(cases=[_nothing(str(problem))], left_out={})
+        except (errors.DemoFailed, suite.SuiteFailed, labs.LabError, subprocess.SubprocessError, AssertionError) as problem:
             print(f"tempest, {run.title}: {problem}", file=sys.stderr)
             outcome = runs.Outcome(cases=[cases.failed("tempest", run.title, str(problem))], left_out={})
         results[run.name] = outcome.cases
         print("\n".join(report.lines_of(run.title, outcome.cases, outcome.left_out, time.monotonic() - began)), flush=True)
     failed = sum(len(cases.of_verdict(found, cases.Verdict.FAILED)) for found in results.values())
-    status = 1 if failed else 0
     if reason:
         print(f"tempest: skipped: {reason}", file=sys.stderr)
     if options.junit_xml:
         junit.write(options.junit_xml, results)
     print(f"\ntempest: {_totals(results)}")
-    return status
+    return 1 if failed else 0
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

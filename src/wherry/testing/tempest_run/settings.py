@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 #: Of [compute-feature-enabled], what Wherry has. All else that tempest asks for there is absent.
 _HAS = (
+    "console_output",
     "disk_config",
     # Answers name one, as Nova's do, though no guest is given it.
     "enable_instance_password",
@@ -25,7 +26,6 @@ _HAS = (
 _HAS_NOT = (
     "change_password",
     "config_drive",
-    "console_output",
     "interface_attach",
     "metadata_service",
     "attach_encrypted_volume",
