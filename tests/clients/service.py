@@ -77,7 +77,9 @@ live_migration_completion_timeout = 0
 class Service:
     """A running service, and what its own API says of it."""
 
-    def __init__(self, base: str, token: str = "") -> None:
+    def __init__(self, base: str, configuration: pathlib.Path, token: str = "") -> None:
+        #: The file that it was started with.
+        self.configuration = configuration
         #: Without a version: "http://127.0.0.1:35000".
         self.base = base
         self._http = httpx.Client(base_url=base, timeout=30.0, headers={"X-Auth-Token": token} if token else {})
@@ -182,7 +184,7 @@ def running(directory: pathlib.Path, more: str = "", token: str = "") -> Iterato
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            service = Service(_address(process, directory / "log"), token)
+            service = Service(_address(process, directory / "log"), directory / "wherry.conf", token)
             try:
                 _await_guests(service)
                 yield service

@@ -12,7 +12,8 @@ from starlette import middleware as layers
 from wherry.api import call as api_call
 from wherry.api import dispatcher, routes
 from wherry.api import routing as api_routing
-from wherry.api.middleware import authentication, envelope, faults, login, negotiation, probes, request_log
+from wherry.api.middleware import authentication, envelope, faults, image_service, login, negotiation, probes, request_log
+from wherry.auth import login as auth_login
 from wherry.auth import strategy as auth_strategy
 from wherry.telemetry import health as wherry_health
 from wherry.telemetry import metrics as wherry_metrics
@@ -40,7 +41,7 @@ def build(
     3. request log: sees the status that really goes out, so it is outside of what makes errors into answers.
     4. faults: nothing raised further in may pass it, so everything that can raise is inside.
     5. gate: while the process starts, nothing further in can work.
-    6. login, under noauth: the identity routes have no microversions, and who asks them has no token yet.
+    6. login and images, under noauth: these routes have no microversions, and who asks them need have no token yet.
     7. negotiation: a version that is not served is refused whoever asks, and the errors of all that follows carry the version.
     8. authentication: before any path is looked up, so that without a token nothing can be learned but the version documents.
     9. dispatcher: path, version and body choose a route.
@@ -51,9 +52,14 @@ def build(
         layers.Middleware(request_log.RequestLog, clock=parts.clock, metrics=metrics),
         layers.Middleware(faults.Faults),
         *([layers.Middleware(probes.Gate, health=health)] if health is not None else []),
-        *([layers.Middleware(login.LoginRoutes, login=strategy.login)] if strategy.login is not None else []),
+        *(_own_services(parts, strategy.login) if strategy.login is not None else []),
         layers.Middleware(negotiation.Negotiation),
         layers.Middleware(authentication.Authentication, strategy=strategy),
     ]
     innermost = dispatcher.Dispatcher(api_routing.Table(routes.ROUTES), parts)
     return applications.Starlette(routes=[routing.Mount("/", app=innermost)], middleware=stack)
+
+
+def _own_services(parts: api_call.Parts, known: auth_login.Login) -> list[layers.Middleware]:
+    """Give the layers that answer for the services which clients look for beside this one."""
+    return [layers.Middleware(login.LoginRoutes, login=known), layers.Middleware(image_service.ImageRoutes, images=parts.images)]

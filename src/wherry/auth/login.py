@@ -16,7 +16,7 @@ from wherry import errors
 
 #: Where the routes stand.
 PREFIX = "/v3"
-#: Where the empty image service stands: openstackclient before 6.1 lists no servers when the catalog names none.
+#: Where the image service stands: openstackclient before 6.1 lists no servers when the catalog names none.
 IMAGE_PREFIX = "/image"
 REGION = "RegionOne"
 _DOMAIN = {"id": "default", "name": "Default"}
@@ -82,13 +82,11 @@ class Login:
 
     def serves(self, path: str) -> bool:
         """Say whether a path belongs to these routes."""
-        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in (PREFIX, IMAGE_PREFIX))
+        return path == PREFIX or path.startswith(f"{PREFIX}/")
 
     def answer(self, question: Question) -> Reply:
         """Answer; what is wrong with the question is an answer too."""
         try:
-            if question.segments[0] == IMAGE_PREFIX[1:]:
-                return _image(question)
             return self._identity(question)
         except _Refused as refusal:
             return refusal.reply
@@ -146,7 +144,7 @@ class Login:
 
 
 def catalog(base: str) -> list[dict[str, Any]]:
-    """Give the services that a client finds: identity and compute, and images that are none."""
+    """Give the services that a client finds: identity, compute and images."""
     services = (("identity", "keystone", PREFIX), ("compute", "nova", "/v2.1"), ("image", "glance", IMAGE_PREFIX))
     return [
         {
@@ -170,16 +168,6 @@ def _version(base: str) -> dict[str, Any]:
         "links": [{"rel": "self", "href": f"{base}{PREFIX}/"}],
         "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
     }
-
-
-def _image(question: Question) -> Reply:
-    match question.method, question.segments[1:]:
-        case "GET" | "HEAD", () | ("v2",):
-            links = [{"rel": "self", "href": f"{question.base}{IMAGE_PREFIX}/v2/"}]
-            return Reply(status=200, content={"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]})
-        case "GET", ("v2", "images"):
-            return Reply(status=200, content={"images": [], "first": "/v2/images", "schema": "/v2/schemas/images"})
-    raise _Refused(404, "Not Found", "There are no images here.")
 
 
 def _named(kind: str, name: str | None, question: Question) -> Reply:

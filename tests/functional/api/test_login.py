@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
@@ -87,9 +88,17 @@ async def test_names_are_their_own_ids(cloud: conftest.Cloud, kind: str, one: st
     assert [(found["id"], found["name"]) for found in listed] == [("p9", "p9")]
 
 
-async def test_there_are_no_images(cloud: conftest.Cloud) -> None:
+async def test_images_are_looked_up(cloud: conftest.Cloud, tmp_path: pathlib.Path) -> None:
+    assert (await cloud.http.get("/image")).json()["versions"][0]["links"] == [{"rel": "self", "href": f"{BASE}/image/v2/"}]
     assert (await cloud.http.get("/image/v2/images")).json()["images"] == []
-    assert (await cloud.http.get("/image/v2/images/x")).status_code == 404
+    conftest.add_image(cloud, tmp_path / "image.raw")
+    one = (await cloud.http.get(f"/image/v2/images/{conftest.IMAGE}")).json()
+    assert (one["name"], one["status"], one["os"], one["disk_format"]) == ("tiny", "active", "none", "raw")
+    for query, found in (("", [one]), ("?name=tiny", [one]), ("?name=other", []), (f"?id=in:x,{conftest.IMAGE}", [one]), ("?id=in:x", [])):
+        assert (await cloud.http.get(f"/image/v2/images{query}")).json()["images"] == found
+    assert (await cloud.http.get("/image/v2/images/tiny")).status_code == 404
+    assert (await cloud.http.get("/image/v2/tasks")).status_code == 404
+    assert (await cloud.http.post("/image/v2/images", json={})).status_code == 405
 
 
 @pytest.mark.parametrize(
