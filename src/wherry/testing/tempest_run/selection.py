@@ -32,7 +32,7 @@ class Wanted:
 WANTED = (
     Wanted(name="admin.test_delete_server.DeleteServersAdminTestJSON", is_smoke=False),
     Wanted(name="admin.test_live_migration.LiveMigrationTest", last=(2, 24)),
-    Wanted(name="admin.test_live_migration.LiveMigrationWithoutHostTest", last=(2, 24)),
+    Wanted(name="admin.test_live_migration.LiveMigrationWithoutHostTest", last=(2, 24), is_smoke=False),
     Wanted(name="admin.test_live_migration.LiveAutoBlockMigrationV225Test"),
     Wanted(name="admin.test_live_migration.LiveMigrationManagerWorkflowTest"),
     Wanted(name="admin.test_live_migration_negative.LiveMigrationNegativeTest"),
