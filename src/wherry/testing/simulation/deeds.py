@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does what a schedule says: what clients ask, and what goes wrong. Each deed has its method: `_ask_` or `_do_` and its name."""
+"""Does what a schedule says: what clients ask, and what goes wrong. Each that goes wrong has its method: `_do_` and its name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from wherry.drivers import simulated
 from wherry.model import guest
+from wherry.testing.simulation import asking, process, schedule, system, watch
 from wherry.testing.simulation import clients as clients_module
-from wherry.testing.simulation import process, schedule, system, watch
 from wherry.testing.simulation import trace as traces
 
 _S = guest.GuestState
@@ -26,7 +26,7 @@ class Deeds:
     ) -> None:
         self._system = of
         self._plan = plan
-        self._clients = clients
+        self.asking = asking.Asking(of, clients)
         self._trace = trace
         self._watch = watcher
         self._disturb = simulated.Disturbances(of.world)
@@ -35,9 +35,6 @@ class Deeds:
         self._links = {name: host.uplink.mib_per_s for name, host in of.world.hosts.items()}
         #: Guests on which somebody else laid hands: stopped, paused, resumed.
         self.touched: dict[str, None] = {}
-        #: Guests whose power was asked to be changed, and those whose state was reset.
-        self.powered: dict[str, None] = {}
-        self.reset: dict[str, None] = {}
         #: Guests whose source may not have heard of their arrival.
         self.unheard: dict[str, None] = {}
         self._is_calm = False
@@ -77,7 +74,7 @@ class Deeds:
     def _do(self, deed: schedule.Deed) -> None:
         name = deed.what
         self._trace.note(f"** {name} {deed.name} {deed.seconds:.1f} {deed.keys or ''}")
-        asked = getattr(self, f"_ask_{name}", None)
+        asked = getattr(self.asking, f"ask_{name}", None)
         if asked is not None:
             process.spawn_outside(asked(deed), f"client {name}")
         elif not self._is_calm:
@@ -85,42 +82,6 @@ class Deeds:
 
     def _struck(self, what: str, host: str) -> None:
         getattr(self, f"_do_{what}")(schedule.Deed(at=0.0, what=what, name=host, seconds=self._chance.random() * 10.0))
-
-    # ------------------------------------------------------------ what clients ask
-
-    async def _ask_live_migrate(self, deed: schedule.Deed) -> None:
-        await self._clients.live_migrate(deed.name, **deed.keys)
-
-    async def _ask_abort(self, deed: schedule.Deed) -> None:
-        await self._clients.abort(deed.name)
-
-    async def _ask_force_complete(self, deed: schedule.Deed) -> None:
-        await self._clients.steer(deed.name, "force_complete")
-
-    async def _ask_resume_post_copy(self, deed: schedule.Deed) -> None:
-        await self._clients.steer(deed.name, "resume_post_copy")
-
-    async def _ask_give_up(self, deed: schedule.Deed) -> None:
-        await self._clients.steer(deed.name, "give_up")
-
-    async def _ask_power(self, deed: schedule.Deed) -> None:
-        self.powered[deed.name] = None
-        await self._clients.act(deed.name, {deed.keys["action"]: None})
-
-    async def _ask_action(self, deed: schedule.Deed) -> None:
-        await self._clients.act(deed.name, deed.keys)
-
-    async def _ask_reset_state(self, deed: schedule.Deed) -> None:
-        self.reset[deed.name] = None
-        await self._clients.act(deed.name, {"os-resetState": {"state": "active"}})
-
-    async def _ask_check(self, deed: schedule.Deed) -> None:
-        await self._clients.act(deed.name, {"os-checkMigrateLive": {"host": None, "block_migration": "auto"}}, version="2.1000")
-
-    async def _ask_look(self, deed: schedule.Deed) -> None:
-        uuid = self._system.uuid(deed.name)
-        for path in (f"/v2.1/servers/{uuid}", f"/v2.1/servers/{uuid}/os-instance-actions", "/v2.1/os-migrations", "/v2.1/os-services"):
-            await self._clients.ask("GET", path)
 
     # ------------------------------------------------------- what goes wrong: processes
 
@@ -243,6 +204,20 @@ class Deeds:
 
         break_it()
         self._undo.append(self._disturb.on_step(uuid, "post_copy", lambda: self._disturb_later(deed.keys["delay"] * 0.3, break_it)))
+
+    def _do_strike_at_step(self, deed: schedule.Deed) -> None:
+        """Let something befall a host of the guest's next transfer, at the moment of one of its steps."""
+        uuid = self._system.uuid(deed.name)
+
+        def strike() -> None:
+            order = self._watch.order_of(uuid)
+            if order is not None and not self._is_calm:
+                host = (order.source if deed.keys["side"] == "source" else order.destination).name
+                self._trace.note(f"!! {deed.keys['deed']} at {host}, as {deed.name} {deed.keys['step']}")
+                # A moment later: the step itself is not to be cut in two.
+                process.outside(lambda: self._struck(deed.keys["deed"], host))
+
+        self._undo.append(self._disturb.on_step(uuid, deed.keys["step"], strike))
 
     def _do_destroy_guest(self, deed: schedule.Deed) -> None:
         self._lay_hands(deed, self._disturb.destroy_guest)

@@ -17,9 +17,9 @@ async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deed
     """Give what does not hold, and the records' story."""
     servers, stories = await of.store.read(_read)
     kept = _kept_as_evidence(servers, hand, watcher)
-    allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.powered], kept=kept)
+    allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.asking.powered], kept=kept)
     found, story = await invariants.problems(of, before, allowed)
-    for name in hand.powered:
+    for name in hand.asking.powered:
         if name not in hand.touched and name not in kept:
             found += _of_power(of, name, stories.get(of.uuid(name), []))
     for name in hand.touched:

@@ -163,12 +163,14 @@ async def _running(uow: uows.UnitOfWork) -> list[str]:
 
 
 async def _asked(uow: uows.UnitOfWork) -> list[str]:
-    """Give the migrations under way whose abort was asked for."""
+    """Give the migrations under way whose abort was asked for long enough ago to have reached their source."""
     asked = []
     for operation_id in await uow.operations.operations_with_pending_intents():
         intents = await uow.operations.pending_intents(operation_id)
         of = await uow.operations.get(operation_id)
-        if of.kind in operation.MIGRATING and any(one.kind is operation.IntentKind.ABORT for one in intents):
+        if of.kind in operation.MIGRATING and any(
+            one.kind is operation.IntentKind.ABORT and (uow.now - one.requested_at).total_seconds() > _DELIVERY_SECONDS for one in intents
+        ):
             record = await uow.migrations.get_by_uuid(operation_id)
             asked += [operation_id] if record.status is states.Status.RUNNING else []
     return asked

@@ -46,7 +46,7 @@ class Deed:
     """Something that a client asks, or that goes wrong, at one time."""
 
     at: float
-    #: What `deeds.Deeds` knows to do by that name.
+    #: What `asking.Asking` or `deeds.Deeds` knows to do by that name.
     what: str
     #: The host or guest that it is about; empty for neither.
     name: str = ""
@@ -280,11 +280,16 @@ _OF_HOSTS = (
 _OF_GUESTS = (
     (5, "lose_closing_reply"),
     (4, "break_post_copy"),
+    (6, "strike_at_step"),
     (0.7, "destroy_guest"),
     (0.4, "crash_guest"),
     (0.7, "pause_guest"),
     (0.5, "resume_guest"),
 )
+#: Steps of a transfer at which something may befall one of its hosts.
+_STEPS = ("started", "iteration", "switch_over", "switch_over", "arrived", "arrived", "post_copy", "ended")
+_SIDES = ("source", "destination")
+_AT_STEPS = ("kill_agent", "kill_agent", "crash_machine", "kill_daemon", "silence_daemon", "cut_link", "cut_off")
 _OF_ALL = ((3, "kill_conductor"), (1, "stop_conductor"), (1, "kill_api"), (1.5, "lose_database"), (1, "reload"))
 
 
@@ -299,7 +304,7 @@ def _disturbances(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tupl
             what, name = chances.weighted(draw, _OF_HOSTS), draw.choice(hosts).name
             deeds.append(Deed(at=at, what=what, name=name, seconds=lasting, keys=_fault(draw) if what == "fail_calls" else {}))
         elif kind == "guests":
-            keys = {"delay": draw.random() * 3.0}
+            keys = {"delay": draw.random() * 3.0, "step": draw.choice(_STEPS), "side": draw.choice(_SIDES), "deed": draw.choice(_AT_STEPS)}
             deeds.append(Deed(at=at, what=chances.weighted(draw, _OF_GUESTS), name=draw.choice(guests).name, seconds=lasting, keys=keys))
         else:
             what = chances.weighted(draw, _OF_ALL)

@@ -73,6 +73,11 @@ class Watch:
             else:
                 self._look_at_deadline(one, now)
 
+    def order_of(self, uuid: str) -> transfers.Order | None:
+        """Give what the guest's last transfer is to send, and where."""
+        one = self._watched.get(uuid)
+        return one.transfer.order if one is not None else None
+
     # ------------------------------------------------------- one host at a time
 
     def _look_at_double(self, one: _Watched, now: float) -> None:
