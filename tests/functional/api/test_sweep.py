@@ -111,6 +111,7 @@ async def _prepare(directory: pathlib.Path) -> Prepared:
     able = capabilities.DriverCapabilities(live_migration=True, abort=True, force_complete_by_pause=True)
     source = await cloud.add_host("h1", capabilities=able)
     empty = await cloud.add_host("h3")
+    await cloud.add_host("h4")
     await cloud.add_server(1, metadata={"hw:known": "1"}, tags=("known",))
     await cloud.add_server(2)
     await cloud.add_server(3, vm_state=server_model.VmState.STOPPED, power_state=server_model.PowerState.SHUTDOWN)
@@ -153,15 +154,15 @@ async def _add_resized(cloud: conftest.Cloud) -> None:
     made = await cloud.add_server(5)
 
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
-        request = migration.ColdMigrationRequest(host="h3")
+        request = migration.ColdMigrationRequest(host="h4")
         accepted, _ = await uow.operations.accept(made, request, request_id="req-5", user_id="mel", project_id=conftest.PROJECT)
         return accepted
 
     accepted = await cloud.store.run(unit)
     for event in (states.Event.MOVE_STARTED, states.Event.MOVED):
         await cloud.advance(accepted.id, event=event)
-    change = server_model.ServerChange(vm_state=server_model.VmState.RESIZED, clear_task=True)
-    await cloud.advance(accepted.id, event=states.Event.TAKEN_IN, step=operation.StepName.DONE, server=change)
+    change = server_model.ServerChange(vm_state=server_model.VmState.RESIZED, clear_task=True, host="h4")
+    await cloud.advance(accepted.id, event=states.Event.TAKEN_IN, step=operation.StepName.DONE, server=change, dest_compute="h4")
 
 
 def _path(route: routing.Route, prepared: Prepared) -> str:
