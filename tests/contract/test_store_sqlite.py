@@ -12,6 +12,7 @@ from wherry.config import database as config_database
 from wherry.testing import store_contract
 from wherry.testing.store_contract import (
     admission,
+    created,
     facts,
     flavors,
     hosts,
@@ -101,3 +102,6 @@ class TestFlavorsOfServers(flavors.ServerFlavorContract): ...
 
 
 class TestOverview(overview.OverviewContract): ...
+
+
+class TestCreatedServers(created.CreatedServerContract): ...

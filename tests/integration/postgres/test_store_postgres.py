@@ -7,6 +7,7 @@ import pytest
 
 from wherry.testing.store_contract import (
     admission,
+    created,
     facts,
     flavors,
     hosts,
@@ -88,3 +89,6 @@ class TestFlavorsOfServers(flavors.ServerFlavorContract): ...
 
 
 class TestOverview(overview.OverviewContract): ...
+
+
+class TestCreatedServers(created.CreatedServerContract): ...
