@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from wherry import config as configs
-from wherry.agent import service as agent_service
 from wherry.cmd import parts, process, running, wiring
-from wherry.drivers import base
 from wherry.rpc import addresses
+
+if TYPE_CHECKING:
+    from wherry.agent import service as agent_service
+    from wherry.drivers import base
 
 
 class AgentProcess(process.Process):

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from wherry import config as configs
-from wherry.api import service as api_service
 from wherry.cmd import process, running, wiring
 from wherry.rpc import addresses
+
+if TYPE_CHECKING:
+    from wherry.api import service as api_service
 
 
 class ApiProcess(process.Process):

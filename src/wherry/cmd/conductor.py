@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from wherry import config as configs
 from wherry.cmd import parts, process, running, wiring
-from wherry.conductor import service as conductor_service
 from wherry.rpc import addresses
+
+if TYPE_CHECKING:
+    from wherry.conductor import service as conductor_service
 
 
 class ConductorProcess(process.Process):

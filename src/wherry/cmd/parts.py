@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from wherry.agent import service as agent_service
-from wherry.conductor import service as conductor_service
 from wherry.telemetry import health
+
+if TYPE_CHECKING:
+    from wherry.agent import service as agent_service
+    from wherry.conductor import service as conductor_service
 
 
 async def conductor_lacks(conductor: conductor_service.Conductor) -> Iterable[health.Lack]:

@@ -7,18 +7,20 @@ import abc
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors, listener
 from wherry.agent import backoff
 from wherry.cmd import wiring
-from wherry.db import store as stores
 from wherry.rpc import addresses
 from wherry.rpc.transports import base as transports
 from wherry.telemetry import health as healths
 from wherry.telemetry import logs, metrics
+
+if TYPE_CHECKING:
+    from wherry.db import store as stores
 
 _log = logs.get_logger(__name__)
 
@@ -93,6 +95,9 @@ class Process(abc.ABC):
 
     async def make_store(self, stack: contextlib.AsyncExitStack) -> stores.Store:
         """Make the store; it connects when it is first used."""
+        # An agent has no database, and need not load what leads to one.
+        from wherry.db import store as stores
+
         store = await stores.Store.open(self.config.database, self.clock)
         stack.push_async_callback(store.close)
         return store

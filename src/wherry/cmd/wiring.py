@@ -6,23 +6,25 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
-from wherry.agent import boot_clock, journal, parts
-from wherry.agent import service as agent_service
-from wherry.agent import storage as journal_storage
-from wherry.api import app as api_app
-from wherry.api import service as api_service
-from wherry.conductor import service as conductor_service
-from wherry.db import store as stores
-from wherry.drivers import base, registry, simulated
-from wherry.images import directory
 from wherry.rpc import addresses, client, server
 from wherry.rpc.transports import base as transports
 from wherry.telemetry import health as healths
 from wherry.telemetry import metrics
+
+# Each part is loaded where it is made: an agent needs no SQL and no web framework, and is back sooner without them.
+if TYPE_CHECKING:
+    from wherry.agent import boot_clock
+    from wherry.agent import service as agent_service
+    from wherry.agent import storage as journal_storage
+    from wherry.api import service as api_service
+    from wherry.conductor import service as conductor_service
+    from wherry.db import store as stores
+    from wherry.drivers import base
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,17 +114,26 @@ def make_api(
     transport: transports.Transport,
     health: healths.Health | None = None,
     *,
-    new_request_id: Callable[[], str] = api_app.random_request_id,
+    new_request_id: Callable[[], str] | None = None,
 ) -> api_service.Api:
     """Make an api.
 
     :param health: the process's, until whose start is over the api refuses requests; None = it is started.
     :param new_request_id: makes the ids of requests; given, a run can be repeated exactly.
     """
+    from wherry.api import app as api_app
+    from wherry.api import service as api_service
+
     sender = addresses.Sender(addresses.Role.API, around.config.default.host)
     client = around.client(transport, sender)
     return api_service.Api(
-        around.config, store, client, clock=around.clock, metrics=around.metrics, health=health, new_request_id=new_request_id
+        around.config,
+        store,
+        client,
+        clock=around.clock,
+        metrics=around.metrics,
+        health=health,
+        new_request_id=new_request_id or api_app.random_request_id,
     )
 
 
@@ -133,6 +144,8 @@ def make_conductor(
     conductor_id: str | None = None,
 ) -> conductor_service.Conductor:
     """Make a conductor."""
+    from wherry.conductor import service as conductor_service
+
     sender = addresses.Sender(addresses.Role.CONDUCTOR, around.config.default.host)
     return conductor_service.Conductor(
         store=store,
@@ -162,6 +175,12 @@ def make_agent(
     :param storage: where its journal lies; None = where the configuration says.
     :param incarnation: its own for this start; None = a new uuid.
     """
+    from wherry.agent import boot_clock, journal, parts
+    from wherry.agent import service as agent_service
+    from wherry.agent import storage as journal_storage
+    from wherry.drivers import registry
+    from wherry.images import directory
+
     section = around.config.agent
 
     def max_transfers() -> int:
@@ -191,6 +210,8 @@ def make_agent(
 
 def hosts_of(config: configs.Config) -> list[base.HostSettings]:
     """Give the hosts that this process serves: those of [agent] hosts; none named, the scenario's or the machine itself."""
+    from wherry.drivers import base, simulated
+
     if config.agent.driver == "simulated" and not config.agent.hosts:
         return simulated.hosts(config.simulated)
     return [

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -54,3 +56,13 @@ async def test_a_journal_that_another_agent_has_ends_the_start(process: agent.Ag
     # What was started was stopped again: no journal is held any more.
     await process.start()
     await process.stop()
+
+
+def test_an_agent_loads_no_database_and_no_web_framework() -> None:
+    """It is back sooner without them, and so are the deadlines that it watches over."""
+    look = (
+        "import sys, wherry.cmd.agent, wherry.agent.service\n"
+        "print([name for name in ('sqlalchemy', 'asyncpg', 'starlette', 'oslo_policy', 'jsonschema') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout == "[]\n"
