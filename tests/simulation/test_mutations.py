@@ -11,12 +11,19 @@ import pytest
 from wherry.testing.simulation import mutations, pool
 
 _MOST = 1000
-#: Caught within a few schedules: `make test` has the time for these.
-_QUICK = ("admission_count", "undo_at_the_destination", "chore_creation")
+#: Caught within two or three schedules: `make test` has the time for these.
+_QUICK = ("admission_count", "undo_at_the_destination", "only_what_was_created")
+#: Caught within some tens. What else there is in `mutations` is not held to it: docs/contributor/simulation.md says what is known of it.
+_SLOW = ("chore_creation", "generation_check", "synced_notes", "tombstones", "unreachable_is_not_absent")
 
 
 def _parameters() -> list[object]:
-    return [pytest.param(name, marks=[] if name in _QUICK else [pytest.mark.slow]) for name in mutations.MUTATIONS]
+    return [*_QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in _SLOW)]
+
+
+def test_each_names_a_mutation() -> None:
+    """None of them has gone."""
+    assert set(mutations.MUTATIONS) >= {*_QUICK, *_SLOW}
 
 
 @pytest.mark.timeout(0)
