@@ -186,3 +186,16 @@ async def test_a_reset_server_moves_on_only_when_its_last_move_is_settled(make_c
         assert (await moving.moved(cloud, "g2", "h3")).dest_compute == "h3"
         assert (await moving.settled(cloud, "g2", "revertResize")).status is Status.REVERTED
         await invariants.come_to_hold(cloud, before)
+
+
+async def test_a_guest_that_was_asked_to_go_down_stays_up_after_the_undo(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """It heeds late, was powered off meanwhile, and was started again: what it was asked before that does not reach it any more."""
+    options = {"conductor": {"shutdown_timeout_seconds": 3.0}}
+    async with make_cloud(moving.with_two_disks(world, shutdown_seconds=8.0), **options) as cloud:
+        before = invariants.snapshot(cloud.world)
+        cloud.world.faults.add(simulated.CallFault(kind=simulated.FaultKind.RAISE, method="send_disks", host="h1", nth=0))
+        assert (await moving.act(cloud, "g2", "migrate", {"host": "h2"})).status_code == 202
+        assert (await moving.until_resting(cloud, "g2")).status is Status.FAILED
+        await cloud.clock.sleep(60.0)
+        assert moving.state_at(cloud, "h1", "g2") is _S.RUNNING
+        await invariants.come_to_hold(cloud, before)

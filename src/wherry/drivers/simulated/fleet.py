@@ -102,7 +102,7 @@ class GuestSpec:
 class Guest:
     """A guest as it is on one host. While it moves there are two of these."""
 
-    __slots__ = ("has_autostart", "has_inactive_images", "has_saved_memory", "is_incoming", "shows_arrival", "spec", "state")
+    __slots__ = ("boots", "has_autostart", "has_inactive_images", "has_saved_memory", "is_incoming", "shows_arrival", "spec", "state")
 
     def __init__(self, spec: GuestSpec, state: guest.GuestState = guest.GuestState.RUNNING, *, is_incoming: bool = False) -> None:
         self.spec = spec
@@ -110,6 +110,8 @@ class Guest:
         self.is_incoming = is_incoming
         #: Whether it is off and will start with the memory that it had.
         self.has_saved_memory = False
+        #: How many times it was started on this host.
+        self.boots = 0
         #: Whether its host starts it together with itself.
         self.has_autostart = False
         #: Whether it arrived paused and has not run since: its images were never made this host's own.

@@ -105,6 +105,7 @@ def start(here: fleet.Host, instance_uuid: str) -> None:
         if disk.kind is guest.DiskKind.FILE and disk.source and not here.has_file(disk.source):
             raise errors.HypervisorFailure(host=here.name, what="start the guest", detail=f"cannot access storage file {disk.source}")
     local.state, local.has_inactive_images, local.has_saved_memory = _S.RUNNING, False, False
+    local.boots += 1
     emit(here, base.SignalKind.LIFECYCLE, instance_uuid, "started")
 
 
@@ -115,8 +116,11 @@ def shut_down(fleet_world: world.World, here: fleet.Host, instance_uuid: str) ->
     if local.state is not _S.RUNNING or local.spec.shutdown_seconds is None:
         return
 
+    boot = local.boots
+
     def go_down() -> None:
-        if here.guests.get(instance_uuid) is local and local.state is _S.RUNNING:
+        # One that was powered off and started meanwhile has forgotten that its button was pressed.
+        if here.guests.get(instance_uuid) is local and local.boots == boot and local.state is _S.RUNNING:
             disturbances.Disturbances(fleet_world).shut_down_guest(here.name, instance_uuid)
 
     fleet_world.time.after(local.spec.shutdown_seconds, go_down)

@@ -10,11 +10,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from wherry.agent import fencing, hand_over, interventions, recovery, reporting, source
+from wherry.agent import fencing, hand_over, interventions, moves, recovery, reporting, source
 from wherry.agent import journal as wherry_journal
 from wherry.conductor import chores, drive, inventory, lease, orchestrator
 from wherry.conductor import recovery as sweeping
 from wherry.conductor.steps import admit, roll_back, settle, transfer
+from wherry.conductor.steps.cold import ends
+from wherry.conductor.steps.cold import roll_back as cold_roll_back
 from wherry.db import session as sessions
 from wherry.db.repositories import operations, reports, transitions
 from wherry.drivers import base
@@ -290,3 +292,40 @@ def start_is_noted_first() -> None:
             await save(self, entry, is_synced=is_synced)
 
     _put(wherry_journal.Journal, "save", save_started_ones)
+
+
+# --------------------------------------------------------------- cold migrations
+
+
+@_mutation
+def undo_of_a_move_at_the_destination() -> None:
+    """What a move that is undone brought to its destination is left there, running perhaps, before the source starts its guest."""
+
+    async def succeed(_self: Any, _on: drive.Drive) -> instance_actions.EventOutcome:
+        return instance_actions.SUCCEEDED
+
+    _put(cold_roll_back.RollBack, "_at_destination", succeed)
+
+
+@_mutation
+def stop_before_the_way_back() -> None:
+    """The source takes its guest up again while the destination runs it."""
+    ask = ends.ask
+
+    async def skip(on: drive.Drive, host: str, command: Any) -> Any:
+        return messages.StageDone() if isinstance(command, messages.RevertResize) else await ask(on, host, command)
+
+    _put(ends, "ask", skip)
+
+
+@_mutation
+def copy_noted_when_it_is_whole() -> None:
+    """Disks are noted as sent before they are."""
+    send = moves.Moves._send
+
+    async def send_late(self: moves.Moves, entry: wherry_journal.Entry, command: messages.MoveGuest, sending: Any) -> None:
+        entry.move = wherry_journal.MoveNote(is_sent=True)
+        await self._parts.journal.save(entry, is_synced=True)
+        await send(self, entry, command, sending)
+
+    _put(moves.Moves, "_send", send_late)
