@@ -65,6 +65,7 @@ def test_a_guest_with_a_disk_of_its_own_goes_there_and_on_and_back(quick: flow.F
     assert not cold.image(quick.h2, guest).exists(), "Wherry made it, so it went with the guest"
 
 
+@pytest.mark.slow
 def test_a_resized_guest_has_its_new_size_and_goes_back_to_the_old_one(quick: flow.Flow) -> None:
     """Memory, vCPUs and the disk's end, which grew; the source's disk is as long as it was, and its content as it was."""
     guest = quick.guest(persistent=True, disk="private", disk_format="qcow2", disk_mib=64, memory_mib=128)
@@ -173,6 +174,7 @@ def test_a_guest_becomes_another_size_where_it_is(start_wherry: flow.StartWherry
     assert cold.vcpus(running.h1, guest) == 1 and cold.has_mark(cold.image(running.h1, guest))
 
 
+@pytest.mark.slow
 def test_a_transient_guest_is_refused_with_what_to_do(quick: flow.Flow) -> None:
     """Before anything is touched."""
     guest = quick.guest()
