@@ -26,7 +26,8 @@ with warnings.catch_warnings():
     for name in (
         "asyncio", "pydantic", "sqlalchemy.ext.asyncio", "starlette.applications", "oslo_config.cfg", "structlog", "alembic.op",
         "cliff.columns", "httpx", "jsonschema", "keystoneauth1.identity.v3", "oslo_policy.policy", "osc_lib.command.command",
-        "osc_lib.utils", "prometheus_client", "pydantic.dataclasses", "rich.progress", "sqlalchemy.dialects.postgresql.asyncpg",
+        "asyncpg", "nats.aio.client", "osc_lib.utils", "prometheus_client", "pydantic.dataclasses", "pytest",
+        "rich.progress", "sqlalchemy.dialects.postgresql.asyncpg",
         "sqlalchemy.dialects.sqlite.aiosqlite", "uvicorn",
     ):
         importlib.import_module(name)
