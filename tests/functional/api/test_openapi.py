@@ -16,6 +16,7 @@ import pytest
 
 from tests.functional.api import conftest
 from wherry.api import microversions, openapi
+from wherry.rpc import messages
 
 #: Seconds for one version, of which a tenth is used on an idle machine.
 _LIMIT_SECONDS = 100.0
@@ -65,6 +66,7 @@ async def _ids_of(cloud: conftest.Cloud, version: str) -> dict[str, list[str]]:
         "hypervisor_id": [str(one["id"]) for one in hypervisors],
         "service_id": ["enable", "disable", *(str(one["id"]) for one in hypervisors)],
         "flavor_id": ["1", "c1-m512-d0"],
+        "image_id": [conftest.IMAGE],
     }
 
 
@@ -88,6 +90,10 @@ async def _schemathesis(file: pathlib.Path, base: str, version: str) -> tuple[st
     return output.decode(), process.returncode or 0
 
 
+async def _show_console(_sender: str, _message: messages.ShowConsole) -> messages.ConsoleRead:
+    return messages.ConsoleRead(output="the last line")
+
+
 @pytest.mark.clients
 @pytest.mark.parametrize("version", ["2.30", "2.1000"])
 async def test_schemathesis_finds_no_server_error_and_nothing_undocumented(
@@ -100,6 +106,8 @@ async def test_schemathesis_finds_no_server_error_and_nothing_undocumented(
     for name in ("h1", "h2"):
         await cloud.add_host(name)
     await cloud.require_tokens()
+    await cloud.conduct((messages.ShowConsole, _show_console))
+    conftest.add_image(cloud, tmp_path / "image.raw")
     try:
         base = await cloud.api.start()
         file = tmp_path / "openapi.json"
