@@ -177,13 +177,18 @@ class GuestRelocation:
 
     async def _check_reached(self, facts: migration.DestinationFacts) -> None:
         """Make sure that this process reaches the destination's daemon, as the move will have to."""
-        seconds = self._section.reachability_timeout_seconds
-        try:
-            await self._link.call_within(seconds, "reach the destination", lambda _: connection.dispose(self._open_target(facts)))
-        except errors.HypervisorUnavailable as problem:
-            raise errors.MigrationAddressUnreachable(
-                source=self._link.host, host=facts.host, address=facts.connection_uri, detail=problem.message
-            ) from problem
+        seconds, problem = self._section.reachability_timeout_seconds, ""
+        # On a lane of the moves': an attempt that hangs, for minutes perhaps, must not keep control calls waiting.
+        async with self._lane() as lane:
+            attempt = asyncio.create_task(self._link.run_transfer(lane, lambda _: connection.dispose(self._open_target(facts))))
+            try:
+                await asyncio.wait_for(attempt, seconds)
+            except TimeoutError:
+                problem = f"no answer within {seconds:g} s"
+            except errors.HypervisorUnavailable as error:
+                problem = error.message
+        if problem:
+            raise errors.MigrationAddressUnreachable(source=self._link.host, host=facts.host, address=facts.connection_uri, detail=problem)
 
     def _open_target(self, facts: migration.DestinationFacts) -> libvirt.virConnect:
         """Open a connection to the destination's daemon, and to no other, from where this process runs.
