@@ -14,7 +14,7 @@ _MOST = 1000
 #: Caught within two or three schedules: `make test` has the time for these.
 _QUICK = ("admission_count", "undo_at_the_destination", "only_what_was_created")
 #: Caught within some tens. What else there is in `mutations` is not held to it: docs/contributor/simulation.md says what is known of it.
-_SLOW = ("chore_creation", "generation_check", "synced_notes", "tombstones", "unreachable_is_not_absent")
+_SLOW = ("chore_creation", "generation_check", "sweep", "synced_notes", "tombstones", "unreachable_is_not_absent")
 
 
 def _parameters() -> list[object]:
