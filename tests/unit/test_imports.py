@@ -70,6 +70,7 @@ def _modules() -> list[str]:
     return [name for name in found if not name.startswith("wherry.db.migrations.")]
 
 
+@pytest.mark.slow
 def test_each_module_imports_alone() -> None:
     """A cycle, or a module that leans on another having been imported first, fails here."""
     modules = [name for name in _modules() if _is_installed_for(name)]
