@@ -181,3 +181,26 @@ def test_a_transient_guest_is_refused_with_what_to_do(quick: flow.Flow) -> None:
     answer = quick.request("POST", f"/servers/{guest.uuid}/action", json={"migrate": {"host": "h2"}})
     assert answer.status_code == 400 and "virsh define" in answer.text
     assert guest.state().split()[0] == "running"
+
+
+@pytest.mark.slow
+def test_a_destination_that_dies_while_a_disk_is_sent_gives_the_guest_back(quick: flow.Flow) -> None:
+    """Its daemon is killed under the stream: the guest runs at its source again, and what was begun is removed at the host's return."""
+    guest = quick.guest(persistent=True, disk="private", disk_mib=256)
+    cold.mark_running(quick, guest, fill_mib=128)
+    arriving = cold.image(quick.h2, guest)
+    cold.act(quick, guest, "migrate", {"host": "h2"})
+    flow.until(lambda: arriving.exists() and arriving.stat().st_blocks * 512 > 8 << 20, "its disk to be on its way", seconds=30)
+    quick.h2.kill_libvirtd()
+
+    def is_back() -> bool:
+        server = quick.server(guest) or {}
+        return (server["status"], server["OS-EXT-STS:task_state"], server["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", None, "h1")
+
+    flow.until(is_back, "the guest to be back", seconds=90)
+    (record, *_) = quick.get(f"/os-migrations?instance_uuid={guest.uuid}")["migrations"]
+    assert record["status"] == "failed"
+    assert quick.h1.domain_state(guest.name).startswith("running") and cold.has_mark(cold.image(quick.h1, guest))
+    quick.h2.start_libvirtd()
+    flow.until(lambda: not arriving.exists(), "what was begun to be removed", seconds=60)
+    assert guest.where(active_only=False) == ["h1"]
