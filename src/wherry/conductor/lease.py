@@ -38,9 +38,9 @@ class Lease:
         return self._clock.monotonic() < self._held_until
 
     @property
-    def held_for_seconds(self) -> float:
-        """How long it has been held without a gap; 0 when it is not."""
-        return self._clock.monotonic() - self._held_since if self.is_held else 0.0
+    def undisturbed_seconds(self) -> float:
+        """How long it has been held and every renewal has succeeded: since when the database can be relied on to know what was told."""
+        return max(0.0, self._clock.monotonic() - self._held_since) if self.is_held else 0.0
 
     def require(self) -> None:
         """Make sure that this conductor may command.
@@ -79,7 +79,11 @@ class Lease:
             async with asyncio.timeout(self._section.lease_seconds):
                 await self._store.run(lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds))
         except TimeoutError:
+            self._held_since = float("inf")
             raise errors.DatabaseUnavailable(detail=f"no answer within the lease of {self._section.lease_seconds:g} s") from None
-        if not self.is_held:
+        except errors.Error:
+            self._held_since = float("inf")
+            raise
+        if not self.is_held or self._held_since == float("inf"):
             self._held_since = self._clock.monotonic()
         self._held_until = asked_at + self._section.lease_seconds

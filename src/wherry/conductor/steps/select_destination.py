@@ -81,7 +81,7 @@ def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
     """
     options = on.config.default
     silent = [one for one in hosts if not one.is_forced_down and not host.is_up(one, on.clock.now(), options.service_down_time_seconds)]
-    return 2 * options.report_interval_seconds - on.lease.held_for_seconds if silent else 0.0
+    return 2 * options.report_interval_seconds - on.lease.undisturbed_seconds if silent else 0.0
 
 
 async def has_another(on: drive.Drive) -> bool:
