@@ -52,8 +52,8 @@ def _before(cloud: clouds.Cloud) -> tuple[object, object]:
     return making.guests_of(cloud), making.files_of(cloud)
 
 
-@pytest.mark.parametrize("is_failing", [False, True], ids=["", "failing"])
-@pytest.mark.parametrize("has_other", [False, True], ids=["restarted", "taken-over"])
+@pytest.mark.parametrize("is_failing", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "failing"])
+@pytest.mark.parametrize("has_other", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["restarted", "taken-over"])
 @pytest.mark.parametrize("step", [Step.CHOOSE_HOST, Step.BUILD, Step.TAKE_BACK, Step.DONE])
 async def test_a_conductor_is_killed_just_after_storing_a_step_of_a_build(
     make_cloud: clouds.MakeCloud, world: simulated.World, step: Step, has_other: bool, is_failing: bool
@@ -146,7 +146,7 @@ async def test_a_conductor_is_killed_while_a_server_is_deleted(make_cloud: cloud
         await _expect_gone(cloud, uuid, before)
 
 
-@pytest.mark.parametrize("fate", [mortal.Fate.LOST, mortal.Fate.DOUBLED])
+@pytest.mark.parametrize("fate", [mortal.Fate.LOST, pytest.param(mortal.Fate.DOUBLED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("message", ["OperationRecorded", "BuildGuest", "DestroyGuest"])
 async def test_a_message_is_lost_or_doubled(make_cloud: clouds.MakeCloud, world: simulated.World, message: str, fate: mortal.Fate) -> None:
     async with make_cloud(world) as cloud:
