@@ -168,6 +168,9 @@ def _trouble_of(error: Exception, *, is_writing: bool, is_commit_sent: bool) -> 
         # asyncpg's own refusal to use a closed connection comes before anything is sent.
         is_unknown = is_commit_sent and is_writing and not isinstance(getattr(cause, "__cause__", None), asyncpg.InterfaceError)
         return engines.Trouble.UNAVAILABLE if is_unknown else engines.Trouble.LOST
+    # Seen of asyncpg 0.32 when the server's last word came between two statements: nothing of this one was sent, and the pool drops it.
+    if isinstance(getattr(cause, "__cause__", None), asyncpg.InternalClientError):
+        return engines.Trouble.LOST
     # The pool's time-out, a refused connection, an answer that never came.
     if state.startswith(_UNAVAILABLE) or isinstance(cause, sa.exc.TimeoutError | OSError | TimeoutError):
         return engines.Trouble.UNAVAILABLE

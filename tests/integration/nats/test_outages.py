@@ -38,6 +38,7 @@ async def test_a_bus_killed_in_mid_migration_and_started_again(server: servers.S
         await invariants.come_to_hold(cloud, before, seconds=20)
 
 
+@pytest.mark.slow
 async def test_each_server_of_a_cluster_killed_in_turn(make_server: servers.MakeServer, tmp_path: pathlib.Path) -> None:
     cluster = servers.cluster(make_server, 3)
     urls = tuple(one.url for one in cluster)

@@ -149,7 +149,7 @@ async def _go_through(cloud: clouds.Cloud, server: postgres_server.Server, how: 
     return answers
 
 
-@pytest.mark.parametrize("how", ["stopped", "silent", "cut"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.slow), "silent", pytest.param("cut", marks=pytest.mark.slow)])
 async def test_a_database_that_is_away_for_some_seconds_loses_nothing_and_needs_nobody(
     tmp_path: pathlib.Path, config: config_database.DatabaseSection, postgresql: postgres_server.Server, how: str
 ) -> None:
