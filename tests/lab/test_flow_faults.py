@@ -81,6 +81,7 @@ def test_a_guest_that_never_converges_is_aborted(wherry: Wherry) -> None:
     check_at_source(wherry, guest)
 
 
+@pytest.mark.slow
 def test_with_six_migrations_out_of_one_host_an_abort_reaches_libvirt_at_once(wherry: Wherry, caplog: pytest.LogCaptureFixture) -> None:
     with futures.ThreadPoolExecutor(3) as pool:
         guests = list(pool.map(lambda number: writing(wherry, f"six{number}"), range(6)))
@@ -106,6 +107,7 @@ def test_with_six_migrations_out_of_one_host_an_abort_reaches_libvirt_at_once(wh
 # -------------------------------------------------------------------- the network
 
 
+@pytest.mark.slow
 def test_a_cut_network_stalls_the_copy_and_a_mended_one_lets_it_end(wherry: Wherry) -> None:
     guest = never_ending(wherry)
     move = wherry.live_migrate(guest)
@@ -168,6 +170,7 @@ def test_a_killed_libvirtd_at_the_destination_ends_the_migration_at_the_source(w
     check_at_source(wherry, guest)
 
 
+@pytest.mark.slow
 def test_a_stopped_libvirtd_at_the_source_is_waited_for(wherry: Wherry) -> None:
     """Its copy goes on; until it answers, nothing is concluded."""
     guest = never_ending(wherry)
@@ -198,6 +201,7 @@ def test_a_killed_libvirtd_at_the_source_leaves_the_guest_there(wherry: Wherry) 
     check_at_source(wherry, guest)
 
 
+@pytest.mark.slow
 def test_an_agent_that_lost_its_hypervisor_takes_the_migration_up_again(wherry: Wherry) -> None:
     """Its connections break in mid-copy, that of the migrate call among them, and are made anew."""
     guest = never_ending(wherry)

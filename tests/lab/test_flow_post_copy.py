@@ -83,6 +83,7 @@ def test_a_guest_with_its_memory_in_a_file_is_paused_instead(start_wherry: flow.
     check_whole(wherry, guest, "h2")
 
 
+@pytest.mark.slow
 def test_a_broken_post_copy_is_resumed_without_anybody(start_wherry: flow.StartWherry, tell: Tell) -> None:
     """The migration's connection is closed in post-copy: both sides keep their part, and are joined again."""
     wherry = start_wherry(libvirt=SLOW_POST_COPY)

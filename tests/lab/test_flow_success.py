@@ -80,6 +80,7 @@ def test_a_paused_guest_arrives_paused(wherry: flow.Flow) -> None:
     assert (server["status"], server["OS-EXT-STS:power_state"]) == ("PAUSED", 3)
 
 
+@pytest.mark.slow
 def test_a_guest_that_writes_slower_than_the_link_converges_as_its_pause_may_grow(wherry: flow.Flow) -> None:
     """The allowed downtime grows in steps; the guest's own count finds no page lost."""
     guest = wherry.guest(payload="counter", memory_mib=64, range_mib=8, rate_mib_per_s=12)
@@ -165,6 +166,7 @@ def test_a_shared_disk_is_detected_and_stays(wherry: flow.Flow) -> None:
     assert [path.name for path in wherry.lab.shared_directory.iterdir()] == [disk.name], "no probe is left"
 
 
+@pytest.mark.slow
 def test_an_aborted_copy_of_a_disk_leaves_no_file_of_ours_and_touches_no_other(wherry: flow.Flow) -> None:
     other = wherry.h2.private_images / "somebody-elses.raw"
     other.write_bytes(b"theirs")

@@ -133,6 +133,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_daemon_that_hangs_keeps_neither_open_nor_close_nor_the_process(lab: labs.Lab) -> None:
     host = lab.host("h1")
     daemon = host.libvirtd
@@ -150,6 +151,7 @@ def test_a_daemon_that_hangs_keeps_neither_open_nor_close_nor_the_process(lab: l
     assert time.monotonic() - began < 15, "twice 3 s, and the start of Python on a busy machine"
 
 
+@pytest.mark.slow
 async def test_a_guest_whose_qemu_hangs_keeps_no_other_guest_waiting(
     harness: libvirt_harness.LibvirtHarness, lab: labs.Lab, make_guest: labs.MakeGuest
 ) -> None:
@@ -194,6 +196,7 @@ async def test_a_connection_that_comes_back_brings_its_events_again(
     stop()
 
 
+@pytest.mark.slow
 async def test_a_transfer_outlives_the_connection_that_began_it_and_is_led_to_its_end(
     harness: libvirt_harness.LibvirtHarness, lab: labs.Lab, make_guest: labs.MakeGuest
 ) -> None:
