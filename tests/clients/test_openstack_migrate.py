@@ -88,11 +88,21 @@ def test_a_second_request_is_refused_and_names_the_first(openstack: running.Clie
 
 
 def test_what_wherry_does_not_do_is_refused(openstack: running.Client, service: service.Service, idle: str) -> None:
-    """Cold migration and evacuation: the client shows the answer, the server stays as it was."""
+    """Evacuation: the client shows the answer, the server stays as it was."""
     before = service.server(idle)
-    for words in (("server", "migrate", idle), ("server", "evacuate", idle)):
-        refused = openstack.run(*words, status=1)
-        assert "There is no such action" in refused.error, str(refused)
+    refused = openstack.run("server", "evacuate", idle, status=1)
+    assert "There is no such action" in refused.error, str(refused)
     after = service.server(idle)
     assert (after["status"], after["OS-EXT-SRV-ATTR:host"]) == (before["status"], before["OS-EXT-SRV-ATTR:host"])
     assert service.migrations(idle) == []
+
+
+def test_a_cold_migration_is_confirmed(openstack: running.Client, service: service.Service, idle: str) -> None:
+    source = service.host_of(idle)
+    openstack.run("server", "migrate", "--wait", idle)
+    assert service.server(idle)["status"] == "VERIFY_RESIZE"
+    assert service.host_of(idle) != source
+    openstack.run("server", "migrate", "confirm", idle)
+    service.until(lambda: service.server(idle)["status"] == "ACTIVE", "the confirmation")
+    (only,) = service.migrations(idle)
+    assert (only["migration_type"], only["status"]) == ("migration", "confirmed")

@@ -95,7 +95,7 @@ async def _show_console(_sender: str, _message: messages.ShowConsole) -> message
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize("version", ["2.30", "2.1000"])
+@pytest.mark.parametrize("version", [pytest.param("2.30", marks=pytest.mark.slow), "2.1000"])
 async def test_schemathesis_finds_no_server_error_and_nothing_undocumented(
     tmp_path: pathlib.Path, empty_database: pathlib.Path, capsys: pytest.CaptureFixture[str], version: str
 ) -> None:

@@ -134,14 +134,21 @@ async def _rest(of: system.System, clients: clients_module.Clients, watcher: wat
                         await clients.abort(name)
     except TimeoutError:
         return f"not at rest {_REST_SECONDS:g} s after the last fault"
-    # Everybody is back, every host has told of all its guests, and what that made of the records is written.
-    await of.until(lambda: len(of.of_kind("agent")) == len(of.world.hosts), seconds=60.0)
+    # Everybody is back, every host has told of all its guests, and what that made of the records is written. A host whose agent lost its
+    # notes is refused until its predecessor counts as down.
+    await of.until(lambda: _are_all_served(of), seconds=of.config.default.service_down_time_seconds + 60.0)
     await of.clock.sleep(2 * of.config.agent.inventory_interval_seconds + 2.0)
     try:
         await of.until(lambda: not _has_questions(of), seconds=_FORGETTING_SECONDS)
     except TimeoutError:
         return "a question's probes are not forgotten"
     return ""
+
+
+def _are_all_served(of: system.System) -> bool:
+    """Whether each host has an agent that lacks nothing."""
+    agents = of.of_kind("agent")
+    return len(agents) == len(of.world.hosts) and all(part.agent is not None and not part.agent.lacks() for part in agents)
 
 
 def _has_questions(of: system.System) -> bool:
