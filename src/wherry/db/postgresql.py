@@ -33,6 +33,10 @@ _READ_ONLY = "25006"
 #: idle_in_transaction_session_timeout.
 _UNAVAILABLE = ("57", "53", "58", "08", "28", "3D", "25P03")
 
+#: Seen of asyncpg 0.32 when the server's last word came between two statements, or between the last one and COMMIT: it takes the
+#: connection for busy and sends nothing. By the time that SQLAlchemy asks, the connection may be closed or not yet.
+_NOT_BEGUN = "cannot switch to state"
+
 
 @functools.cache
 def _insert_ignoring(table: sa.Table) -> sa.Insert:
@@ -164,13 +168,13 @@ def _trouble_of(error: Exception, *, is_writing: bool, is_commit_sent: bool) -> 
     if state == _READ_ONLY:
         # A standby answers where the primary was: another connection may find the new primary.
         return engines.Trouble.UNAVAILABLE if is_writing else None
+    refusal = getattr(cause, "__cause__", None)
+    if isinstance(refusal, asyncpg.InternalClientError) and str(refusal).startswith(_NOT_BEGUN):
+        return engines.Trouble.LOST
     if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
         # asyncpg's own refusal to use a closed connection comes before anything is sent.
-        is_unknown = is_commit_sent and is_writing and not isinstance(getattr(cause, "__cause__", None), asyncpg.InterfaceError)
+        is_unknown = is_commit_sent and is_writing and not isinstance(refusal, asyncpg.InterfaceError)
         return engines.Trouble.UNAVAILABLE if is_unknown else engines.Trouble.LOST
-    # Seen of asyncpg 0.32 when the server's last word came between two statements: nothing of this one was sent, and the pool drops it.
-    if isinstance(getattr(cause, "__cause__", None), asyncpg.InternalClientError):
-        return engines.Trouble.LOST
     # The pool's time-out, a refused connection, an answer that never came.
     if state.startswith(_UNAVAILABLE) or isinstance(cause, sa.exc.TimeoutError | OSError | TimeoutError):
         return engines.Trouble.UNAVAILABLE

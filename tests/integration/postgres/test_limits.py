@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import pathlib
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -111,6 +112,58 @@ async def test_a_process_that_is_stopped_in_mid_transaction_loses_its_locks(
     await harness.store.close()
     # The transaction that the server ended is run again, on another connection.
     assert runs == 2
+
+
+async def test_a_server_that_says_farewell_between_the_last_statement_and_the_commit(
+    postgresql: postgres_server.Server, config: config_database.DatabaseSection, tmp_path: pathlib.Path
+) -> None:
+    """The server's word has come, the end of the connection has not: asyncpg then takes its connection for busy."""
+    farewell = asyncio.Event()
+    ends: list[asyncio.Event] = []
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        farewell.set()
+        # The network holds the end back for so long.
+        await asyncio.sleep(0.3)
+        writer.close()
+
+    async def questions(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(end := asyncio.Event())
+        from_server, to_server = await asyncio.open_unix_connection(postgresql.directory / f".s.PGSQL.{postgres_server.PORT}")
+        await asyncio.gather(answers(from_server, writer), questions(reader, to_server))
+        end.set()
+
+    async with await asyncio.start_unix_server(relay, tmp_path / f".s.PGSQL.{postgres_server.PORT}"):
+        direct = f"host={postgresql.directory}&"
+        assert direct in config.connection
+        relayed = config.connection.replace(direct, f"host={tmp_path}&")
+        harness = _harness(config, connection=relayed, idle_in_transaction_timeout_seconds=0.1)
+        made = await harness.make_server()
+        runs = 0
+
+        async def unit(uow: uows.UnitOfWork) -> None:
+            nonlocal runs
+            runs += 1
+            await uow.servers.update(made, name="told twice")
+            if runs == 1:
+                await farewell.wait()
+                # The relay has written it; the loop's next round reads it.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+
+        await harness.store.run(unit)
+        found = await harness.server(made.uuid)
+        await harness.store.close()
+        await asyncio.gather(*(end.wait() for end in ends))
+    assert runs == 2
+    assert found.name == "told twice"
 
 
 async def test_a_silent_server_is_given_up_after_transaction_timeout_and_needs_nobody_at_its_return(
