@@ -90,6 +90,8 @@ class Drive:
     delivered: set[int] = dataclasses.field(default_factory=set)
     #: When the source was last heard of, on the clock's monotonic time.
     heard_at: float = 0.0
+    #: Whether this conductor itself came to the present step and has not run it before: nobody has asked anything in it.
+    is_step_new: bool = False
     #: Repetitions of the present step for a passing reason.
     attempts: int = 0
     #: Times that both sides were read for the verdict.

@@ -238,6 +238,8 @@ class Orchestrator:
             if isinstance(answer, drive.Wait):
                 on.attempts += 1
             return answer
+        finally:
+            on.is_step_new = False
 
     async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
         transition = answer.transition
@@ -254,7 +256,7 @@ class Orchestrator:
         if following is not None:
             self.nudge(following)
         if transition.step is not None:
-            on.attempts = 0
+            on.attempts, on.is_step_new = 0, True
         if before is not None and on.migration.status is not before.status:
             _log_transition(on, before.status)
             self._count_end(on)

@@ -108,8 +108,8 @@ def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_acti
 def may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
     """Whether the check may have come as far as its probes, and did not take them away itself."""
     if isinstance(error, errors.HostUnreachable):
-        # Nobody heard the question; an earlier owner's may have been heard.
-        return on.operation.epoch > 1
+        # Nobody heard the question; an earlier one, ours or another owner's, may have been heard.
+        return not on.is_step_new
     return not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR)
 
 

@@ -26,6 +26,9 @@ class RollBack:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Remove what the destination has, then have the source as it was."""
         ending = on.ending
+        going_down = await _wait_for_shutdown(on)
+        if going_down is not None:
+            return going_down
         outcome = instance_actions.SUCCEEDED if on.plan.is_same_host else await self._at_destination(on)
         change = server.ServerChange(clear_task=True, progress=0)
         try:
@@ -78,6 +81,24 @@ class RollBack:
             await chores.owe(on, on.destination, command, error)
             return instance_events.outcome_of(error)
         return instance_actions.SUCCEEDED
+
+
+async def _wait_for_shutdown(on: drive.Drive) -> drive.Wait | None:
+    """Give the pause for a guest that was asked to shut down and still runs: started now, it would go off afterwards. None = go on.
+
+    One that has not gone by the end of its time is taken for one that does not heed it, and runs on.
+    """
+    until = on.plan.power_off_at
+    left = (until - on.clock.now()).total_seconds() if until is not None and on.plan.was_running else 0.0
+    if left <= 0:
+        return None
+    try:
+        seen = await ends.ask(on, on.plan.source, messages.ObserveGuest(**on.ids))
+    except ends.HostDead:
+        return None
+    if seen.observation.state in ends.OFF:
+        return None
+    return drive.Wait(seconds=min(left, on.config.conductor.shutdown_poll_interval_seconds), why="the guest shuts itself down")
 
 
 async def _is_off(on: drive.Drive) -> bool:

@@ -26,12 +26,16 @@ class ShutDown:
         return ends.aborted(on)
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
-        """Go on when the guest is off or its time is over. That begins when it was first asked, whoever asked."""
+        """Go on when the guest is off or its time is over. That begins just before it is first asked, whoever asks."""
         section, until = on.config.conductor, on.plan.power_off_at
+        if until is None:
+            # Stored before it is asked: an undo waits for a guest that may be on its way down.
+            ends_at = on.clock.now() + datetime.timedelta(seconds=section.shutdown_timeout_seconds)
+            return drive.Advance(transition=operation.Transition(plan=ends.with_plan(on, power_off_at=ends_at)))
         onward = drive.Advance(transition=operation.Transition(step=self.following))
-        if until is not None and on.clock.now() >= until:
+        if on.clock.now() >= until:
             return onward
-        is_due = until is None or on.clock.monotonic() - on.heard_at >= section.shutdown_retry_interval_seconds
+        is_due = not on.has_commanded or on.clock.monotonic() - on.heard_at >= section.shutdown_retry_interval_seconds
         command = messages.ShutDownGuest(**on.ids) if is_due else messages.ObserveGuest(**on.ids)
         try:
             seen = await ends.ask(on, self._host(on), command)
@@ -45,12 +49,9 @@ class ShutDown:
             # It cannot be asked; whether it can be powered off is for the next step to find out.
             return onward
         if is_due:
-            on.heard_at = on.clock.monotonic()
+            on.has_commanded, on.heard_at = True, on.clock.monotonic()
         if seen.observation.state in ends.OFF:
             return onward
-        if until is None:
-            ends_at = on.clock.now() + datetime.timedelta(seconds=section.shutdown_timeout_seconds)
-            return drive.Advance(transition=operation.Transition(plan=ends.with_plan(on, power_off_at=ends_at)))
         left = (until - on.clock.now()).total_seconds()
         return drive.Wait(seconds=min(left, section.shutdown_poll_interval_seconds), why="the guest shuts itself down")
 
