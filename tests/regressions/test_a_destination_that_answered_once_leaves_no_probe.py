@@ -16,7 +16,12 @@ pytestmark = pytest.mark.virtual_time(limit_seconds=3600)
 async def test_what_its_first_check_made_goes(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     # Its effect is there, its answer says that the hypervisor is away: the one destination that was named is asked again.
     fault = simulated.CallFault(
-        kind=simulated.FaultKind.RAISE, method="check_destination", host="h2", slug="hypervisor_unavailable", when=simulated.When.AFTER, nth=1
+        kind=simulated.FaultKind.RAISE,
+        method="check_destination",
+        host="h2",
+        slug="hypervisor_unavailable",
+        when=simulated.When.AFTER,
+        nth=1,
     )
     world.faults.add(fault)
     async with make_cloud(world) as cloud:

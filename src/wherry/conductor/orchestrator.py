@@ -221,6 +221,7 @@ class Orchestrator:
         except errors.StaleWrite:
             await self._read_again(journey, on)
             answer = drive.Wait(seconds=_RACE_PAUSE_SECONDS, why="another writer was first")
+        on.is_step_new = False
         await _pause(journey, answer)
 
     async def _answer(self, journey: _Journey, on: drive.Drive) -> drive.Answer:
@@ -238,8 +239,6 @@ class Orchestrator:
             if isinstance(answer, drive.Wait):
                 on.attempts += 1
             return answer
-        finally:
-            on.is_step_new = False
 
     async def _store_advance(self, on: drive.Drive, answer: drive.Advance) -> None:
         transition = answer.transition
