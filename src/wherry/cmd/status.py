@@ -47,6 +47,11 @@ _SHOWN = {
     ),
     "chores": ("Owed to hosts that were away", "host command operation owed_for_seconds", "nothing."),
     "conflicts": ("Conflicts for a person to resolve", "server name host reason", "none."),
+    "disputes": (
+        "Guests that another host says to have, which their own does not confirm",
+        "server recorded_on says claimed_by claimed_for_seconds",
+        "none.",
+    ),
 }
 
 
@@ -106,6 +111,16 @@ async def _fleet(uow: uows.UnitOfWork, config: configs.Config) -> Row:
         ],
         "conflicts": [
             {"server": one.uuid, "name": one.name, "host": one.host, "reason": one.reason} for one in await uow.overview.conflicts()
+        ],
+        "disputes": [
+            {
+                "server": one.instance_uuid,
+                "recorded_on": one.recorded_host,
+                "says": one.recorded_state.value,
+                "claimed_by": one.host,
+                "claimed_for_seconds": _seconds(uow.now - one.since),
+            }
+            for one in await uow.disputes.list()
         ],
     }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep the servers' records true to what agents report, outside migrations.
 
-A report may be old: before a server is moved, lost or called a conflict, the hosts concerned are asked again.
+A report may be old: before a server is moved, lost or called a conflict, the hosts concerned are asked again. And it may be a lie: the
+word of one host changes nothing about a server of another (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from wherry import config as configs
 from wherry import errors
 from wherry.db import store as stores
 from wherry.db import uow as uows
+from wherry.db.repositories import hosts as host_records
+from wherry.db.repositories import migrations as migration_records
 from wherry.db.repositories import servers as server_records
 from wherry.model import guest, server
 from wherry.rpc import addresses, messages
@@ -62,6 +65,7 @@ class Inventory:
                 _log.info(
                     "A guest was recorded by another host meanwhile and waits for the next inventory.", instance_uuid=error.fields["name"]
                 )
+            await _settle_disputes(uow, report, known)
             for one in settled:
                 before = known.get(one.uuid)
                 if before is not None and _is_free(before) and not _is_deleted(before) and before.host in (None, report.name):
@@ -97,13 +101,42 @@ class Inventory:
         here = await self._look(name, seen.uuid)
         # A server that was found gone is nowhere; what its last host says no longer matters.
         there = guest.GuestState.ABSENT if record.deleted_at is not None else await self._look(recorded, seen.uuid)
-        if here is None or there is None:
+        if here not in _ACTIVE:
             return
+        if there is None and here is guest.GuestState.RUNNING and await self._is_given_up(recorded):
+            there = guest.GuestState.ABSENT
         # One that waits to be confirmed goes back on request only, whoever starts what its source keeps.
-        if here in _ACTIVE and there in _NOT_ACTIVE and record.vm_state is not server.VmState.RESIZED:
+        if there is guest.GuestState.ABSENT and record.vm_state is not server.VmState.RESIZED:
             await self._move(name, seen, record)
-        elif here is guest.GuestState.RUNNING and there is guest.GuestState.RUNNING:
-            await self._conflict(name, record)
+        elif here is guest.GuestState.RUNNING or there is guest.GuestState.SHUT_OFF:
+            # Else it may be what a migration left here, paused.
+            await self._dispute(name, record, there or guest.GuestState.UNREACHABLE)
+
+    async def _is_given_up(self, name: str) -> bool:
+        """Whether an operator has said of a silent host that it is dead."""
+        found = await self._store.read(lambda uow: uow.hosts.list(host_records.HostQuery(names=[name])))
+        return any(one.is_forced_down for one in found)
+
+    async def _dispute(self, name: str, record: server.Server, there: guest.GuestState) -> None:
+        """Note one host's word that the record's host does not confirm.
+
+        It is an error of the server only where both run it and a migration has brought them together, as when its closing reply was lost. A
+        host that it never had to do with could say so of any server.
+        """
+        of_both = migration_records.MigrationQuery(instance_uuid=record.uuid, host=name, limit=1)
+
+        async def unit(uow: uows.UnitOfWork) -> tuple[bool, bool]:
+            is_new = await uow.disputes.note(record.uuid, name, recorded_host=record.host or "", recorded_state=there)
+            return is_new, there is guest.GuestState.RUNNING and bool(await uow.migrations.list(of_both))
+
+        is_new, is_double = await self._store.run(unit)
+        if is_new:
+            log = _log.error if there is guest.GuestState.RUNNING else _log.warning
+            told = {"instance_uuid": record.uuid, "host": name, "recorded_host": record.host, "recorded_state": there.value}
+            log("A host says to have a guest that is recorded elsewhere, and the record stays.", **told)
+        if is_double and record.reason != "two_hosts":
+            _log.error("A guest runs on two hosts.", instance_uuid=record.uuid, host=record.host, other_host=name)
+            await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
 
     async def _missing(self, report: messages.ReportInventory) -> None:
         """Servers that the record puts on this host and that the report says or shows to be gone: ask again, then believe."""
@@ -136,12 +169,6 @@ class Inventory:
         node = await self._store.look(lambda uow: uow.hosts.node_of(name))
         await self._write(record, **_changes(seen, record, name, node))
 
-    async def _conflict(self, name: str, record: server.Server) -> None:
-        if record.reason == "two_hosts":
-            return
-        _log.error("A guest runs on two hosts.", instance_uuid=record.uuid, host=record.host, other_host=name)
-        await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
-
     async def _write(self, record: server.Server, **changes: Any) -> None:
         await self._store.run(lambda uow: _update(uow, record, changes))
 
@@ -156,6 +183,20 @@ async def _update(uow: uows.UnitOfWork, record: server.Server, changes: dict[str
         _log.info("A server was written by another meanwhile and waits for the next inventory.", instance_uuid=record.uuid)
 
 
+async def _settle_disputes(uow: uows.UnitOfWork, report: messages.ReportInventory, known: dict[str, server.Server]) -> None:
+    """Forget what the host does not claim any more, and what has become true or idle since."""
+    listed = {one.uuid: one for one in report.guests}
+    for dispute in await uow.disputes.list(report.name):
+        seen, record = listed.get(dispute.instance_uuid), known.get(dispute.instance_uuid)
+        if seen is not None:
+            is_over = seen.state not in _ACTIVE or record is None or record.host == report.name or _is_deleted(record)
+        else:
+            is_there = dispute.instance_uuid in report.described_before
+            is_over = dispute.instance_uuid in report.absent or (report.is_complete and not is_there)
+        if is_over:
+            await uow.disputes.remove(dispute.id)
+
+
 def _is_free(record: server.Server) -> bool:
     """Whether no operation is under way, which would say itself where its server is, and how it is."""
     return record.task_state is None
@@ -167,7 +208,6 @@ def _is_deleted(record: server.Server) -> bool:
 
 
 _ACTIVE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
-_NOT_ACTIVE = frozenset({guest.GuestState.ABSENT, guest.GuestState.SHUT_OFF})
 
 
 def _discovered(one: guest.Guest, name: str, node: str, config: configs.Config, now: datetime.datetime) -> server_records.NewServer:

@@ -269,6 +269,20 @@ chores = sa.Table(
 sa.Index("chores_unique_command", chores.c.operation_id, chores.c.host, chores.c.command, unique=True)
 sa.Index("chores_by_host", chores.c.host, chores.c.id)
 
+disputes = sa.Table(
+    "disputes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("instance_uuid", _UUID, sa.ForeignKey("servers.uuid"), nullable=False),
+    sa.Column("host", _NAME, nullable=False),
+    sa.Column("recorded_host", _NAME, nullable=False),
+    sa.Column("recorded_state", types.Word(guest.GuestState), nullable=False),
+    sa.Column("since", _WHEN, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("disputes_unique_host", disputes.c.instance_uuid, disputes.c.host, unique=True)
+sa.Index("disputes_by_host", disputes.c.host, disputes.c.id)
+
 server_groups = sa.Table(
     "server_groups",
     metadata,

@@ -13,6 +13,7 @@ from wherry.db.repositories import (
     admission,
     chores,
     conductors,
+    disputes,
     flavors,
     hosts,
     migrations,
@@ -40,6 +41,7 @@ class UnitOfWork:
         self.slots = admission.Slots(session)
         self.reports = reports.Reports(session)
         self.chores = chores.Chores(session)
+        self.disputes = disputes.Disputes(session)
         self.flavors = flavors.Flavors(session)
         self.server_groups = server_groups.ServerGroups(session)
         self.overview = overview.Overview(session)

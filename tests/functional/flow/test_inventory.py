@@ -101,21 +101,85 @@ async def test_a_guest_that_was_taken_for_deleted_comes_back(make_cloud: clouds.
         await _shows(cloud, "g1", host="h2", status="ACTIVE")
 
 
+async def _disputes(cloud: clouds.Cloud) -> list[tuple[str, str, str, guest.GuestState]]:
+    found = await cloud.store.read(lambda uow: uow.disputes.list())
+    return [(one.instance_uuid, one.host, one.recorded_host, one.recorded_state) for one in found]
+
+
+async def _record(cloud: clouds.Cloud, name: str) -> server.Server:
+    return await cloud.store.read(lambda uow: uow.servers.get(cloud.uuid(name)))
+
+
 @pytest.mark.parametrize("is_away", [False, True], ids=["answers", "away"])
-async def test_a_guest_on_two_hosts(make_cloud: clouds.MakeCloud, world: simulated.World, is_away: bool) -> None:
-    """Both run it: ERROR, reason two_hosts, host unchanged. While the recorded host is away nothing is believed."""
+async def test_a_guest_on_two_hosts_that_a_migration_brought_together(
+    make_cloud: clouds.MakeCloud, world: simulated.World, is_away: bool
+) -> None:
+    """Both run it: ERROR, reason two_hosts, host unchanged. While the recorded host is away nothing is believed, and all is told."""
     async with make_cloud(world) as cloud:
+        uuid = cloud.uuid("g1")
+        assert (await asking.move(cloud, "g1", host="h2")).status is Status.COMPLETED
         if is_away:
-            cloud.kill_agent("h1")
-        _carry(world, cloud.uuid("g1"), "h1", "h2", leaves=False)
+            cloud.kill_agent("h2")
+        _carry(world, uuid, "h2", "h1", leaves=False)
         await cloud.clock.sleep(130.0)
-        record = await cloud.store.read(lambda uow: uow.servers.get(cloud.uuid("g1")))
-        assert record.host == "h1"
+        record = await _record(cloud, "g1")
+        assert record.host == "h2"
         if is_away:
             assert (record.vm_state, record.reason) == (server.VmState.ACTIVE, None)
+            assert await _disputes(cloud) == [(uuid, "h1", "h2", guest.GuestState.UNREACHABLE)]
         else:
             assert (record.vm_state, record.reason) == (server.VmState.ERROR, "two_hosts")
+            assert await _disputes(cloud) == [(uuid, "h1", "h2", _RUNNING)]
             assert (await cloud.live_migrate("g1")).status_code == 409
+
+
+@pytest.mark.parametrize("state", [_RUNNING, guest.GuestState.PAUSED, guest.GuestState.SHUT_OFF], ids=lambda state: state.value)
+async def test_a_word_against_the_records_host_changes_nothing_and_is_told(
+    make_cloud: clouds.MakeCloud, world: simulated.World, state: guest.GuestState
+) -> None:
+    """A host that the server never had to do with runs it too. Once it does not any more, nothing is left of it."""
+    async with make_cloud(world) as cloud:
+        uuid = cloud.uuid("g1")
+        _carry(world, uuid, "h1", "h2", leaves=False)
+        world.hosts["h1"].guests[uuid].state = state
+        await cloud.clock.sleep(130.0)
+        record = await _record(cloud, "g1")
+        assert (record.host, record.vm_state, record.reason) == ("h1", server.STATES_OF_GUEST[state][0], None)
+        assert await _disputes(cloud) == [(uuid, "h2", "h1", state)]
+        del world.hosts["h2"].guests[uuid]
+        await cloud.clock.sleep(65.0)
+        assert await _disputes(cloud) == []
+
+
+async def test_a_disputed_server_follows_its_guest_once_the_old_host_has_it_no_more(
+    make_cloud: clouds.MakeCloud, world: simulated.World
+) -> None:
+    """Somebody started it elsewhere and left what is off where it was: told, until that is undefined."""
+    async with make_cloud(world) as cloud:
+        uuid = cloud.uuid("g1")
+        _carry(world, uuid, "h1", "h2", leaves=False)
+        world.hosts["h1"].guests[uuid].state = guest.GuestState.SHUT_OFF
+        await cloud.clock.sleep(65.0)
+        assert (await _record(cloud, "g1")).host == "h1"
+        del world.hosts["h1"].guests[uuid]
+        await _shows(cloud, "g1", seconds=130, host="h2", status="ACTIVE")
+        await cloud.clock.sleep(65.0)
+        assert await _disputes(cloud) == []
+
+
+async def test_a_guest_of_a_host_that_was_called_dead_is_where_it_was_started_again(
+    make_cloud: clouds.MakeCloud, world: simulated.World
+) -> None:
+    """Silence moves nothing; an operator's word that the host is down does."""
+    async with make_cloud(world) as cloud:
+        uuid = cloud.uuid("g1")
+        cloud.kill_agent("h1")
+        _carry(world, uuid, "h1", "h2")
+        await cloud.clock.sleep(130.0)
+        assert (await _record(cloud, "g1")).host == "h1"
+        assert await _disputes(cloud) == [(uuid, "h2", "h1", guest.GuestState.UNREACHABLE)]
+        await cloud.store.run(lambda uow: uow.hosts.update_service("h1", is_forced_down=True))
+        await _shows(cloud, "g1", seconds=70, host="h2", status="ACTIVE")
 
 
 async def test_an_incoming_guest_is_no_second_server(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:

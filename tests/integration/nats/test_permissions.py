@@ -235,12 +235,16 @@ async def test_a_claim_of_anothers_server_moves_nothing(guarded: servers.Server,
         assert [await _host_of(cloud, name) for name in ("g1", "g2", "g3")] == ["h1", "h3", "h3"]
 
 
-async def test_a_running_server_that_another_claims_stays_where_it_is(guarded: servers.Server, tmp_path: pathlib.Path) -> None:
-    """h1 says, and insists when asked, that it runs h3's guest. Both say so: an operator is told, and the record stays."""
+@pytest.mark.parametrize("state", [guest.GuestState.RUNNING, guest.GuestState.SHUT_OFF], ids=lambda state: state.value)
+async def test_a_server_that_another_claims_stays_as_it_is(
+    guarded: servers.Server, tmp_path: pathlib.Path, state: guest.GuestState
+) -> None:
+    """h1 says, and insists when asked, that it runs h3's guest, which runs or is off there: an operator is told, and nothing changes."""
     world = system.three_hosts()
     async with system.NatsCloud(world, tmp_path, lambda sender: section_of(guarded, sender)) as cloud:
         await cloud.stop_agent("h1")
-        claimed = next(one for one in world.hosts["h3"].guests.values()).spec
+        claimed = next(one for one in world.hosts["h3"].guests.values())
+        claimed.state = state
         asked: list[str] = []
         async with intrusion(guarded) as intruder:
 
@@ -256,13 +260,15 @@ async def test_a_running_server_that_another_claims_stays_where_it_is(guarded: s
                 incarnation=known.incarnation,
                 sequence=10**6,
                 is_complete=False,
-                guests=(guest.Guest(uuid=claimed.uuid, name="g3", state=guest.GuestState.RUNNING, memory_mib=1, vcpus=1),),
+                guests=(guest.Guest(uuid=claimed.spec.uuid, name="g3", state=guest.GuestState.RUNNING, memory_mib=1, vcpus=1),),
             )
             envelope.unpack_answer(claim, await intruder.ask(_INTRUDER, claim))
         assert asked == ["wherry.agent.h1.ObserveGuest"]
         server = await cloud.server("g3")
-        assert server["status"] == "ERROR"
         assert server["OS-EXT-SRV-ATTR:host"] == "h3"
+        assert server["status"] != "ERROR"
+        (told,) = await cloud.store.read(lambda uow: uow.disputes.list())
+        assert (told.instance_uuid, told.host, told.recorded_host, told.recorded_state) == (claimed.spec.uuid, "h1", "h3", state)
         assert [one.spec.name for one in world.hosts["h3"].guests.values()] == ["g3"]
 
 

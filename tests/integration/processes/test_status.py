@@ -56,6 +56,7 @@ def test_it_tells_what_runs_and_what_waits_for_what(site: conftest.Site) -> None
     assert reason.endswith("waits for a slot out of h1 (max_concurrent_live_migrations = 1)")
     assert "place 1 in the queue" in text
     assert "conductor-1" in text
+    assert told["disputes"] == []
     assert [(one["queue_position"], one["waits_for"]) for one in answer] == [(2, ["outgoing:h1"])]
 
 

@@ -36,6 +36,7 @@ _VALUES: dict[str, str] = {
     "intents.kind": "abort",
     "reports.kind": "transfer_started",
     "*.body": "{}",
+    "disputes.recorded_state": "running",
     "server_groups.policy": "anti-affinity",
     "instance_actions.action": "live-migration",
     "instance_events.name": "compute_pre_live_migration",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from wherry.model import operation, power, states
+from wherry.model import guest, operation, power, states
 from wherry.testing.store_contract import harness as harnesses
 
 
@@ -40,6 +40,24 @@ class OverviewContract:
         assert pending.requested_at == intent.requested_at
         await harness.store.run(lambda uow: uow.operations.acknowledge_intent(intent))
         assert await harness.store.read(lambda uow: uow.overview.pending_intents()) == []
+
+    async def test_a_dispute_is_shown_once_as_it_is_now_until_it_is_over(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server()
+
+        async def note(host: str, state: guest.GuestState) -> bool:
+            return await harness.store.run(
+                lambda uow: uow.disputes.note(made.uuid, host, recorded_host=made.host or "", recorded_state=state)
+            )
+
+        assert await note("host-x", guest.GuestState.UNREACHABLE)
+        assert await note("host-y", guest.GuestState.RUNNING)
+        assert not await note("host-x", guest.GuestState.SHUT_OFF)
+        first, second = await harness.store.read(lambda uow: uow.disputes.list())
+        assert (first.instance_uuid, first.host, first.recorded_host) == (made.uuid, "host-x", made.host)
+        assert (first.recorded_state, second.recorded_state) == (guest.GuestState.SHUT_OFF, guest.GuestState.RUNNING)
+        assert await harness.store.read(lambda uow: uow.disputes.list("host-y")) == [second]
+        await harness.store.run(lambda uow: uow.disputes.remove(first.id))
+        assert await harness.store.read(lambda uow: uow.disputes.list()) == [second]
 
     async def test_servers_with_which_something_is_wrong_are_shown(self, harness: harnesses.Harness) -> None:
         await harness.make_server()
