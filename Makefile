@@ -20,7 +20,7 @@ demo: setup ## live-migrate a real guest through the API and show every stage
 test: ## set up, check, run every suite; ends with one line of totals
 	@$(PYTHON) scripts/run_stages.py
 
-verify: ## the same with slow tests and many more simulated schedules and examples
+verify: ## the same with slow tests, all of tempest, and many more simulated schedules and examples
 	@WHERRY_HYPOTHESIS_PROFILE=thorough WHERRY_SIMULATION_SCHEDULES=1000 $(PYTHON) scripts/run_stages.py --slow --patience 10
 
 simulate: setup ## run simulated schedules with faults: SEEDS=1-200, or SEEDS=17 to replay one with its log

@@ -50,13 +50,20 @@ def test_totals_of_all_stages_are_added(directory: pathlib.Path) -> None:
     assert any(line.endswith("FAILED") and line.startswith("two") for line in lines)
 
 
+@pytest.mark.parametrize(("has_slow", "shown"), [(False, "all --smoke"), (True, "all ")])
+def test_a_stage_with_a_shorter_form_runs_whole_where_the_slow_tests_are_asked_for(directory: pathlib.Path, has_slow: bool, shown: str) -> None:
+    stage = Stage(name="both", share_seconds=30, command=("/bin/sh", "-c", 'echo "all $*" > shown', "sh"), only_part=("--smoke",))
+    run_stages.run([stage], has_slow=has_slow)
+    assert (directory / "shown").read_text().rstrip("\n") == shown
+
+
 def test_a_stage_over_its_share_is_stopped_and_fails(directory: pathlib.Path) -> None:
     source = "import threading\ndef test_a(): pass\ndef test_b(): threading.Event().wait(60)\n"
     started = time.monotonic()
-    (outcome,) = run_stages.run([_pytest_stage(directory, "slow", source, share=3)])
-    assert time.monotonic() - started < 15
+    (outcome,) = run_stages.run([_pytest_stage(directory, "slow", source, share=6)])
+    assert time.monotonic() - started < 25
     lines = run_stages.report([outcome])
-    assert "stage slow FAILED: took more than its share of 3 s and was stopped, after test_slow::test_a" in lines
+    assert "stage slow FAILED: took more than its share of 6 s and was stopped, after test_slow::test_a" in lines
     # pytest was interrupted, not killed, so what had passed by then is still counted.
     assert lines[-1] == "1 passed, 1 failed, 0 skipped"
 
