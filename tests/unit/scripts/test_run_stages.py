@@ -51,7 +51,9 @@ def test_totals_of_all_stages_are_added(directory: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(("has_slow", "shown"), [(False, "all --smoke"), (True, "all ")])
-def test_a_stage_with_a_shorter_form_runs_whole_where_the_slow_tests_are_asked_for(directory: pathlib.Path, has_slow: bool, shown: str) -> None:
+def test_a_stage_with_a_shorter_form_runs_whole_where_the_slow_tests_are_asked_for(
+    directory: pathlib.Path, has_slow: bool, shown: str
+) -> None:
     stage = Stage(name="both", share_seconds=30, command=("/bin/sh", "-c", 'echo "all $*" > shown', "sh"), only_part=("--smoke",))
     run_stages.run([stage], has_slow=has_slow)
     assert (directory / "shown").read_text().rstrip("\n") == shown
