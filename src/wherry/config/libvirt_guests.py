@@ -56,10 +56,17 @@ class LibvirtGuestOptions:
         "Machine type of guests that are made, pc or q35 or a versioned name.",
         constraint=opt.matching(r"[a-zA-Z0-9._-]{1,64}", "the name of a machine type"),
     )
+    virt_type: str = opt.option(
+        "auto",
+        "How guests that are made run: kvm, or qemu, which emulates their processor and needs nothing of the host's. auto is kvm where "
+        "libvirt says that the host has it.",
+        constraint=opt.one_of("auto", "kvm", "qemu"),
+    )
     cpu_mode: str = opt.option(
         "host-model",
-        "CPU of guests that are made where the hypervisor uses the host's, and moves between like hosts; without that it is the "
-        "hypervisor's default. custom is the one that cpu_model names, none the hypervisor's default.",
+        "CPU of guests that are made to run under KVM. host-model is the host's, which moves between like hosts; where guests do not start "
+        "with all of it, it is that without what hinders them, or the hypervisor's default. host-passthrough is the host's very CPU, "
+        "custom the one that cpu_model names, none the hypervisor's default. A guest that is emulated has that default, or the custom one.",
         constraint=opt.one_of("none", "host-model", "host-passthrough", "custom"),
     )
     cpu_model: str = opt.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import libvirt
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.libvirt import capabilities, connection, destination, guest_xml, image_cache, observe, storage
+from wherry.drivers.libvirt import capabilities, connection, destination, guest_cpu, guest_xml, image_cache, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import build, guest
 from wherry.telemetry import logs
@@ -63,6 +64,8 @@ class Maker:
         self._files = files
         self._section = section
         self._cache = image_cache.ImageCache(link, files, section)
+        #: <cpu> elements with which a guest did not start here.
+        self._refused_cpus: set[str] = set()
 
     async def make(self, task: base.Task, order: build.GuestOrder, image_path: str) -> None:
         """Make the guest and start it.
@@ -93,14 +96,18 @@ class Maker:
         return (await self._link.call("read the console", self._files.read_end, path, most_bytes)).decode(errors="replace")
 
     async def _make(self, task: base.Task, order: build.GuestOrder, image_path: str) -> None:
-        if await self._link.call("look for the guest", _start_made, order.uuid):
-            return
         directory = self._section.guest_directory
+        disk, console = f"{directory}/{order.uuid}.qcow2", f"{directory}/{order.uuid}.console.log"
+        earlier = await self._link.call("look for the guest", _made_earlier, order.uuid)
+        if earlier is not None:
+            if not earlier:
+                # Defined by a process that died before it ran, perhaps with a CPU that does not start.
+                await self._link.call("define the guest", self._define, order, disk, console)
+            return
         for missing in await self._link.call("look for a directory", self._files.missing_directories, directory):
             await self._link.call("create a directory", self._files.create_directory, missing)
         with self._using(self._cache.path_of(order.image)) as below:
             await self._cache.bring(order.image, image_path)
-            disk, console = f"{directory}/{order.uuid}.qcow2", f"{directory}/{order.uuid}.console.log"
             present = await self._link.call("look for a disk", self._files.capacity, disk)
             if present is not None and disk not in task.created:
                 raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=f"there is a file {disk} already")
@@ -116,16 +123,35 @@ class Maker:
     def _define(self, handle: libvirt.virConnect, order: build.GuestOrder, disk: str, console: str) -> None:
         found = capabilities.parse(handle.getCapabilities())
         frame = guest_xml.Frame(
-            virtualization=found.supported_types[0] if found.supported_types else "qemu",
+            virtualization=self._virtualization(found.supported_types),
             architecture=found.architecture,
             machine=self._section.guest_machine_type,
-            cpu_mode=self._section.cpu_mode,
-            cpu_model=self._section.cpu_model,
+            cpu=guest_cpu.DEFAULT,
             disk=disk,
             console=console,
             bridge=self._section.guest_bridge if order.has_network else "",
         )
-        handle.defineXML(guest_xml.write(order, frame)).create()
+        *others, last = guest_cpu.choices(
+            self._section.cpu_mode,
+            self._section.cpu_model,
+            frame.virtualization,
+            lambda: handle.getDomainCapabilities(None, frame.architecture, frame.machine, frame.virtualization),
+        )
+        for cpu in (each for each in others if each not in self._refused_cpus):
+            try:
+                _start(handle.defineXML(guest_xml.write(order, dataclasses.replace(frame, cpu=cpu))))
+                return
+            except libvirt.libvirtError as problem:
+                if not guest_cpu.is_to_blame(str(problem)):
+                    raise
+                self._refused_cpus.add(cpu)
+                _log.warning("A guest does not start with this CPU here; another is tried.", cpu=cpu, problem=libvirt_errors.text(problem))
+        _start(handle.defineXML(guest_xml.write(order, dataclasses.replace(frame, cpu=last))))
+
+    def _virtualization(self, supported: tuple[str, ...]) -> str:
+        if self._section.virt_type != "auto":
+            return self._section.virt_type
+        return supported[0] if supported else "qemu"
 
     @contextlib.contextmanager
     def _using(self, path: str) -> Iterator[str]:
@@ -138,24 +164,26 @@ class Maker:
             self._cache.in_use[name] -= 1
 
 
-def _start_made(handle: libvirt.virConnect, instance_uuid: str) -> bool:
-    """Start a guest that an earlier try has defined; False where there is none.
+def _made_earlier(handle: libvirt.virConnect, instance_uuid: str) -> bool | None:
+    """Say whether a guest runs that an earlier try has defined; None where there is none.
 
     :raises HypervisorFailure: where the guest of this uuid is somebody else's.
     """
     domain = observe.find(handle, instance_uuid)
     if domain is None:
-        return False
+        return None
     if not guest_xml.made_files(_definition(domain)):
         detail = "there is one of this uuid that was not made here"
         raise errors.HypervisorFailure(host=handle.getHostname(), what="make the guest", detail=detail)
-    if not domain.isActive():
-        try:
-            domain.create()
-        except libvirt.libvirtError as problem:
-            if libvirt_errors.code(problem) not in libvirt_errors.INVALID_NOW or not domain.isActive():
-                raise
-    return True
+    return bool(domain.isActive())
+
+
+def _start(domain: libvirt.virDomain) -> None:
+    try:
+        domain.create()
+    except libvirt.libvirtError as problem:
+        if libvirt_errors.code(problem) not in libvirt_errors.INVALID_NOW or not domain.isActive():
+            raise
 
 
 def _made_for(handle: libvirt.virConnect, instance_uuid: str) -> list[str]:

@@ -32,6 +32,7 @@ from wherry.drivers.libvirt import (
     power,
     sending,
     sized_xml,
+    source,
     storage,
 )
 from wherry.drivers.libvirt import errors as libvirt_errors
@@ -78,6 +79,12 @@ class GuestRelocation:
                 await self._prepare(task, disk)
             except errors.HypervisorFailure as problem:
                 raise errors.PreparationFailed(host=self._link.host, uuid=task.instance_uuid, detail=problem.message) from problem
+        if plan.is_same_host:
+            return
+        for path in sorted(source.left_behind(plan).difference(disk.source for disk in _sent(plan))):
+            # The console's file appears when the guest starts here: an undo takes it away again.
+            if await self._link.call("look for a file", self._files.capacity, path) is None:
+                await task.record_created(path)
 
     async def retire_guest(self, task: base.Task, plan: migration.Plan) -> guest.Guest:
         """Take the guest's power and its autostart."""

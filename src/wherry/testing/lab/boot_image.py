@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small bootable disk image, assembled here: it counts its boots on its own disk and tells the serial console.
 
+At its first boot it writes a pattern 512 MiB behind, beyond the image, at each other one it looks whether that is whole.
 For what the payloads cannot do, which have no disk: a server that is made from an image boots from it. SeaBIOS takes some seconds.
 """
 
@@ -33,3 +34,8 @@ def build(path: pathlib.Path) -> pathlib.Path:
 def boots(console: str) -> list[int]:
     """Give the numbers of the boots that a console tells of, in order."""
     return [int(number) for number in re.findall(r"^boot (\d+)\r?$", console, re.MULTILINE)]
+
+
+def patterns(console: str) -> list[str]:
+    """Give what became of the pattern at the boots that a console tells of, in order: "written", "whole" or "lost"."""
+    return re.findall(r"^pattern (written|whole|lost)\r?$", console, re.MULTILINE)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A boot sector: counts its boots in the disk's second sector, and tells the serial console. Then it halts for ever. */
+/* A boot sector: counts its boots in the disk's second sector, writes a pattern far behind at the first and reads it again at each
+   other one, and tells the serial console. Then it halts for ever. */
+
+    .set PATTERN_BYTES, 0x8000
+    .set PATTERN_SECTOR, 0x100000
+    .set PATTERN_SEGMENT, 0x1000
 
     .code16
     .section .text
@@ -26,6 +31,36 @@ _start:
     call second_sector
     jc failed
 
+    /* Each word of the pattern is its own address, inverted. */
+    movw $PATTERN_SEGMENT, %ax
+    movw %ax, %es
+    xorw %di, %di
+    cmpw $1, 0x7e00
+    jne 2f
+1:  movw %di, %ax
+    notw %ax
+    stosw
+    cmpw $PATTERN_BYTES, %di
+    jne 1b
+    movw $0x4300, %ax
+    call pattern
+    jc failed
+    movw $written, %si
+    jmp 5f
+2:  movw $0x4200, %ax
+    call pattern
+    jc failed
+3:  movw %di, %ax
+    notw %ax
+    scasw
+    jne 4f
+    cmpw $PATTERN_BYTES, %di
+    jne 3b
+    movw $whole, %si
+    jmp 5f
+4:  movw $lost, %si
+5:  call print
+
     movw $told, %si
     call print
     movw 0x7e00, %ax
@@ -46,6 +81,13 @@ second_sector:
     movw $0x7e00, %bx
     movw $0x0002, %cx
     xorb %dh, %dh
+    movb drive, %dl
+    int $0x13
+    ret
+
+/* Reads or writes the pattern, as ax says; carry when it cannot. */
+pattern:
+    movw $packet, %si
     movb drive, %dl
     int $0x13
     ret
@@ -90,10 +132,17 @@ put:
     ret
 
 begin: .asciz "Wherry's guest starts\r\n"
+written: .asciz "pattern written\r\n"
+whole: .asciz "pattern whole\r\n"
+lost:  .asciz "pattern lost\r\n"
 told:  .asciz "boot "
 line:  .asciz "\r\n"
 wrong: .asciz "the disk cannot be read or written\r\n"
 drive: .byte 0
+/* What the BIOS is to transfer: how much, to or from where, and the first sector. */
+packet: .byte 16, 0
+    .word PATTERN_BYTES / 512, 0, PATTERN_SEGMENT
+    .long PATTERN_SECTOR, 0
 
     .org 510
     .word 0xaa55
