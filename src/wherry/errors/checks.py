@@ -22,6 +22,12 @@ class SourceCheckFailed(CheckFailed):
     slug = "source_check_failed"
 
 
+class DefinitionUnreadable(SourceCheckFailed):
+    slug = "definition_unreadable"
+    template = "The definition that came from libvirt or from another host is not read: {detail}."
+    remedy_template = "Look at the host that it came from: no libvirt writes this."
+
+
 class DestinationNotFound(CheckFailed):
     slug = "destination_not_found"
     template = "Compute host {host} could not be found."

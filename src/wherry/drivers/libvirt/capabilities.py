@@ -8,6 +8,7 @@ import json
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
+from wherry.drivers.libvirt import xml_reading
 from wherry.model import capabilities
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class HostCapabilities:
 
 def parse(text: str) -> HostCapabilities:
     """Read the capabilities XML."""
-    root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+    root = xml_reading.parse(text)
     cpu = root.find("host/cpu")
     architecture = root.findtext("host/cpu/arch", "")
     kinds = {

@@ -7,6 +7,7 @@ import dataclasses
 import xml.etree.ElementTree as ET
 from collections.abc import Collection
 
+from wherry.drivers.libvirt import xml_reading
 from wherry.model import guest
 
 #: Namespace of what operators may write into a domain's <metadata>: <wherry:instance><wherry:project>ID</wherry:project></wherry:instance>.
@@ -77,7 +78,7 @@ class Platform:
 
 def parse_guest(text: str, state: guest.GuestState) -> guest.Guest:
     """Make the guest of its migratable XML; sizes, jobs and snapshots are for the caller to add."""
-    root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+    root = xml_reading.parse(text)
     os_type = root.find("os/type")
     cpu = root.find("cpu")
     return guest.Guest(
@@ -101,7 +102,7 @@ def parse_guest(text: str, state: guest.GuestState) -> guest.Guest:
 
 def parse_platform(text: str) -> Platform:
     """Read what a destination is asked about."""
-    root = ET.fromstring(text)  # noqa: S314 - written by a libvirtd, carried by our own bus
+    root = xml_reading.parse(text)
     os_type, cpu = root.find("os/type"), root.find("cpu")
     names = ("os/kernel", "os/initrd", "os/dtb", "os/loader")
     files = [root.findtext(name, "") for name in names]
@@ -125,7 +126,7 @@ def parse_platform(text: str) -> Platform:
 def volume_references(text: str) -> list[VolumeReference]:
     """Give the disks that are named by pool and volume."""
     found = []
-    for element in ET.fromstring(text).iterfind("devices/disk[@type='volume']"):  # noqa: S314 - as above
+    for element in xml_reading.parse(text).iterfind("devices/disk[@type='volume']"):
         source, target = element.find("source"), element.find("target")
         if source is not None and target is not None:
             found.append(VolumeReference(disk=target.get("dev", ""), pool=source.get("pool", ""), volume=source.get("volume", "")))
@@ -134,14 +135,14 @@ def volume_references(text: str) -> list[VolumeReference]:
 
 def disk_paths(text: str) -> set[str]:
     """Give every path that a domain's disks name, images below them included."""
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     sources = [*root.iterfind("devices/disk//source"), *root.iterfind("devices/disk/mirror/source")]
     return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
 
 
 def with_identity(text: str, uuid: str) -> str:
     """Give the definition of a guest that is the same in all but its uuid."""
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     element = root.find("uuid")
     if element is not None:
         element.text = uuid
@@ -153,7 +154,7 @@ def without_images_below(text: str, disks: Collection[str]) -> str | None:
 
     libvirt leaves out the chains that it found by itself; one that somebody wrote down would be looked for at the destination.
     """
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     has_changed = False
     for element in root.iterfind("devices/disk"):
         target, below = element.find("target"), element.find("backingStore")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import xml.etree.ElementTree as ET
 
-from wherry.drivers.libvirt import domain_xml
+from wherry.drivers.libvirt import domain_xml, xml_reading
 from wherry.model import build
 
 _URI = domain_xml.METADATA_URI
@@ -58,13 +58,13 @@ def write(order: build.GuestOrder, frame: Frame) -> str:
 
 def made_files(text: str) -> list[str]:
     """Give the paths of what was made for the guest of a definition; nothing for one that was only found."""
-    root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd, or carried by our own bus
+    root = xml_reading.parse(text)
     return [path for element in root.iterfind(f"metadata//{_MADE}") if (path := (element.text or "").strip()).startswith("/")]
 
 
 def console_file(text: str) -> str:
     """Give the path of the file that the guest's serial console is written to; empty where none is."""
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     for element in (*root.iterfind("devices/serial"), *root.iterfind("devices/console")):
         if element.get("type") == "file" and (source := element.find("source")) is not None:
             return source.get("path", "")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import pathlib
-import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import connection, storage
+from wherry.drivers.libvirt import connection, storage, xml_reading
 from wherry.model import image
 from wherry.telemetry import logs
 
@@ -130,5 +129,5 @@ def _delete(pool: libvirt.virStoragePool, name: str) -> None:
 
 
 def _age_and_size(volume: libvirt.virStorageVol) -> tuple[float, int]:
-    root = ET.fromstring(volume.XMLDesc(0))  # noqa: S314 - written by our own libvirtd
+    root = xml_reading.parse(volume.XMLDesc(0))
     return float(root.findtext("target/timestamps/mtime", "0")), int(volume.info()[2])

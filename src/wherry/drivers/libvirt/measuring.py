@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import observe
+from wherry.drivers.libvirt import observe, xml_reading
 from wherry.model import guest
 
 _KINDS = (
@@ -54,7 +53,7 @@ def _disk(statistics: Mapping[str, Any], prefix: str) -> guest.DiskUsage:
 def _interfaces(domain: libvirt.virDomain, statistics: Mapping[str, Any]) -> tuple[guest.InterfaceUsage, ...]:
     # Statistics name the device on the host; only the definition says whose address it has.
     addresses: dict[str, str] = {}
-    for element in ET.fromstring(domain.XMLDesc()).iterfind("devices/interface"):  # noqa: S314 - libvirt wrote it
+    for element in xml_reading.parse(domain.XMLDesc()).iterfind("devices/interface"):
         target, mac = element.find("target"), element.find("mac")
         if target is not None and mac is not None:
             addresses[target.get("dev", "")] = mac.get("address", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from wherry.drivers.libvirt import domain_xml
+from wherry.drivers.libvirt import domain_xml, xml_reading
 from wherry.model import migration
 
 #: What ties a definition to its memory or its vCPUs: element, and what it is called.
@@ -22,7 +22,7 @@ _TIES = (
 
 def obstacle(text: str, size: migration.Size | None) -> str:
     """Say what in the definition is made for its present size; empty where nothing is, or nothing changes."""
-    root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+    root = xml_reading.parse(text)
     if size is None or _size_of(root) == (size.memory_mib, size.vcpus):
         return ""
     return ", ".join(what for path, what in _TIES if root.find(path) is not None)
@@ -30,7 +30,7 @@ def obstacle(text: str, size: migration.Size | None) -> str:
 
 def with_size(text: str, size: migration.Size | None) -> str:
     """Give the definition with this memory and these vCPUs; as it is where it has them already."""
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     if size is None or _size_of(root) == (size.memory_mib, size.vcpus):
         return text
     for name in ("memory", "currentMemory"):
@@ -53,7 +53,7 @@ def with_size(text: str, size: migration.Size | None) -> str:
 
 def local_state(text: str) -> str:
     """Say what of the guest lies in files of its host that no disk names; empty for nothing."""
-    root = ET.fromstring(text)  # noqa: S314 - as above
+    root = xml_reading.parse(text)
     found = []
     if (root.findtext("os/nvram") or "").startswith("/"):
         found.append("the variables of its firmware")

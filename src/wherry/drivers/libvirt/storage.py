@@ -12,13 +12,12 @@ import dataclasses
 import hashlib
 import posixpath
 import threading
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 import libvirt
 
-from wherry.drivers.libvirt import domain_xml
+from wherry.drivers.libvirt import domain_xml, xml_reading
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest
 
@@ -128,7 +127,7 @@ class Storage:
                 text = volume.XMLDesc()
         except DirectoryMissing:
             return None
-        root = ET.fromstring(text)  # noqa: S314 - written by our own libvirtd
+        root = xml_reading.parse(text)
         form = root.find("target/format")
         return Image(
             capacity_bytes=int(capacity),
