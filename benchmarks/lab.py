@@ -63,7 +63,7 @@ class Bench:
         for run in range(1, requests + 1):
             for version, samples in times.items():
                 server_id, destination = self._ready(guest)
-                answer = _accepted(self._api.live_migrate(server_id, version, destination.name))
+                answer = _accepted(self._api.live_migrate(server_id, version, api.live_migration_body(destination.name)))
                 samples.append(answer.seconds)
                 self._await_end(server_id, self._id_of(server_id), COARSE_SECONDS)
             last = ", ".join(f"{version} {samples[-1] * 1000:.1f} ms" for version, samples in times.items())
@@ -73,7 +73,7 @@ class Bench:
     def _through_wherry(self, guest: labs.Guest) -> tuple[float, float]:
         server_id, destination = self._ready(guest)
         asked_at, begun = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        _accepted(self._api.live_migrate(server_id, api.ASYNCHRONOUS, destination.name))
+        _accepted(self._api.live_migrate(server_id, api.ASYNCHRONOUS, api.live_migration_body(destination.name)))
         ended_at = self._await_end(server_id, self._id_of(server_id), PRECISE_SECONDS)
         return time.perf_counter() - begun, (ended_at - asked_at).total_seconds()
 

@@ -23,7 +23,7 @@ ASYNCHRONOUS = "2.34"
 BLOCKING = "2.30"
 #: Where the demo reads: Nova's last.
 READ = "2.104"
-#: Wherry's own: shows migrations that have ended, and why.
+#: Wherry's own: takes a deadline with a request; shows migrations that have ended, and why.
 OWN = "2.1000"
 
 REQUEST_TIMEOUT_SECONDS = 60.0
@@ -98,9 +98,9 @@ class ComputeApi:
         """Give one server."""
         return records.server_of(self.get(f"/v2.1/servers/{server_id}")["server"])
 
-    def live_migrate(self, server_id: str, version: str, host: str | None = None) -> Answer:
+    def live_migrate(self, server_id: str, version: str, body: Mapping[str, Any]) -> Answer:
         """Ask for a live migration."""
-        return self.send("POST", action_path(server_id), version, live_migration_body(host))
+        return self.send("POST", action_path(server_id), version, body)
 
     def migrations_in_progress(self, server_id: str) -> list[records.Migration]:
         """List what GET /servers/{id}/migrations shows."""
@@ -125,6 +125,6 @@ def action_path(server_id: str) -> str:
     return f"/v2.1/servers/{server_id}/action"
 
 
-def live_migration_body(host: str | None) -> dict[str, Any]:
-    """Give the body of a live migration, as openstackclient sends it."""
-    return {"os-migrateLive": {"host": host, "block_migration": "auto"}}
+def live_migration_body(host: str | None = None, **own: Any) -> dict[str, Any]:
+    """Give the body of a live migration as openstackclient sends it, and the keys that are Wherry's own."""
+    return {"os-migrateLive": {"host": host, "block_migration": "auto", **own}}

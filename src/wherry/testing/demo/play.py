@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the story on a site: starts Wherry for it, tells both acts, and says whether every claim held."""
+"""Plays the story on a site: starts Wherry for it, tells all three acts, and says whether every claim held."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def play(stage: show.Show, place: site.Site, workplace: process.Workplace) -> in
             servers = told.wait_for_servers()
             told.move(servers[place.calm])
             told.abort(servers[place.busy])
+            told.force(servers[place.busy])
         except errors.DemoFailed as problem:
             raise errors.DemoFailed(f"{problem}\nthe end of Wherry's log:\n{workplace.log_tail()}") from None
     if stage.broken:

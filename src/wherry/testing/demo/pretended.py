@@ -19,6 +19,8 @@ class PretendedSite:
 
     def __init__(self, time_factor: float = 1.0) -> None:
         self._time_factor = time_factor
+        #: Of the simulated guest's time, as far as whole seconds allow.
+        self.budget_seconds = max(1, round(5 / time_factor))
         self._scenario = scenario.load(None)
         self.host_count = sum(part.count for part in self._scenario.hosts)
 

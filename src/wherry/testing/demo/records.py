@@ -38,6 +38,8 @@ class Migration:
     memory_total_bytes: int | None
     memory_processed_bytes: int | None
     memory_remaining_bytes: int | None
+    #: Never falls; None before the first report.
+    percentage: int | None
     reason: str
     reason_message: str
 
@@ -45,15 +47,6 @@ class Migration:
     def is_ended(self) -> bool:
         """Whether nothing changes any more."""
         return states.Status(self.status) in states.TERMINAL
-
-    @property
-    def fraction_done(self) -> float:
-        """Memory that the destination has, of all that there is; 0 before the first report."""
-        if self.status == states.Status.COMPLETED:
-            return 1.0
-        if not self.memory_total_bytes or self.memory_remaining_bytes is None:
-            return 0.0
-        return min(1.0, max(0.0, 1 - self.memory_remaining_bytes / self.memory_total_bytes))
 
     @property
     def has_sent_all_once(self) -> bool:
@@ -101,6 +94,7 @@ def migration_of(body: Mapping[str, Any]) -> Migration:
         memory_total_bytes=body["memory_total_bytes"],
         memory_processed_bytes=body["memory_processed_bytes"],
         memory_remaining_bytes=body["memory_remaining_bytes"],
+        percentage=body.get("percentage"),
         reason=body.get("reason") or "",
         reason_message=body.get("reason_message") or "",
     )

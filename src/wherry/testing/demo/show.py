@@ -116,10 +116,10 @@ class Show:
             rich.progress.TimeElapsedColumn(),
         )
         with rich.progress.Progress(*columns, console=self._console) as progress:
-            task = progress.add_task(rich.markup.escape(what), total=1.0, memory="", status="")
+            task = progress.add_task(rich.markup.escape(what), total=100, memory="", status="")
 
             def update(migration: records.Migration) -> None:
-                progress.update(task, completed=migration.fraction_done, memory=_left(migration), status=migration.status)
+                progress.update(task, completed=migration.percentage or 0, memory=_left(migration), status=migration.status)
 
             yield update
 
@@ -127,7 +127,7 @@ class Show:
         last: list[str] = []
 
         def update(migration: records.Migration) -> None:
-            text = f"{migration.fraction_done * 100:>3.0f} %  {_left(migration):<26}{migration.status}"
+            text = f"{migration.percentage or 0:>3} %  {_left(migration):<26}{migration.status}"
             if [text] != last:
                 last[:] = [text]
                 self.line(text)

@@ -40,6 +40,11 @@ class Site(Protocol):
         """Name of a guest that writes faster."""
         ...
 
+    @property
+    def budget_seconds(self) -> int:
+        """After which time the busy guest is to be forced across: shorter than its memory takes."""
+        ...
+
     def describe(self) -> Sequence[str]:
         """Say in a few lines what is there."""
         ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo tells: a guest that moves, and one that is not let go.
+"""What the demo tells: a guest that moves, one that does not come across, and what a budget of its own does to that one.
 
 Must not print anything as true that was not just checked.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from wherry.model import instance_actions, states
+from wherry.model import deadline, instance_actions, states
 from wherry.testing import lab as labs
 from wherry.testing.demo import api, errors, records, show, site
 from wherry.testing.lab import command
@@ -20,6 +21,9 @@ MIGRATION_TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.1
 #: The busy guest is aborted once all of its memory was sent and it still is not across; or after this time, whatever was sent.
 BUSY_PATIENCE_SECONDS = 25.0
+
+#: How far from its time a deadline may be applied.
+DEADLINE_ERROR_SECONDS = 1.0
 
 _SUCCESS_STORY = (
     instance_actions.EventName.CONDUCTOR_LIVE_MIGRATE,
@@ -32,7 +36,7 @@ _SUCCESS_STORY = (
 
 
 class Story:
-    """Both acts, on one site through one API."""
+    """All three acts, on one site through one API."""
 
     def __init__(self, client: api.ComputeApi, stage: show.Show, place: site.Site) -> None:
         self._api = client
@@ -66,7 +70,15 @@ class Story:
     def move(self, server: records.Server) -> None:
         """Live-migrate the calm guest and prove where it is."""
         self._show.heading(f"1. Live-migrate {server.name!r}; Wherry chooses the destination")
-        answer, migration, seconds = self._migrate(server, None)
+        answer, migration, seconds = self._migrate(server)
+        events = self._tell(server, answer, migration)
+        done = f"from POST to {migration.status} {seconds:.2f} s"
+        self._show.claim("the migration is completed", migration.status == states.Status.COMPLETED, done)
+        self._show.claim("every stage has its event, in order, each with host, start, finish and Success", tells_success(events))
+        self._check_new_home(server, migration)
+
+    def _tell(self, server: records.Server, answer: api.Answer, migration: records.Migration) -> list[records.Event]:
+        """Show what the instance action and the record have of it."""
         events = self._api.events(server.id, answer.request_id)
         self._show.line()
         self._show.line(f"the instance action of {answer.request_id}:")
@@ -75,10 +87,7 @@ class Story:
         self._show.line("the migration record:")
         self._show.migration(migration)
         self._show.line()
-        done = f"from POST to {migration.status} {seconds:.2f} s"
-        self._show.claim("the migration is completed", migration.status == states.Status.COMPLETED, done)
-        self._show.claim("every stage has its event, in order, each with host, start, finish and Success", tells_success(events))
-        self._check_new_home(server, migration)
+        return events
 
     def _check_new_home(self, server: records.Server, migration: records.Migration) -> None:
         now = self._api.server(server.id)
@@ -114,7 +123,7 @@ class Story:
             patience = time.monotonic() - begun > BUSY_PATIENCE_SECONDS
             return migration.status == states.Status.RUNNING and (migration.has_sent_all_once or patience)
 
-        _, migration, _ = self._migrate(server, None, until=is_hopeless)
+        _, migration, _ = self._migrate(server, until=is_hopeless)
         sent = f"{records.mib(migration.memory_processed_bytes)} sent, {records.mib(migration.memory_remaining_bytes)} left"
         self._show.claim("it runs and does not converge", migration.status == states.Status.RUNNING, sent)
         if migration.is_ended:
@@ -149,15 +158,34 @@ class Story:
         self._show.claim(f"{source.host}'s hypervisor still runs it", source.is_running)
         self._show.claim(f"nothing of it is left on {destination.host}", destination.is_absent)
 
-    # ---------------------------------------------------------------- what both have in common
+    # ---------------------------------------------------------------- the third act
+
+    def force(self, server: records.Server) -> None:
+        """Migrate the busy guest with a deadline of its own, and see it applied in time."""
+        budget = self._site.budget_seconds
+        self._show.heading(f"3. Live-migrate {server.name!r} again, with {budget} s of its own; then it is forced through")
+        answer, migration, _ = self._migrate(server, api.OWN, timeout_seconds=budget, on_timeout=deadline.TimeoutAction.FORCE_COMPLETE)
+        events = self._tell(server, answer, migration)
+        after = seconds_until_forced(events)
+        applied = "it was not" if after is None else f"{after:.2f} s after the transfer began"
+        is_in_time = after is not None and abs(after - budget) < DEADLINE_ERROR_SECONDS
+        self._show.claim(f"the deadline of {budget} s was applied within {DEADLINE_ERROR_SECONDS:g} s of its time", is_in_time, applied)
+        self._show.claim("the migration is completed", migration.status == states.Status.COMPLETED)
+        self._check_new_home(server, migration)
+
+    # ---------------------------------------------------------------- what they have in common
 
     def _migrate(
-        self, server: records.Server, host: str | None, until: Callable[[records.Migration], bool] = lambda seen: seen.is_ended
+        self,
+        server: records.Server,
+        version: str = api.ASYNCHRONOUS,
+        until: Callable[[records.Migration], bool] = lambda seen: seen.is_ended,
+        **own: Any,
     ) -> tuple[api.Answer, records.Migration, float]:
-        path, body = api.action_path(server.id), api.live_migration_body(host)
-        self._show.request("POST", f"{self._api.url}{path}", api.ASYNCHRONOUS, body)
+        path, body = api.action_path(server.id), api.live_migration_body(**own)
+        self._show.request("POST", f"{self._api.url}{path}", version, body)
         begun = time.monotonic()
-        answer = self._api.live_migrate(server.id, api.ASYNCHRONOUS, host)
+        answer = self._api.live_migrate(server.id, version, body)
         self._show.answer(answer.status, answer.seconds, answer.request_id)
         if answer.status != 202:
             raise errors.DemoFailed(f"the live migration was refused: {answer.body}")
@@ -225,3 +253,12 @@ def tells_success(events: Sequence[records.Event]) -> bool:
     names = [one.name for one in events if one.name in _SUCCESS_STORY]
     finished = all(one.finished_at is not None and one.result == "Success" and one.host for one in events)
     return finished and names == [str(name) for name in _SUCCESS_STORY]
+
+
+def seconds_until_forced(events: Sequence[records.Event]) -> float | None:
+    """Tell how long after the start of the transfer its deadline was applied; None if it was not."""
+    started = {one.name: one.started_at for one in events}
+    transfer, applied = instance_actions.EventName.TRANSFER, instance_actions.EventName.DEADLINE_APPLIED
+    if transfer not in started or applied not in started:
+        return None
+    return (started[applied] - started[transfer]).total_seconds()

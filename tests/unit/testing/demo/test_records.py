@@ -39,21 +39,6 @@ def _event(name: str, **changes: Any) -> dict[str, Any]:
     return {**body, **changes}
 
 
-@pytest.mark.parametrize(
-    ("changes", "fraction"),
-    [
-        ({}, 0.75),
-        ({"memory_remaining_bytes": 0}, 1.0),
-        ({"memory_remaining_bytes": 300 * MIB}, 0.0),
-        ({"memory_total_bytes": None, "memory_remaining_bytes": None}, 0.0),
-        ({"status": "completed", "memory_remaining_bytes": 3 * MIB}, 1.0),
-        ({"status": "cancelled", "memory_remaining_bytes": 150 * MIB}, 0.25),
-    ],
-)
-def test_the_bar_shows_what_the_destination_has(changes: dict[str, Any], fraction: float) -> None:
-    assert _migration(**changes).fraction_done == pytest.approx(fraction)
-
-
 @pytest.mark.parametrize(("sent", "is_hopeless"), [(150, False), (200, False), (201, True), (None, False)])
 def test_a_guest_outruns_its_copy_once_more_was_sent_than_it_has(sent: int | None, is_hopeless: bool) -> None:
     assert _migration(memory_processed_bytes=None if sent is None else sent * MIB).has_sent_all_once is is_hopeless
@@ -112,3 +97,15 @@ def test_a_whole_story_of_success_is_told() -> None:
 )
 def test_a_story_with_a_flaw_is_none_of_success(events: list[records.Event]) -> None:
     assert not story.tells_success(events)
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds"),
+    [
+        ([_event("deadline_applied", start_time="2030-01-02T03:04:11.500000"), _event("compute_live_migration")], 6.5),
+        ([_event("compute_live_migration")], None),
+        ([_event("deadline_applied")], None),
+    ],
+)
+def test_how_long_after_its_start_a_transfer_was_forced(events: list[dict[str, Any]], seconds: float | None) -> None:
+    assert story.seconds_until_forced(records.events_of(events)) == seconds

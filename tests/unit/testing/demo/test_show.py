@@ -18,6 +18,7 @@ def _migration(left_mib: int, status: str = "running") -> records.Migration:
         memory_total_bytes=100 * records.MIB,
         memory_processed_bytes=(100 - left_mib) * records.MIB,
         memory_remaining_bytes=left_mib * records.MIB,
+        percentage=100 - left_mib,
         reason="",
         reason_message="",
     )
