@@ -72,7 +72,7 @@ class Engine(Protocol):
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
         """Run the work in one transaction: committed when it returns, rolled back when it raises.
 
-        :param is_single: it is one statement that reads, which needs no transaction to see one consistent state.
+        :param is_single: it is one statement, which is its own transaction where the database makes it one.
 
         :raises Troubled: in place of an error of the database that is nobody's mistake.
         """

@@ -77,12 +77,12 @@ class PostgreSql:
             max_overflow=config.max_overflow,
             pool_timeout=config.pool_timeout_seconds,
         )
-        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._reading = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
-        engine = self._engine if is_writing else self._looking if is_single else self._reading
-        return await self._transaction(engine, work, is_writing=is_writing, seconds=self._limit_seconds)
+        engine = self._single if is_single else self._engine if is_writing else self._reading
+        return await self._transaction(engine, work, is_writing=is_writing, seconds=self._limit_seconds, is_single=is_single)
 
     async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
         async def work(connection: sa_asyncio.AsyncConnection) -> T:
@@ -104,12 +104,15 @@ class PostgreSql:
         *,
         is_writing: bool,
         seconds: float | None,
+        is_single: bool = False,
     ) -> T:
         is_commit_sent = False
         try:
             # First for a connection, which may have to be waited for; then for what is done with it.
             async with asyncio.timeout(seconds and seconds + self._checkout_seconds) as limit, engine.connect() as connection:
                 limit.reschedule(seconds and asyncio.get_running_loop().time() + seconds)
+                # A single statement is committed with its own answer.
+                is_commit_sent = is_single
                 result = await work(connection)
                 is_commit_sent = True
                 await connection.commit()

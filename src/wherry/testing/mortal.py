@@ -103,6 +103,10 @@ class MortalStore(stores.Store):
         self._check()
         return result
 
+    async def put(self, unit: stores.Unit[T]) -> T:
+        """As in Store."""
+        return await self.run(unit)
+
     async def read(self, unit: stores.Unit[T]) -> T:
         """As in Store."""
         self._check()

@@ -35,6 +35,12 @@ async def require(
         raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="host", state="None")
 
 
+def seems_free(call: api_call.Call, server: server_model.Server, allowed: Collection[server_model.VmState]) -> bool:
+    """Whether nothing in the server's own record is in the way; what `require` would say of it is not asked."""
+    is_locked = server.locked_by is not None and not call.caller.is_admin
+    return not is_locked and server.vm_state in allowed and server.task_state is None and server.host is not None
+
+
 async def require_settled(uow: wherry_uow.UnitOfWork, server: server_model.Server, method: str) -> None:
     """Make sure that no other host keeps a part of the server since its last move. A reset of its state does not change that.
 

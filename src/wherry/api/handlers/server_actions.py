@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
 from wherry.api.handlers import blocking, finding, readiness, recording
@@ -79,6 +80,9 @@ def _request_of(call: api_call.Call) -> migration.LiveMigrationRequest:
 
 async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) -> operation.Operation:
     """Record the request, or say why not: server 404, rule 403, state 409, host 400, all read in the transaction that records."""
+    accepted = await _accept_unhindered(call, asked)
+    if accepted is not None:
+        return accepted
 
     async def unit(uow: wherry_uow.UnitOfWork) -> operation.Operation:
         server = await finding.server_of(uow, call)
@@ -90,11 +94,31 @@ async def _accept(call: api_call.Call, asked: migration.LiveMigrationRequest) ->
         await readiness.require_settled(uow, server, _METHOD)
         if asked.host is not None:
             await blocking.check_host_is_known(uow, asked.host)
-        caller = call.caller
-        accepted, _ = await uow.operations.accept(
-            server, asked, request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
-        )
-        return accepted
+        return await _record(uow, call, server, asked)
 
     # Somebody may change the server after it was read; looking again tells whether that is in the way.
     return await recording.record(call, unit)
+
+
+async def _accept_unhindered(call: api_call.Call, asked: migration.LiveMigrationRequest) -> operation.Operation | None:
+    """Record what nothing seems to be in the way of, in two statements; None when something is, and nothing was recorded.
+
+    That nothing has come in the way since the server was read, the second statement sees to itself.
+    """
+    server = await call.parts.store.look(lambda uow: finding.server_of(uow, call))
+    if asked.host is not None or asked.force or not readiness.seems_free(call, server, _MIGRATABLE):
+        return None
+    try:
+        return await call.parts.store.put(lambda uow: _record(uow, call, server, asked))
+    except errors.StaleWrite:
+        return None
+
+
+async def _record(
+    uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server, asked: migration.LiveMigrationRequest
+) -> operation.Operation:
+    caller = call.caller
+    accepted, _ = await uow.operations.accept(
+        server, asked, request_id=caller.request_id, user_id=caller.user_id, project_id=caller.project_id
+    )
+    return accepted

@@ -41,6 +41,10 @@ _MARK_SERVER = sa.update(_S).where(
     _S.c.deleted_at.is_(None),
 )
 _MARK_PLACED = _MARK_SERVER.where(_S.c.host.is_not(None))
+# No other host keeps a part of it since its last move. One comparison each: a list is put together anew at each execution.
+_MARK_SETTLED = _MARK_PLACED.where(
+    ~sa.exists().where(_M.c.instance_uuid == _S.c.uuid, sa.or_(*(_M.c.status == resting for resting in sorted(states.RESTING))))
+)
 _OPEN = _T.c.finished_at.is_(None)
 # A newer release may know more kinds, steps and statuses; its rows are left to it.
 _KNOWN_STATUS = sa.type_coerce(_M.c.status, sa.String).in_([status.value for status in states.Status])
@@ -75,8 +79,9 @@ class Operations:
     ) -> tuple[model.Operation, migration.Migration | None]:
         """Record what is asked of the server as it was read: operation, action, task_state, and its migration where it is to move.
 
-        Four statements at most. A server that is to be made was inserted with its task_state.
-        :raises StaleWrite: the server was changed since, or has an operation.
+        Four statements at most, one for a live migration where the database writes at once: fit for `Store.put`.
+        A server that is to be made was inserted with its task_state.
+        :raises StaleWrite: the server was changed since, or has an operation; or it is to live-migrate and its last move is not settled.
         """
         asked = {"request_id": request_id, "user_id": user_id, "project_id": project_id}
         if self._session.dialect.writes_at_once and isinstance(request, migration.LiveMigrationRequest):
@@ -98,7 +103,7 @@ class Operations:
         )
         where, changes = _marks(self._session, server, beginning.task_state)
         try:
-            row = await at_once.write(self._session, _MARK_PLACED, where, changes, inserts)
+            row = await at_once.write(self._session, _MARK_SETTLED, where, changes, inserts)
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
         if row is None:
@@ -149,18 +154,13 @@ class Operations:
     ) -> tuple[model.Operation, migration.Migration | None]:
         beginning = model.beginning_of(request)
         if not isinstance(request, build.BuildRequest):
-            await self._mark(server, beginning.task_state, is_placed=not isinstance(request, build.DeleteRequest))
+            await _mark(self._session, server, request)
         operation = _operation_of(self._session, server, request, by, plan, epoch=epoch)
         try:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
         return operation, None if beginning.status is None else await _add_migration(self._session, operation, beginning.status)
-
-    async def _mark(self, server: server_model.Server, task_state: server_model.TaskState | None, *, is_placed: bool) -> None:
-        where, changes = _marks(self._session, server, task_state)
-        if await self._session.change(_MARK_PLACED if is_placed else _MARK_SERVER, where | changes) != 1:
-            raise errors.StaleWrite(what="Server", name=server.uuid)
 
     async def get(self, operation_id: str) -> model.Operation:
         """Give one operation.
@@ -388,6 +388,14 @@ def _marks(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     stamps = {"generation": server.generation + 1, "updated_at": session.now, "changed_at": session.now}
     return {"of_uuid": server.uuid, "of_generation": server.generation}, {"task_state": task_state, "progress": 0} | stamps
+
+
+async def _mark(session: sessions.Session, server: server_model.Server, request: model.Request) -> None:
+    where, changes = _marks(session, server, model.beginning_of(request).task_state)
+    is_live = isinstance(request, migration.LiveMigrationRequest)
+    statement = _MARK_SETTLED if is_live else _MARK_SERVER if isinstance(request, build.DeleteRequest) else _MARK_PLACED
+    if await session.change(statement, where | changes) != 1:
+        raise errors.StaleWrite(what="Server", name=server.uuid)
 
 
 async def _add_migration(session: sessions.Session, of: model.Operation, status: states.Status) -> migration.Migration:

@@ -87,6 +87,10 @@ class SimulatedStore(stores.Store):
             raise errors.DatabaseUnavailable(detail="the answer to the commit was lost")
         return result
 
+    async def put(self, unit: stores.Unit[T]) -> T:
+        """As in Store."""
+        return await self.run(unit)
+
     async def read(self, unit: stores.Unit[T]) -> T:
         """As in Store."""
         await self._enter()

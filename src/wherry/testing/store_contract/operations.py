@@ -74,6 +74,39 @@ class AcceptContract:
         _, statements = await harness.statements_of(unit)
         assert statements <= 5
 
+    async def test_a_live_migration_can_be_put_and_is_refused_like_any_other(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server()
+        asked = {"request_id": "req-1", "user_id": "asker", "project_id": "asking"}
+        accepted, moving = await harness.store.put(lambda uow: uow.operations.accept(made, migration.LiveMigrationRequest(), **asked))
+        assert await harness.store.look(lambda uow: uow.operations.get(accepted.id)) == accepted
+        assert await harness.migration(accepted) == moving
+        assert (await harness.action(accepted)).action == "live-migration"
+        # Its task_state was taken away, by which alone it would seem free.
+        held = await harness.server(made.uuid)
+        freed = await harness.store.run(lambda uow: uow.servers.update(held, task_state=None, in_operation=True))
+        with pytest.raises(errors.StaleWrite):
+            await harness.store.put(
+                lambda uow: uow.operations.accept(freed, migration.LiveMigrationRequest(), **asked | {"request_id": "x"})
+            )
+        assert (await harness.server(made.uuid)) == freed
+        assert len(await harness.store.read(lambda uow: uow.migrations.list())) == 1
+
+    async def test_a_server_of_which_another_host_keeps_a_part_is_not_live_migrated(self, harness: harnesses.Harness) -> None:
+        made = await harness.make_server(host="host-a")
+        request = migration.ColdMigrationRequest()
+        asked = {"request_id": "req-cold", "user_id": "asker", "project_id": "asking"}
+        accepted, _ = await harness.store.run(lambda uow: uow.operations.accept(made, request, **asked))
+        done = operation.Transition(
+            event=states.Event.TAKEN_IN, step=operation.StepName.DONE, server=server.ServerChange(clear_task=True, host="host-b")
+        )
+        moved = await harness.advance(accepted, states.Event.MOVE_STARTED, states.Event.MOVED, done)
+        rested = await harness.server(made.uuid)
+        assert rested.task_state is None and moved.finished_at is not None
+        with pytest.raises(errors.StaleWrite):
+            await harness.accept(rested)
+        assert await harness.server(made.uuid) == rested
+        assert [one.uuid for one in await harness.store.read(lambda uow: uow.migrations.list())] == [accepted.id]
+
     async def test_a_power_action_has_no_migration_and_ends_with_its_last_step(self, harness: harnesses.Harness) -> None:
         made = await harness.make_server(host="host-a")
         request = power.PowerRequest(action=power.PowerAction.STOP)
