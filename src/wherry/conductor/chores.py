@@ -42,6 +42,23 @@ async def owe(on: drive.Drive, host: str, command: messages.Request[Any], why: e
     await on.store.run(lambda uow: uow.chores.add(owed_for, host, type(command).__name__, body))
 
 
+async def ask_or_owe(on: drive.Drive, host: str, command: messages.Request[Any], *, tries: int = 0) -> None:
+    """Give a host a command whose outcome changes nothing for the migration; it is owed it where it cannot be given.
+
+    :param tries: how often the step is run again before that.
+    """
+    try:
+        await on.ask(host, command)
+    except errors.LeaseLost:
+        raise
+    except errors.StaleEpoch as error:
+        await on.require_own(error)
+    except errors.Error as error:
+        if on.attempts < tries:
+            raise
+        await owe(on, host, command, error)
+
+
 class Chores:
     """Gives hosts what they are owed, at their return and from time to time."""
 

@@ -78,8 +78,8 @@ class Feasibility:
         return feasibility.Feasibility(source=name, blockers=(_blocker(lacking),) if lacking is not None else (), candidates=candidates)
 
     async def _question(self, moving: server.Server, source: host.Host | None, request: migration.LiveMigrationRequest) -> _Question:
-        options = self.config.default
-        if source is None or not host.is_up(source, self._clock.now(), options.service_down_time_seconds):
+        rules = filters.Rules.of(self.config.default, self._clock.now())
+        if source is None or not host.is_up(source, rules.now, rules.service_down_time_seconds):
             raise errors.SourceDown(host=moving.host)
         # Without an operation it is only a question: nothing is noted of it.
         asked = messages.DescribeGuest(operation_id="", epoch=0, instance_uuid=moving.uuid)
@@ -91,11 +91,7 @@ class Feasibility:
         demand = filters.Demand(
             guest=described,
             source=source,
-            now=self._clock.now(),
-            service_down_time_seconds=options.service_down_time_seconds,
-            cpu_allocation_ratio=options.cpu_allocation_ratio,
-            ram_allocation_ratio=options.ram_allocation_ratio,
-            reserved_host_memory_mib=options.reserved_host_memory_mb,
+            rules=rules,
             neighbours=neighbours,
             ask=ask,
         )

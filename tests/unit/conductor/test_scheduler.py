@@ -45,16 +45,17 @@ def _host(name: str, **fields: object) -> host.Host:
     )
 
 
+_RULES = filters.Rules(
+    now=_NOW, service_down_time_seconds=60.0, cpu_allocation_ratio=1.0, ram_allocation_ratio=1.0, reserved_host_memory_mib=512
+)
+
+
 def _demand(**fields: object) -> filters.Demand:
     wanted = guest.Guest(uuid="g", name="g", state=guest.GuestState.RUNNING, memory_mib=4096, vcpus=2, hypervisor_type="kvm")
     values: dict[str, object] = {
         "guest": wanted,
         "source": _host("source"),
-        "now": _NOW,
-        "service_down_time_seconds": 60.0,
-        "cpu_allocation_ratio": 1.0,
-        "ram_allocation_ratio": 1.0,
-        "reserved_host_memory_mib": 512,
+        "rules": _RULES,
     }
     return filters.Demand(**(values | fields))  # type: ignore[arg-type]  # likewise
 
@@ -94,7 +95,8 @@ def test_the_source_is_no_destination() -> None:
 def test_overcommit_ratios_stretch_the_host() -> None:
     """Twice the memory by ratio is twice the room."""
     full = _host("candidate", used_memory_mib=16_384, used_vcpus=8)
-    assert filters.refusal(full, _demand(ram_allocation_ratio=2.0, cpu_allocation_ratio=2.0), _NAMES) is None
+    rules = dataclasses.replace(_RULES, ram_allocation_ratio=2.0, cpu_allocation_ratio=2.0)
+    assert filters.refusal(full, _demand(rules=rules), _NAMES) is None
 
 
 def test_a_forced_host_may_be_disabled_but_not_full() -> None:

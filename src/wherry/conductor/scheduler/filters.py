@@ -8,10 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from wherry import errors
+from wherry.config import default as config_default
 from wherry.model import abilities, guest, host, server_group
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What hosts are measured by, as configured."""
+
+    now: datetime.datetime
+    service_down_time_seconds: float
+    cpu_allocation_ratio: float
+    ram_allocation_ratio: float
+    reserved_host_memory_mib: int
+
+    @classmethod
+    def of(cls, options: config_default.DefaultSection, now: datetime.datetime) -> typing.Self:
+        """Give those of a configuration, at a time."""
+        return cls(
+            now=now,
+            service_down_time_seconds=options.service_down_time_seconds,
+            cpu_allocation_ratio=options.cpu_allocation_ratio,
+            ram_allocation_ratio=options.ram_allocation_ratio,
+            reserved_host_memory_mib=options.reserved_host_memory_mb,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +45,7 @@ class Demand:
     guest: guest.Guest
     #: Host that has it; None for a guest that is to be made.
     source: host.Host | None
-    now: datetime.datetime
-    service_down_time_seconds: float
-    cpu_allocation_ratio: float
-    ram_allocation_ratio: float
-    reserved_host_memory_mib: int
+    rules: Rules
     #: Where the other servers of its group are; None = it is in none.
     neighbours: server_group.Neighbours | None = None
     #: What the request needs of the drivers; None = not asked.
@@ -41,7 +61,7 @@ Filter = Callable[[host.Host, Demand], errors.CheckFailed | None]
 
 def up(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """Its agent was heard of lately."""
-    if host.is_up(candidate, demand.now, demand.service_down_time_seconds):
+    if host.is_up(candidate, demand.rules.now, demand.rules.service_down_time_seconds):
         return None
     return errors.DestinationDown(host=candidate.name)
 
@@ -107,7 +127,7 @@ def hypervisor_version(candidate: host.Host, demand: Demand) -> errors.CheckFail
 
 def memory(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """The guest's memory fits beside the servers there and those on their way."""
-    total = int(candidate.description.memory_mib * demand.ram_allocation_ratio) - demand.reserved_host_memory_mib
+    total = int(candidate.description.memory_mib * demand.rules.ram_allocation_ratio) - demand.rules.reserved_host_memory_mib
     available = total - candidate.usage.memory_mib
     if demand.guest.memory_mib <= available:
         return None
@@ -118,7 +138,7 @@ def memory(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
 
 def vcpus(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """The guest's vCPUs fit, by the overcommit ratio."""
-    available = int(candidate.description.vcpus * demand.cpu_allocation_ratio) - candidate.usage.vcpus
+    available = int(candidate.description.vcpus * demand.rules.cpu_allocation_ratio) - candidate.usage.vcpus
     if demand.guest.vcpus <= available:
         return None
     return errors.InsufficientVcpus(uuid=demand.guest.uuid, host=candidate.name, available=available, needed=demand.guest.vcpus)

@@ -68,15 +68,7 @@ def _may_pass(on: drive.Drive, error: errors.Error) -> bool:
 
 async def let_go(on: drive.Drive) -> None:
     """Have a destination that this migration will not go to forget it, probes and all; a silent one is owed it."""
-    command = messages.RollBackDestination(**on.planned)
-    try:
-        await on.ask(on.destination, command)
-    except errors.LeaseLost:
-        raise
-    except errors.StaleEpoch as error:
-        await on.require_own(error)
-    except errors.Error as error:
-        await chores.owe(on, on.destination, command, error)
+    await chores.ask_or_owe(on, on.destination, messages.RollBackDestination(**on.planned))
 
 
 def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventName, asked: str) -> drive.Advance:

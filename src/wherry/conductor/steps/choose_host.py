@@ -71,16 +71,12 @@ class ChooseHost:
 
 
 def _demand_of(on: drive.Drive, made: server.Server, neighbours: server_group.Neighbours | None) -> filters.Demand:
-    options, request = on.config.default, on.build_request
+    request = on.build_request
     wanted = guest.Guest(uuid=made.uuid, name=made.name, state=guest.GuestState.ABSENT, memory_mib=made.memory_mib, vcpus=made.vcpus)
     return filters.Demand(
         guest=wanted,
         source=None,
-        now=on.clock.now(),
-        service_down_time_seconds=options.service_down_time_seconds,
-        cpu_allocation_ratio=options.cpu_allocation_ratio,
-        ram_allocation_ratio=options.ram_allocation_ratio,
-        reserved_host_memory_mib=options.reserved_host_memory_mb,
+        rules=filters.Rules.of(on.config.default, on.clock.now()),
         neighbours=neighbours,
         zone=request.zone,
         host=request.host,

@@ -106,15 +106,10 @@ async def fits_one_of(on: drive.Drive, candidates: list[host.Host], hosts: Mappi
 
 def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighbours: server_group.Neighbours | None) -> filters.Demand:
     """Give what the filters measure by."""
-    options = on.config.default
     return filters.Demand(
         guest=described,
         source=source,
-        now=on.clock.now(),
-        service_down_time_seconds=options.service_down_time_seconds,
-        cpu_allocation_ratio=options.cpu_allocation_ratio,
-        ram_allocation_ratio=options.ram_allocation_ratio,
-        reserved_host_memory_mib=options.reserved_host_memory_mb,
+        rules=filters.Rules.of(on.config.default, on.clock.now()),
         neighbours=neighbours,
         ask=ask_of(on.config, on.request, described, source.description),
     )

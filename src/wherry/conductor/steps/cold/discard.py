@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from wherry import errors
 from wherry.conductor import chores, drive
 from wherry.model import operation, server, states
 from wherry.rpc import messages
@@ -21,7 +20,8 @@ class Discard:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, where the guest was moved at all."""
         if not on.plan.is_same_host:
-            await self._at_destination(on)
+            command = messages.DiscardArrival(**on.moving)
+            await chores.ask_or_owe(on, on.destination, command, tries=on.config.conductor.step_retry_limit)
         transition = operation.Transition(
             step=operation.StepName.DONE, event=states.Event.REVERTED, server=server.ServerChange(clear_task=True, progress=0)
         )
@@ -29,16 +29,3 @@ class Discard:
 
     async def undo(self, on: drive.Drive) -> None:
         """There is no way back from here."""
-
-    async def _at_destination(self, on: drive.Drive) -> None:
-        command = messages.DiscardArrival(**on.moving)
-        try:
-            await on.ask(on.destination, command)
-        except errors.LeaseLost:
-            raise
-        except errors.StaleEpoch as error:
-            await on.require_own(error)
-        except errors.Error as error:
-            if on.attempts < on.config.conductor.step_retry_limit:
-                raise
-            await chores.owe(on, on.destination, command, error)

@@ -120,17 +120,8 @@ def with_states(change: server.ServerChange, states_of_guest: dict[str, Any]) ->
 
 async def forget_destination(on: drive.Drive) -> None:
     """Have a destination that the guest will not go to remove what this migration made there; a silent one is owed it."""
-    if on.plan.is_same_host:
-        return
-    command = messages.DiscardArrival(**on.moving)
-    try:
-        await on.ask(on.destination, command)
-    except errors.LeaseLost:
-        raise
-    except errors.StaleEpoch as error:
-        await on.require_own(error)
-    except errors.Error as error:
-        await chores.owe(on, on.destination, command, error)
+    if not on.plan.is_same_host:
+        await chores.ask_or_owe(on, on.destination, messages.DiscardArrival(**on.moving))
 
 
 def with_plan(on: drive.Drive, **changes: Any) -> migration.DrivenPlan:

@@ -73,16 +73,11 @@ async def _describe(on: drive.Drive, source: host.Host) -> guest.Guest:
 
 
 async def _demand(on: drive.Drive, described: guest.Guest, source: host.Host) -> filters.Demand:
-    options = on.config.default
     neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(described.uuid))
     return filters.Demand(
         guest=dataclasses.replace(described, memory_mib=on.new_size.memory_mib, vcpus=on.new_size.vcpus),
         source=source,
-        now=on.clock.now(),
-        service_down_time_seconds=options.service_down_time_seconds,
-        cpu_allocation_ratio=options.cpu_allocation_ratio,
-        ram_allocation_ratio=options.ram_allocation_ratio,
-        reserved_host_memory_mib=options.reserved_host_memory_mb,
+        rules=filters.Rules.of(on.config.default, on.clock.now()),
         neighbours=neighbours,
     )
 
