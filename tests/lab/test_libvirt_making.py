@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
+import datetime
+import hashlib
+import os
 import pathlib
 import uuid
 from collections.abc import AsyncIterator
@@ -12,7 +17,7 @@ import pytest
 
 from tests.lab import libvirt_harness
 from wherry import errors
-from wherry.drivers import base
+from wherry.drivers import base, registry
 from wherry.model import build, guest, image
 from wherry.testing import lab as labs
 
@@ -64,7 +69,7 @@ async def test_other_bytes_than_promised_make_no_guest(harness: libvirt_harness.
     # Under another id, so that no earlier test has brought it.
     order, task = _order(dataclasses.replace(made, id=str(uuid.uuid4())))
     with pytest.raises(errors.ImageCorrupt, match="SHA-256"):
-        await harness.source_driver.build_guest(task, order, path)
+        await harness.source_driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
     assert _cached(harness.hosts["h1"], order.image) == []
     assert (await harness.source_driver.observe_guest(order.uuid)).state is guest.GuestState.ABSENT
 
@@ -72,13 +77,76 @@ async def test_other_bytes_than_promised_make_no_guest(harness: libvirt_harness.
 async def test_a_half_brought_image_is_brought_again(harness: libvirt_harness.LibvirtHarness) -> None:
     made, path = await harness.image()
     order, task = _order(made)
-    await harness.source_driver.build_guest(task, order, path)
+    await harness.source_driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
     await harness.source_driver.destroy_guest(task)
     kept, mark = _cached(harness.hosts["h1"], made)
     mark.unlink()
     kept.write_bytes(b"half")
     order, task = _order(made)
-    await harness.source_driver.build_guest(task, order, path)
+    await harness.source_driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
     assert _are_alike(kept, pathlib.Path(path))
     assert _cached(harness.hosts["h1"], made) == [kept, mark]
     await harness.source_driver.destroy_guest(task)
+
+
+async def test_what_a_disk_is_based_on_stays_and_of_the_rest_the_one_used_longest_ago_goes(
+    harness: libvirt_harness.LibvirtHarness, tmp_path: pathlib.Path
+) -> None:
+    """A limit for three images: the first is below a guest that is off, whose definition does not name it."""
+    host = harness.hosts["h1"]
+    limited = dataclasses.replace(
+        libvirt_harness.SECTION, image_cache_directory="/var/lib/libvirt/images/limited", image_cache_limit_gib=3.5 / 1024
+    )
+    driver = registry.load("libvirt")(harness.source, limited, harness.clock)
+    await driver.open()
+    try:
+        images = {name: _image(tmp_path / name) for name in ("first", "second", "third", "fourth", "fifth")}
+        fetched: list[str] = []
+
+        async def build(name: str) -> base.Task:
+            order, task = _order(images[name])
+
+            @contextlib.asynccontextmanager
+            async def fetch() -> AsyncIterator[str]:
+                fetched.append(name)
+                yield str(tmp_path / name)
+
+            await driver.build_guest(task, order, fetch)
+            return task
+
+        def kept() -> set[str]:
+            folder = host.private_images / "limited"
+            return {name for name, made in images.items() if list(folder.glob(f"{made.id}-*.raw"))}
+
+        off = await build("first")
+        await driver.power_off_guest(off.instance_uuid)
+        for name in ("second", "third", "second"):
+            await driver.destroy_guest(await build(name))
+            # Files' times are what ages them.
+            await asyncio.sleep(1.1)
+        assert fetched == ["first", "second", "third"], "each is brought once"
+        await driver.destroy_guest(await build("fourth"))
+        assert kept() == {"first", "second", "fourth"}
+        # Two at once, of one image: one of them brings it.
+        both = await asyncio.gather(build("fifth"), build("fifth"))
+        assert fetched == ["first", "second", "third", "fourth", "fifth"]
+        assert kept() == {"first", "fourth", "fifth"}
+        await driver.start_guest(off.instance_uuid)
+        for task in (off, *both):
+            await driver.destroy_guest(task)
+    finally:
+        await driver.close()
+
+
+def _image(path: pathlib.Path) -> image.Image:
+    """Make an image of a MiB, of which nothing boots."""
+    path.write_bytes(os.urandom(1 << 20))
+    return image.Image(
+        id=str(uuid.uuid4()),
+        name=path.name,
+        size_bytes=1 << 20,
+        checksum=hashlib.sha512(path.read_bytes()).hexdigest(),
+        checksum_algorithm="sha512",
+        disk_format="raw",
+        created_at=datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC),
+    )

@@ -6,6 +6,8 @@ Deletes nothing that was not made for the guest: what was is named in the journa
 
 from __future__ import annotations
 
+import functools
+
 from wherry import errors
 from wherry.agent import parts as wherry_parts
 from wherry.agent import stage_notes
@@ -28,8 +30,8 @@ class Building:
         entry = self._parts.journal.get(command.operation_id)
         # Fsynced before anything is made here: after a power failure too it must be known whose doing it was.
         await self._parts.journal.save(entry, is_synced=True)
-        path = await self._parts.images.fetch(command.order.image)
-        built = await self._parts.driver.build_guest(self._parts.task_of(entry), command.order, path)
+        fetch = functools.partial(self._parts.images.fetch, command.order.image)
+        built = await self._parts.driver.build_guest(self._parts.task_of(entry), command.order, fetch)
         # From here on the guest's own definition names what belongs to it.
         entry.created = []
         await self._parts.journal.save(entry, is_synced=True)

@@ -28,9 +28,10 @@ class LibvirtGuestOptions:
         "Directory on the hypervisor's host for images, which are brought there once and stay below the disks made from them.",
         constraint=_DIRECTORY,
     )
-    image_cache_limit_gib: int = opt.option(
-        0,
-        "How much the images there may take; those that no guest uses go, the oldest first, when another one is brought. 0 means no limit.",
+    image_cache_limit_gib: float = opt.option(
+        0.0,
+        "How much the images there may take; when another one is brought, those go that no disk is based on, the one first that was used "
+        "longest ago. 0 means no limit.",
         constraint=opt.at_least(0),
         unit="GiB",
     )

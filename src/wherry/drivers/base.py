@@ -8,6 +8,7 @@ no call may keep another guest's or another host's calls waiting.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 from collections.abc import Awaitable, Callable, Collection
@@ -15,6 +16,9 @@ from typing import Protocol
 
 from wherry import clock as wherry_clock
 from wherry.model import build, guest, host, migration, progress
+
+#: Gives the file with an image's bytes, on the machine of the driver's process, until the end of the block. May take long.
+FetchImage = Callable[[], contextlib.AbstractAsyncContextManager[str]]
 
 
 class SignalKind(enum.StrEnum):
@@ -304,12 +308,12 @@ class GuestRelocation(Protocol):
 class GuestBuilder(Protocol):
     """What a driver does to make a guest and to remove one. Without `build` each of these raises Unsupported."""
 
-    async def build_guest(self, task: Task, order: build.GuestOrder, image_path: str) -> guest.Guest:
+    async def build_guest(self, task: Task, order: build.GuestOrder, fetch: FetchImage) -> guest.Guest:
         """Make the guest with a disk that begins as the image, start it, and describe it. One that this task made before is fine.
 
         The guest's definition names what was made for it, and its project; from then on destroy_guest knows both from there.
 
-        :param image_path: file with the image's bytes, on the machine of the driver's process.
+        :param fetch: asked for the image where the hypervisor's host does not have it yet.
         :raises BuildFailed: when it could not; what was made stays named in the task, for destroy_guest.
         :raises ImageCorrupt: when the bytes are not those of the image's checksum.
         """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 from wherry.model import image
@@ -28,8 +29,10 @@ class ImageList(Protocol):
 class ImageFiles(Protocol):
     """Images as files of this machine."""
 
-    async def fetch(self, wanted: image.Image) -> str:
-        """Give the path of a file with the image's bytes. Whoever reads it compares them with the checksum.
+    def fetch(self, wanted: image.Image) -> contextlib.AbstractAsyncContextManager[str]:
+        """Give the path of a file with the image's bytes, which is there until the end of the block.
+
+        Whoever reads it compares them with the checksum.
 
         :raises ImageNotFound: it is not here and cannot be had.
         :raises ImagesUnavailable: when it cannot be had now.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -15,7 +16,7 @@ import shutil
 import struct
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import pydantic
 
@@ -54,12 +55,13 @@ class ImageDirectory:
             raise errors.ImageNotFound(image=image_id)
         return found
 
-    async def fetch(self, wanted: image.Image) -> str:
+    @contextlib.asynccontextmanager
+    async def fetch(self, wanted: image.Image) -> AsyncIterator[str]:
         """Give the path of its file."""
         path = self.path_of(wanted.id)
         if not path.is_file():
             raise errors.ImageNotFound(image=wanted.id)
-        return str(path)
+        yield str(path)
 
     def path_of(self, image_id: str) -> pathlib.Path:
         """Give the file of an image."""

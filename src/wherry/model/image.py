@@ -22,8 +22,9 @@ class Image:
     id: str
     name: str
     size_bytes: int
-    #: SHA-256 of the bytes, in hexadecimal.
+    #: Hash of the bytes, in hexadecimal, and by what it was made, in hashlib's words.
     checksum: str
+    checksum_algorithm: str = "sha256"
     #: Size of the disk that a guest sees, in bytes; 0 when it is not known.
     virtual_bytes: int = 0
     #: One of FORMATS.

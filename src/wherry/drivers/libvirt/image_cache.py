@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images of one host, brought there once through libvirt's storage API, and what goes when there are too many.
 
-An image is whole when its marker is there: a file that a dead process left half is brought again.
+An image is whole when its marker is there: a file that a dead process left half is brought again. A second marker is as old as the last use.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import pathlib
+import weakref
 from typing import TYPE_CHECKING
 
 import libvirt
 
 from wherry import errors
-from wherry.drivers.libvirt import connection, storage, xml_reading
+from wherry.drivers import base
+from wherry.drivers.libvirt import connection, image_use, storage, xml_reading
 from wherry.model import image
 from wherry.telemetry import logs
 
@@ -25,17 +27,21 @@ _log = logs.get_logger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _MARK = ".whole"
+_USED = ".used"
 _GIB = 1 << 30
 
 
 class ImageCache:
-    """The cache of one host. Bringing images takes turns, so that each is brought once."""
+    """The cache of one host. Whoever wants an image that another is bringing waits for it, so that each is brought once."""
 
     def __init__(self, link: connection.Link, files: storage.Storage, section: libvirt_config.LibvirtSection) -> None:
         self._link = link
         self._files = files
         self._section = section
-        self._turn = asyncio.Lock()
+        #: Of the images on their way, by name.
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        #: Room is made and filled by one at a time.
+        self._room = asyncio.Lock()
         #: Names in use by guests that are being made, which no definition names yet.
         self.in_use: dict[str, int] = {}
 
@@ -43,59 +49,80 @@ class ImageCache:
         """Give where an image is on the host."""
         return f"{self._section.image_cache_directory}/{_name_of(wanted)}"
 
-    async def bring(self, wanted: image.Image, path: str) -> None:
-        """Have the image on the host.
+    async def bring(self, wanted: image.Image, fetch: base.FetchImage) -> None:
+        """Have the image on the host. The caller has named it in `in_use`.
 
-        :param path: the file with its bytes, on this machine.
+        :param fetch: gives the file with its bytes, on this machine; not asked where the host has the image.
         :raises ImageCorrupt: when the bytes are not those of the checksum.
         """
         directory, name = self._section.image_cache_directory, _name_of(wanted)
-        async with self._turn:
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        async with turn:
             names = await self._link.call("look for an image", self._files.names, directory)
             if {name, name + _MARK} <= names:
+                await self._link.call("note the use of an image", self._mark_used, name)
                 return
             for missing in await self._link.call("look for a directory", self._files.missing_directories, directory):
                 await self._link.call("create a directory", self._files.create_directory, missing)
-            await self._link.call("make room for an image", self._make_room, wanted)
-            seconds = self._section.image_upload_timeout_seconds
-            await self._link.call_within(seconds, "bring an image", lambda handle: self._upload(handle, wanted, path))
+            async with fetch() as path, self._room:
+                await self._link.call("make room for an image", self._make_room, wanted)
+                seconds = self._section.image_upload_timeout_seconds
+                await self._link.call_within(seconds, "bring an image", lambda handle: self._upload(handle, wanted, path))
             _log.info("An image was brought to a host", host=self._link.host, image=wanted.id, bytes=wanted.size_bytes)
+
+    def _mark_used(self, handle: libvirt.virConnect, name: str) -> None:
+        # libvirt has no call that only changes a file's time.
+        with self._files.pool(handle, self._section.image_cache_directory) as pool:
+            _delete(pool, name + _USED)
+            pool.createXML(storage.volume_xml(name + _USED, 0, "raw"), 0)
 
     def _upload(self, handle: libvirt.virConnect, wanted: image.Image, path: str) -> None:
         name = _name_of(wanted)
         with self._files.pool(handle, self._section.image_cache_directory) as pool:
-            for leftover in (name, name + _MARK):
+            for leftover in (name + _MARK, name + _USED, name):
                 _delete(pool, leftover)
             volume = pool.createXML(storage.volume_xml(name, wanted.size_bytes, "raw"), 0)
-            digest = _send(handle, volume, path, wanted.size_bytes)
+            try:
+                digest = _send(handle, volume, path, wanted)
+            except libvirt.libvirtError:
+                # The disk is full, as a rule: what was written must not keep it so.
+                _delete(pool, name)
+                raise
             if digest != wanted.checksum:
                 volume.delete(0)
-                detail = f"the file {path} has the SHA-256 {digest}, promised was {wanted.checksum}"
+                kind = _ALGORITHM_NAMES.get(wanted.checksum_algorithm, wanted.checksum_algorithm)
+                detail = f"the file {path} has the {kind} {digest}, promised was {wanted.checksum}"
                 raise errors.ImageCorrupt(image=wanted.id, detail=detail)
             pool.createXML(storage.volume_xml(name + _MARK, 0, "raw"), 0)
 
     def _make_room(self, handle: libvirt.virConnect, wanted: image.Image) -> None:
         limit = self._section.image_cache_limit_gib * _GIB
+        directory = self._section.image_cache_directory
         if not limit:
             return
-        used = storage.used_paths(handle)
-        directory = self._section.image_cache_directory
         with self._files.pool(handle, directory) as pool:
-            kept = {name: _age_and_size(pool.storageVolLookupByName(name)) for name in pool.listVolumes() if not name.endswith(_MARK)}
-            total = sum(size for _, size in kept.values()) + wanted.size_bytes
+            kept = _kept(pool)
+        total = sum(size for _, size in kept.values()) + wanted.size_bytes
+        if total <= limit:
+            return
+        used = image_use.paths_in_use(handle, self._files, self._section.guest_directory)
+        with self._files.pool(handle, directory) as pool:
             for name in sorted(kept, key=lambda one: kept[one]):
                 if total <= limit:
                     return
                 if f"{directory}/{name}" in used or self.in_use.get(name):
                     continue
                 # The mark first: without it the file is no image.
-                _delete(pool, name + _MARK)
-                _delete(pool, name)
+                for file in (name + _MARK, name + _USED, name):
+                    _delete(pool, file)
                 total -= kept[name][1]
                 _log.info("An image that no guest uses has gone", host=self._link.host, file=name)
         if total > limit:
-            detail = f"{self._section.image_cache_limit_gib} GiB may be taken by images, and guests use those that are there"
+            detail = f"{self._section.image_cache_limit_gib:g} GiB may be taken by images, and guests use those that are there"
             raise errors.HypervisorFailure(host=self._link.host, what="bring an image", detail=detail)
+
+
+_ALGORITHM_NAMES = {"sha256": "SHA-256", "sha512": "SHA-512", "md5": "MD5"}
 
 
 def _name_of(wanted: image.Image) -> str:
@@ -103,12 +130,26 @@ def _name_of(wanted: image.Image) -> str:
     return f"{wanted.id}-{wanted.checksum[:16]}.{wanted.disk_format}"
 
 
-def _send(handle: libvirt.virConnect, volume: libvirt.virStorageVol, path: str, size_bytes: int) -> str:
-    """Send a file's bytes and give their SHA-256."""
-    digest = hashlib.sha256()
+def _kept(pool: libvirt.virStoragePool) -> dict[str, tuple[float, int]]:
+    """Give each image, when it was used last, and what it takes."""
+    names = set(pool.listVolumes())
+    found = {}
+    for name in names:
+        if name.endswith((_MARK, _USED)):
+            continue
+        age, size = _age_and_size(pool.storageVolLookupByName(name))
+        if name + _USED in names:
+            age = max(age, _age_and_size(pool.storageVolLookupByName(name + _USED))[0])
+        found[name] = (age, size)
+    return found
+
+
+def _send(handle: libvirt.virConnect, volume: libvirt.virStorageVol, path: str, wanted: image.Image) -> str:
+    """Send a file's bytes and give their hash."""
+    digest = hashlib.new(wanted.checksum_algorithm, usedforsecurity=False)
     stream = handle.newStream(0)
     try:
-        volume.upload(stream, 0, size_bytes, 0)
+        volume.upload(stream, 0, wanted.size_bytes, 0)
         with pathlib.Path(path).open("rb") as reader:
             while chunk := reader.read(_CHUNK_BYTES):
                 digest.update(chunk)

@@ -42,9 +42,9 @@ class GuestBuilder(abc.ABC):
     async def _described(self, instance_uuid: str) -> guest.Guest:
         """Describe one guest, which must be here."""
 
-    async def build_guest(self, task: base.Task, order: build.GuestOrder, image_path: str) -> guest.Guest:
+    async def build_guest(self, task: base.Task, order: build.GuestOrder, fetch: base.FetchImage) -> guest.Guest:
         """Make the guest and start it."""
-        await self._maker.make(task, order, image_path)
+        await self._maker.make(task, order, fetch)
         return await self._described(order.uuid)
 
     async def destroy_guest(self, task: base.Task) -> None:
@@ -67,13 +67,13 @@ class Maker:
         #: <cpu> elements with which a guest did not start here.
         self._refused_cpus: set[str] = set()
 
-    async def make(self, task: base.Task, order: build.GuestOrder, image_path: str) -> None:
+    async def make(self, task: base.Task, order: build.GuestOrder, fetch: base.FetchImage) -> None:
         """Make the guest and start it.
 
         :raises BuildFailed: when it could not.
         """
         try:
-            await self._make(task, order, image_path)
+            await self._make(task, order, fetch)
         except (errors.HypervisorFailure, OSError) as problem:
             raise errors.BuildFailed(host=self._link.host, uuid=order.uuid, detail=str(problem)) from problem
 
@@ -95,7 +95,7 @@ class Maker:
             return ""
         return (await self._link.call("read the console", self._files.read_end, path, most_bytes)).decode(errors="replace")
 
-    async def _make(self, task: base.Task, order: build.GuestOrder, image_path: str) -> None:
+    async def _make(self, task: base.Task, order: build.GuestOrder, fetch: base.FetchImage) -> None:
         directory = self._section.guest_directory
         disk, console = f"{directory}/{order.uuid}.qcow2", f"{directory}/{order.uuid}.console.log"
         earlier = await self._link.call("look for the guest", _made_earlier, order.uuid)
@@ -107,7 +107,7 @@ class Maker:
         for missing in await self._link.call("look for a directory", self._files.missing_directories, directory):
             await self._link.call("create a directory", self._files.create_directory, missing)
         with self._using(self._cache.path_of(order.image)) as below:
-            await self._cache.bring(order.image, image_path)
+            await self._cache.bring(order.image, fetch)
             present = await self._link.call("look for a disk", self._files.capacity, disk)
             if present is not None and disk not in task.created:
                 raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=f"there is a file {disk} already")

@@ -24,9 +24,9 @@ class GuestBuilder(abc.ABC):
     def _calling(self, method: str, instance_uuid: str = "") -> contextlib.AbstractAsyncContextManager[fleet.Host]:
         """Make one call of the hypervisor: its effect is what is done inside."""
 
-    async def build_guest(self, task: base.Task, order: build.GuestOrder, image_path: str) -> guest.Guest:
-        del image_path  # no guest reads it
-        async with self._calling("build_guest", task.instance_uuid) as here:
+    async def build_guest(self, task: base.Task, order: build.GuestOrder, fetch: base.FetchImage) -> guest.Guest:
+        # No guest reads it; that it can be had is all.
+        async with fetch(), self._calling("build_guest", task.instance_uuid) as here:
             local = here.guests.get(order.uuid) or await _make(self._world, here, task, order)
             sending.require(here, here.profile.capabilities.build, "making a guest")
             if not local.spec.made_files:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Any
 
@@ -28,7 +29,7 @@ class MakingContract:
             return
         before = await harness.files(harness.source)
         for _ in range(2):
-            made = await driver.build_guest(task, order, path)
+            made = await driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
             assert (made.uuid, made.name, made.state) == (order.uuid, order.name, _S.RUNNING)
             assert (made.memory_mib, made.vcpus, made.project_id, made.is_persistent) == (64, 1, "project", True)
             assert [disk.capacity_bytes for disk in made.disks] == [_GIB]
@@ -48,7 +49,7 @@ class MakingContract:
         driver, order, path = harness.source_driver, *await _order(harness)
         before = await harness.files(harness.source)
         recorder, task = _task(harness, order.uuid)
-        await driver.build_guest(task, order, path)
+        await driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
         _, later = _task(harness, order.uuid, created=frozenset(recorder.named))
         await driver.destroy_guest(later)
         assert await harness.files(harness.source) == before
@@ -61,7 +62,7 @@ class MakingContract:
         order, path = await _order(harness, uuid=found)
         _, task = _task(harness, found)
         with pytest.raises(errors.BuildFailed):
-            await driver.build_guest(task, order, path)
+            await driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
         assert (await driver.observe_guest(found)).state is _S.RUNNING
         await driver.destroy_guest(task)
         assert (await driver.observe_guest(found)).state is _S.ABSENT
@@ -74,7 +75,7 @@ class MakingContract:
         with pytest.raises(errors.GuestNotFound):
             await driver.read_console(order.uuid, 1000)
         _, task = _task(harness, order.uuid)
-        await driver.build_guest(task, order, path)
+        await driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
         assert len(await driver.read_console(order.uuid, 5)) <= 5
         await driver.destroy_guest(task)
 
@@ -82,7 +83,7 @@ class MakingContract:
 async def _all_refused(harness: Harness, order: build.GuestOrder, path: str) -> None:
     driver, (recorder, task) = harness.source_driver, _task(harness, order.uuid)
     with pytest.raises(errors.Unsupported):
-        await driver.build_guest(task, order, path)
+        await driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
     with pytest.raises(errors.Unsupported):
         await driver.destroy_guest(task)
     with pytest.raises(errors.Unsupported):

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of a host something is based on. Guesses nothing: what cannot be looked at ends the look."""
+
+from __future__ import annotations
+
+import libvirt
+
+from wherry.drivers.libvirt import storage
+
+
+def paths_in_use(handle: libvirt.virConnect, files: storage.Storage, directory: str) -> set[str]:
+    """Give every path that a disk of a domain, or of this directory, is or is based on.
+
+    Of a guest that is off the definition names its own disk only, so the disks are asked. And the directory may be shared: what other hosts
+    keep there is based on the same images.
+    """
+    found = set(storage.used_paths(handle))
+    disks = found | {f"{directory}/{name}" for name in files.names(handle, directory)}
+    for path in sorted(disks):
+        # A block device is in no directory that one would want read.
+        if path.startswith("/") and not path.startswith("/dev/"):
+            disk = files.image(handle, path)
+            found.update(files.chain(handle, disk) if disk is not None else ())
+    return found
