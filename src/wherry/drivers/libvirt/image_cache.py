@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images of one host, brought there once through libvirt's storage API, and what goes when there are too many.
 
-An image is whole when its marker is there: a file that a dead process left half is brought again. A second marker is as old as the last use.
+An image is whole when its marker is there: a file that a dead process left half is brought again. A second one is as old as its last use.
 """
 
 from __future__ import annotations
