@@ -56,6 +56,7 @@ class Building:
     async def read_console(self, command: messages.ReadConsole) -> messages.ConsoleRead:
         """Give the end of the console."""
         text = await self._parts.driver.read_console(command.instance_uuid, self._parts.config.agent.console_max_bytes)
-        lines = text.splitlines(keepends=True)
+        # As Nova counts: what stands after the last line break, nothing as a rule, is a line too.
+        lines = text.split("\n")
         kept = lines if command.lines is None else lines[len(lines) - min(command.lines, len(lines)) :]
-        return messages.ConsoleRead(output="".join(kept))
+        return messages.ConsoleRead(output="\n".join(kept))

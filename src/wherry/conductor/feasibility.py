@@ -94,6 +94,7 @@ class Feasibility:
             rules=rules,
             neighbours=neighbours,
             ask=ask,
+            zone=moving.pinned_zone,
         )
         past = await self._store.read(lambda uow: _past(uow, moving.uuid, source.name))
         return _Question(request=request, guest=described, source=source, demand=demand, ask=ask, past=past)

@@ -31,6 +31,7 @@ class SchedulerSection:
             "memory",
             "vcpus",
             "server_group",
+            "availability_zone",
         ),
         "Conditions that a destination must meet, in the order in which they are asked.",
     )

@@ -149,6 +149,8 @@ migrations = sa.Table(
     sa.Column("dest_compute", _NAME),
     sa.Column("source_node", _NAME),
     sa.Column("dest_node", _NAME),
+    # Address of the destination of a cold migration or resize; empty where it told none.
+    sa.Column("dest_host", _NAME),
     sa.Column("user_id", _NAME, nullable=False),
     sa.Column("project_id", _NAME, nullable=False),
     sa.Column("progress", types.Json(progress.Progress)),
@@ -157,6 +159,9 @@ migrations = sa.Table(
     sa.Column("deadline_at", _WHEN),
     # What a cold migration or resize takes of the host that it comes from, and of the one that it goes to; empty for a live one.
     *(sa.Column(f"{which}_{part}", sa.Integer) for which in ("old", "new") for part in SIZE_PARTS),
+    # Numbers of the server's flavor before and after; empty for a guest that was found.
+    sa.Column("old_flavor_number", sa.Integer),
+    sa.Column("new_flavor_number", sa.Integer),
     sa.Column("created_at", _WHEN, nullable=False),
     sa.Column("updated_at", _WHEN),
     sa.Column("started_at", _WHEN),

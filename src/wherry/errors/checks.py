@@ -70,6 +70,12 @@ class HostNotAskedFor(CheckFailed):
     remedy_template = "Name another zone or host, or none."
 
 
+class OutsideZone(CheckFailed):
+    slug = "outside_zone"
+    template = "Host {host} is in the zone {zone}, and instance {uuid} is pinned to {pinned}."
+    remedy_template = "Name a host of {pinned}, or change pinned_availability_zone of the server (PUT /servers, 2.104)."
+
+
 class DestinationDisabled(CheckFailed):
     slug = "destination_disabled"
     template = "Compute service of {host} is disabled{why}."

@@ -21,6 +21,8 @@ class Flavor:
     #: The id that clients name it by; Nova's flavorid.
     id: str
     name: str
+    #: Of its row, which the API shows of migrations; None for one that has no row. It says nothing of what the flavor is.
+    number: int | None = dataclasses.field(default=None, compare=False)
     memory_mib: int
     vcpus: int
     root_gib: int

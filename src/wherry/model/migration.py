@@ -257,6 +257,11 @@ class Migration:
     #: Hypervisor host names.
     source_node: str | None = None
     dest_node: str | None = None
+    #: Address of the destination's machine, of cold migrations and resizes only; empty where it told none.
+    dest_host: str | None = None
+    #: Numbers of the server's flavor before and after; None for a guest that was found, whose flavor has none.
+    old_flavor_number: int | None = None
+    new_flavor_number: int | None = None
     #: Who asked for it, which need not be the server's owner.
     user_id: str
     project_id: str

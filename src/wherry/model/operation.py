@@ -233,6 +233,8 @@ class Transition:
     #: Destination's names, written on the migration.
     dest_compute: str | None = None
     dest_node: str | None = None
+    #: Its address; empty where it told none.
+    dest_host: str | None = None
     source_node: str | None = None
     reason: Reason | None = None
     clear_reason: bool = False

@@ -149,6 +149,11 @@ class Server:
         return self.name if self.birth is None else build.instance_name(self.id)
 
     @property
+    def pinned_zone(self) -> str | None:
+        """Give the availability zone that it may not leave; None for any."""
+        return self.birth.zone if self.birth is not None else None
+
+    @property
     def current_flavor(self) -> flavors.Flavor:
         """Give its flavor: the copy, or for a guest that was found the one that its size tells."""
         return self.flavor or flavors.of_size(vcpus=self.vcpus, memory_mib=self.memory_mib, root_gib=self.root_gib)

@@ -173,6 +173,9 @@ async def test_the_console_is_shown(make_cloud: clouds.MakeCloud, world: simulat
         assert (answer.status_code, answer.json()["output"].split(" on ")[0]) == (200, "tiny boots")
         answer = await cloud.request("POST", path, json={"os-getConsoleOutput": {"length": 0}})
         assert answer.json() == {"output": ""}
+        # Nova counts what stands after the last line break, which is nothing.
+        last = (await cloud.request("POST", path, json={"os-getConsoleOutput": {"length": 2}})).json()["output"].split("\n")
+        assert (last[0].split(":")[0], last[1:]) == ("disk", [""])
 
 
 async def test_a_created_server_moves_as_any_other(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:

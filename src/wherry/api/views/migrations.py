@@ -44,11 +44,10 @@ def _row(record: model.Migration, call: api_call.Call, *, shows_hosts: bool) -> 
         "source_node": record.source_node if shows_hosts else None,
         "dest_compute": record.dest_compute if shows_hosts else None,
         "dest_node": record.dest_node if shows_hosts else None,
-        # An address in cold migrations; live ones have none, as in Nova.
-        "dest_host": None,
-        # Flavors have no numbers here.
-        "old_instance_type_id": None,
-        "new_instance_type_id": None,
+        # An address in cold migrations and resizes; live ones have none, as in Nova.
+        "dest_host": (record.dest_host or None) if shows_hosts else None,
+        "old_instance_type_id": record.old_flavor_number,
+        "new_instance_type_id": record.new_flavor_number,
     }
     if call.version >= (2, 23):
         row["migration_type"] = record.migration_type.value

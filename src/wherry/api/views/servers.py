@@ -241,7 +241,7 @@ class _Renderer:
         if version >= (2, 90):
             row["OS-EXT-SRV-ATTR:hostname"] = server.hostname or server.name
         if version >= (2, 96):
-            row["pinned_availability_zone"] = server.birth.zone if server.birth else None
+            row["pinned_availability_zone"] = server.pinned_zone
         if version >= (2, 100):
             row["scheduler_hints"] = dict(server.birth.hints) if server.birth else {}
 

@@ -50,8 +50,9 @@ class Demand:
     neighbours: server_group.Neighbours | None = None
     #: What the request needs of the drivers; None = not asked.
     ask: abilities.Ask | None = None
-    #: Availability zone, and names of host and hypervisor, that a new server asks for; None = any.
+    #: Availability zone to which the server is pinned; None = any.
     zone: str | None = None
+    #: Names of host and hypervisor that a new server asks for; None = any.
     host: str | None = None
     node: str | None = None
 
@@ -153,6 +154,13 @@ def in_group(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     return errors.ServerGroupForbids(group=group.group, policy=group.policy.value, host=candidate.name, uuid=demand.guest.uuid, why=why)
 
 
+def in_zone(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
+    """It is in the zone to which the server is pinned."""
+    if demand.zone in (None, candidate.zone):
+        return None
+    return errors.OutsideZone(host=candidate.name, zone=candidate.zone, uuid=demand.guest.uuid, pinned=demand.zone)
+
+
 def able(candidate: host.Host, demand: Demand) -> errors.CheckFailed | None:
     """Its driver has the abilities that the request needs of a destination."""
     if demand.ask is None or demand.source is None:
@@ -189,10 +197,11 @@ FILTERS: Mapping[str, Filter] = {
     "memory": memory,
     "vcpus": vcpus,
     "server_group": in_group,
+    "availability_zone": in_zone,
 }
 
 #: Those that mean nothing for a guest that is to be made, and those that only it has.
-_OF_MOVES = frozenset({"not_source", "live_migration", "hypervisor_type", "hypervisor_version"})
+_OF_MOVES = frozenset({"not_source", "live_migration", "hypervisor_type", "hypervisor_version", "availability_zone"})
 _OF_BUILDS: tuple[Filter, ...] = (asked_for, build)
 #: What even a host that was named by force must be to build a guest.
 FORCED_BUILD: tuple[str, ...] = ("up",)

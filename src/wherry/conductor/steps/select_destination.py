@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import drive
-from wherry.conductor.scheduler import filters, select
+from wherry.conductor.scheduler import filters, select, ties
 from wherry.db import uow as uows
-from wherry.model import abilities, deadline, guest, host, instance_actions, migration, operation, server_group
+from wherry.model import abilities, deadline, guest, host, instance_actions, migration, operation
 from wherry.rpc import messages
 
 _MOVABLE = frozenset({guest.GuestState.RUNNING, guest.GuestState.PAUSED})
@@ -28,16 +28,16 @@ class SelectDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Describe the guest freshly, and pick the destination."""
-        hosts, neighbours = await _surroundings(on)
+        hosts, tied = await _surroundings(on)
         try:
-            return await self._select(on, hosts, neighbours)
+            return await self._select(on, hosts, tied)
         except (errors.SourceDown, errors.DestinationDown, errors.NoValidHost) as error:
             seconds = _unheard_seconds(on, hosts.values())
             if seconds <= 0:
                 raise
             return drive.Wait(seconds=min(seconds, on.config.default.report_interval_seconds), why=error.message)
 
-    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host], neighbours: server_group.Neighbours | None) -> drive.Answer:
+    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host], tied: ties.Ties) -> drive.Answer:
         source = hosts.get(on.plan.source)
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
@@ -49,7 +49,7 @@ class SelectDestination:
         if on.request.host is not None and on.plan.refused:
             # The one that was asked for said no: its own words, not a generic "no valid host".
             return drive.refused(_last_refusal(on.plan.refused))
-        demand = demand_of(on, described, source, neighbours)
+        demand = demand_of(on, described, source, tied)
         chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
         plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
         transition = operation.Transition(
@@ -66,10 +66,10 @@ class SelectDestination:
         """Choosing touches nothing; the claim is the row itself."""
 
 
-async def _surroundings(on: drive.Drive) -> tuple[dict[str, host.Host], server_group.Neighbours | None]:
-    async def unit(uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], server_group.Neighbours | None]:
+async def _surroundings(on: drive.Drive) -> tuple[dict[str, host.Host], ties.Ties]:
+    async def unit(uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], ties.Ties]:
         hosts = {record.name: record for record in await uow.hosts.list()}
-        return hosts, await uow.server_groups.neighbours_of(on.operation.instance_uuid)
+        return hosts, await ties.of(uow, on.operation.instance_uuid)
 
     return await on.store.read(unit)
 
@@ -95,8 +95,8 @@ async def has_another(on: drive.Drive) -> bool:
 
 async def fits_one_of(on: drive.Drive, candidates: list[host.Host], hosts: Mapping[str, host.Host]) -> bool:
     """Whether one of these hosts fits that has not said no."""
-    neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(on.guest.uuid))
-    demand = demand_of(on, on.guest, hosts[on.plan.source], neighbours)
+    tied = await on.store.read(lambda uow: ties.of(uow, on.guest.uuid))
+    demand = demand_of(on, on.guest, hosts[on.plan.source], tied)
     try:
         select.best(candidates, demand, on.config.scheduler, on.plan.refused)
     except errors.NoValidHost:
@@ -104,13 +104,14 @@ async def fits_one_of(on: drive.Drive, candidates: list[host.Host], hosts: Mappi
     return True
 
 
-def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, neighbours: server_group.Neighbours | None) -> filters.Demand:
+def demand_of(on: drive.Drive, described: guest.Guest, source: host.Host, tied: ties.Ties) -> filters.Demand:
     """Give what the filters measure by."""
     return filters.Demand(
         guest=described,
         source=source,
         rules=filters.Rules.of(on.config.default, on.clock.now()),
-        neighbours=neighbours,
+        neighbours=tied.neighbours,
+        zone=tied.zone,
         ask=ask_of(on.config, on.request, described, source.description),
     )
 

@@ -49,7 +49,7 @@ class Flavors:
 
         :raises FlavorExists: its id or its name is taken
         """
-        values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new)}
+        values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new) if field.name != "number"}
         statement = self._session.dialect.insert_ignoring(_T).values(**values, created_at=self._session.now).returning(*COLUMNS)
         row = await self._session.row(statement)
         if row is None:

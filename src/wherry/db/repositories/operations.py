@@ -99,7 +99,7 @@ class Operations:
         inserts = (
             (schema.actions, _action_of(operation)),
             (_T, {name: getattr(operation, name) for name in _NAMES}),
-            (_M, _migration_of(operation, beginning.status or states.Status.ACCEPTED)),
+            (_M, _migration_of(operation, server, beginning.status or states.Status.ACCEPTED)),
         )
         where, changes = _marks(self._session, server, beginning.task_state)
         try:
@@ -160,7 +160,7 @@ class Operations:
             await self._session.change(_INSERT, {name: getattr(operation, name) for name in _NAMES})
         except sa.exc.IntegrityError as error:
             raise errors.StaleWrite(what="Server", name=server.uuid) from error
-        return operation, None if beginning.status is None else await _add_migration(self._session, operation, beginning.status)
+        return operation, None if beginning.status is None else await _add_migration(self._session, operation, server, beginning.status)
 
     async def get(self, operation_id: str) -> model.Operation:
         """Give one operation.
@@ -342,7 +342,9 @@ def _action_of(of: model.Operation) -> dict[str, Any]:
     return asked | {"action": model.beginning_of(of.request).action.value} | stamps
 
 
-def _migration_of(of: model.Operation, status: states.Status) -> dict[str, Any]:
+def _migration_of(of: model.Operation, server: server_model.Server, status: states.Status) -> dict[str, Any]:
+    old = server.current_flavor
+    new = of.plan.new_flavor or old
     created: dict[str, Any] = {
         "uuid": of.id,
         "instance_uuid": of.instance_uuid,
@@ -351,6 +353,8 @@ def _migration_of(of: model.Operation, status: states.Status) -> dict[str, Any]:
         "migration_type": _type_of(of.request),
         "status": status,
         "source_compute": of.plan.source,
+        "old_flavor_number": old.number,
+        "new_flavor_number": new.number,
         "created_at": of.created_at,
         "changed_at": of.created_at,
     }
@@ -398,6 +402,8 @@ async def _mark(session: sessions.Session, server: server_model.Server, request:
         raise errors.StaleWrite(what="Server", name=server.uuid)
 
 
-async def _add_migration(session: sessions.Session, of: model.Operation, status: states.Status) -> migration.Migration:
-    row = (await session.connection.execute(_INSERT_MIGRATION, _migration_of(of, status))).one()
+async def _add_migration(
+    session: sessions.Session, of: model.Operation, server: server_model.Server, status: states.Status
+) -> migration.Migration:
+    row = (await session.connection.execute(_INSERT_MIGRATION, _migration_of(of, server, status))).one()
     return sessions.record_of(migration.Migration, row)

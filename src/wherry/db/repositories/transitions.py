@@ -89,7 +89,7 @@ async def _store_operation(
 
 
 async def _store_migration(session: sessions.Session, uuid: str, transition: model.Transition, *, is_over: bool) -> migration.Migration:
-    named = ("dest_compute", "dest_node", "source_node", "reason", "deadline", "deadline_at")
+    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline", "deadline_at")
     changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
     if transition.clear_reason and transition.reason is None:
         changes["reason"] = None

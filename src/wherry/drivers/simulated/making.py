@@ -93,7 +93,7 @@ async def _make(fleet_world: world.World, here: fleet.Host, task: base.Task, ord
         interfaces=(guest.Interface(kind="bridge", name=bridge),) if bridge else (),
         project_id=order.project_id,
         made_files=(path,),
-        console=f"{order.image.name} boots on {here.name}\n",
+        console=f"{order.image.name} boots on {here.name}\nmemory: {order.memory_mib} MiB\nprocessors: {order.vcpus}\ndisk: {path}\n",
     )
     here.guests[order.uuid] = fleet.Guest(spec)
     emit(here, base.SignalKind.LIFECYCLE, order.uuid, "started")

@@ -106,7 +106,6 @@ class LeftOut:
 _NO_NETWORKS = "addresses and networks: Wherry knows of none"
 _NAMES_NO_NETWORK = "without a tenant network tempest names none there, which Nova demands from 2.37 on"
 _NO_SUCH_DRIVER = "tempest's schema names the drivers that there may be, and `simulated` is none of them"
-_SHORT_CONSOLE = "the console of the image that servers are made from has fewer lines than tempest wants"
 _FORGOTTEN_TAGS = "tempest's schemas of 2.100 forget those of tags, and its tests break over that"
 _NO_SCHEMA = "tempest's schemas of hypervisors end with 2.53: they take uptime, which Nova shows from 2.88 on, for an error"
 _ENDED = "what ended with 2.87: tempest asks for it at every version"
@@ -133,7 +132,6 @@ LEFT_OUT = (
     LeftOut(pattern=r".*\.test_remove_server_all_security_groups", reason=_NO_NETWORKS),
     LeftOut(pattern=r".*\.MultipleCreateTestJSON", reason=_NAMES_NO_NETWORK, first=(2, 37)),
     LeftOut(pattern=r".*\.ServerDiagnosticsV248Test", reason=_NO_SUCH_DRIVER, site="simulated"),
-    LeftOut(pattern=r".*\.test_get_console_output(_with_unlimited_size)?$", reason=_SHORT_CONSOLE),
     LeftOut(pattern=r"servers\.test_server_tags", reason=_FORGOTTEN_TAGS, first=(2, 100)),
     LeftOut(pattern=r".*\.test_restore_", reason="restore: a deleted server is gone"),
     LeftOut(pattern=r".*\.test_inject_network_info|servers\.test_(create_server_multi_nic|server_addresses\.)", reason=_NO_NETWORKS),

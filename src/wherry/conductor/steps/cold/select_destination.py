@@ -7,7 +7,7 @@ import dataclasses
 
 from wherry import errors
 from wherry.conductor import drive
-from wherry.conductor.scheduler import filters, select
+from wherry.conductor.scheduler import filters, select, ties
 from wherry.conductor.steps.cold import ends
 from wherry.db import uow as uows
 from wherry.model import guest, host, instance_actions, operation
@@ -46,6 +46,7 @@ class SelectDestination:
             ),
             dest_compute=chosen.name,
             dest_node=chosen.description.hypervisor_hostname,
+            dest_host=chosen.description.host_address,
             source_node=source.description.hypervisor_hostname,
             started=(
                 instance_actions.EventStart(name=instance_actions.EventName.COLD_MIGRATE, host=on.config.default.host),
@@ -73,12 +74,13 @@ async def _describe(on: drive.Drive, source: host.Host) -> guest.Guest:
 
 
 async def _demand(on: drive.Drive, described: guest.Guest, source: host.Host) -> filters.Demand:
-    neighbours = await on.store.read(lambda uow: uow.server_groups.neighbours_of(described.uuid))
+    tied = await on.store.read(lambda uow: ties.of(uow, described.uuid))
     return filters.Demand(
         guest=dataclasses.replace(described, memory_mib=on.new_size.memory_mib, vcpus=on.new_size.vcpus),
         source=source,
         rules=filters.Rules.of(on.config.default, on.clock.now()),
-        neighbours=neighbours,
+        neighbours=tied.neighbours,
+        zone=tied.zone,
     )
 
 
