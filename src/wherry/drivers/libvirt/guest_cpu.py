@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
+
+from wherry.drivers.libvirt import xml_reading
 
 #: The hypervisor's own default, for which no element stands in a definition.
 DEFAULT = ""
@@ -31,7 +32,7 @@ def choices(mode: str, model: str, virtualization: str, domain_capabilities: Cal
         return (DEFAULT,)
     if mode != "host-model":
         return (f'<cpu mode="{mode}" />',)
-    found = ET.fromstring(domain_capabilities()).find("cpu/mode[@name='host-model']")  # noqa: S314 - written by our own libvirtd
+    found = xml_reading.parse(domain_capabilities()).find("cpu/mode[@name='host-model']")
     if found is None or found.get("supported") != "yes":
         return (DEFAULT,)
     whole = '<cpu mode="host-model" />'
