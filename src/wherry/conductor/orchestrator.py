@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 
 from wherry import clock as clocks
 from wherry import config as configs
@@ -244,14 +245,9 @@ class Orchestrator:
         transition = answer.transition
         self._lease.require()
         before = on.record
-
-        async def unit(uow: uows.UnitOfWork) -> tuple[operation.Operation, migration.Migration | None, str | None]:
-            if answer.guard is not None:
-                await answer.guard(uow)
-            stored = await uow.operations.advance(on.operation, transition)
-            return *stored, await _answer_intents(uow, on, transition) if transition.step is operation.StepName.DONE else None
-
-        on.operation, on.record, following = await self._store.run(unit)
+        is_single = answer.guard is None and transition.step is not operation.StepName.DONE
+        run = self._store.put if is_single else self._store.run
+        on.operation, on.record, following = await run(functools.partial(_advance, on, answer))
         if following is not None:
             self.nudge(following)
         if transition.step is not None:
@@ -320,6 +316,16 @@ _SERVED_BY = {
 
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:
     return None if of.migration_uuid is None else await uow.migrations.get_by_uuid(of.migration_uuid)
+
+
+async def _advance(
+    on: drive.Drive, answer: drive.Advance, uow: uows.UnitOfWork
+) -> tuple[operation.Operation, migration.Migration | None, str | None]:
+    if answer.guard is not None:
+        await answer.guard(uow)
+    stored = await uow.operations.advance(on.operation, answer.transition)
+    is_done = answer.transition.step is operation.StepName.DONE
+    return *stored, await _answer_intents(uow, on, answer.transition) if is_done else None
 
 
 async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> str | None:

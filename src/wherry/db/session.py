@@ -18,6 +18,10 @@ from wherry.db import engine as engines
 R = TypeVar("R")
 
 
+class TakesMore(Exception):
+    """Raised where only one statement may be run, and nothing has been written: it takes a transaction of several."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """One transaction under way."""
@@ -27,6 +31,8 @@ class Session:
     #: Time for every stamp of the unit.
     now: datetime.datetime
     new_uuid: Callable[[], str]
+    #: Whether there is no transaction: the first statement that writes is all of it.
+    is_single: bool = False
 
     async def rows(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> list[sa.Row[Any]]:
         """Give all rows."""

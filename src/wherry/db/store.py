@@ -18,6 +18,7 @@ from wherry import errors
 from wherry.config import database as config_database
 from wherry.db import engine as engines
 from wherry.db import inline_sqlite, uow
+from wherry.db import session as sessions
 from wherry.db.migrations import runner
 
 T = TypeVar("T")
@@ -102,14 +103,20 @@ class Store:
     async def put(self, unit: Unit[T]) -> T:
         """As `run`, for a unit that is one statement where the database can write several tables at once (`Dialect.writes_at_once`).
 
-        There it is its own transaction, and two trips to the database are spared.
+        There it is its own transaction, and two trips to the database are spared. A unit that finds, before it has written, that it takes
+        more statements raises TakesMore, and is run in a transaction.
         :raises RuntimeError: the unit runs a second statement there.
         """
         if not self._engine.dialect.writes_at_once:
             return await self.run(unit)
-        return await self._repeat(
-            lambda: self._engine.transaction(lambda connection: unit(self._begin(_Once(connection))), is_writing=True, is_single=True)
-        )
+        try:
+            return await self._repeat(
+                lambda: self._engine.transaction(
+                    lambda connection: unit(self._begin(_Once(connection), is_single=True)), is_writing=True, is_single=True
+                )
+            )
+        except sessions.TakesMore:
+            return await self.run(unit)
 
     async def upgrade(self, *, only_before_start: bool = False) -> runner.SchemaState:
         """Bring the schema up to date. Does nothing when it is. May run while processes of this release and the one before do.
@@ -153,8 +160,9 @@ class Store:
             pause = min(pause * 2, longest)
             attempt += 1
 
-    def _begin(self, connection: engines.Connection) -> uow.UnitOfWork:
-        return uow.UnitOfWork(connection, self._engine.dialect, now=self._clock.now(), new_uuid=self._new_uuid)
+    def _begin(self, connection: engines.Connection, *, is_single: bool = False) -> uow.UnitOfWork:
+        now = self._clock.now()
+        return uow.UnitOfWork(connection, self._engine.dialect, now=now, new_uuid=self._new_uuid, is_single=is_single)
 
 
 def engine_for(config: config_database.DatabaseSection) -> engines.Engine:

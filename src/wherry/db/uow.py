@@ -29,9 +29,15 @@ class UnitOfWork:
     """What a unit of work reads and writes through. Not to be kept after the unit has returned."""
 
     def __init__(
-        self, connection: engines.Connection, dialect: engines.Dialect, *, now: datetime.datetime, new_uuid: Callable[[], str]
+        self,
+        connection: engines.Connection,
+        dialect: engines.Dialect,
+        *,
+        now: datetime.datetime,
+        new_uuid: Callable[[], str],
+        is_single: bool = False,
     ) -> None:
-        session = sessions.Session(connection=connection, dialect=dialect, now=now, new_uuid=new_uuid)
+        session = sessions.Session(connection=connection, dialect=dialect, now=now, new_uuid=new_uuid, is_single=is_single)
         self.session = session
         self.servers = servers.Servers(session)
         self.hosts = hosts.Hosts(session)

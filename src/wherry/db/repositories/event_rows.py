@@ -36,18 +36,24 @@ async def write(
     :raises ActionNotFound: the server has no action of that request.
     """
     instance_uuid, request_id = action
-    outcomes = [finish.outcome for finish in finished] + ([closing] if closing else [])
-    values: dict[str, Any] = {"updated_at": session.now, "changed_at": session.now}
-    if any(outcome.result is model.Result.ERROR for outcome in outcomes):
-        values["message"] = model.Result.ERROR.value
-    row = await session.row(_TOUCH, {"of_instance": instance_uuid, "of_request": request_id} | values)
+    row = await session.row(_TOUCH, {"of_instance": instance_uuid, "of_request": request_id} | touch(session, finished, closing))
     if row is None:
         raise errors.ActionNotFound(request_id=request_id)
     if finished or closing:
-        await session.change(_finishing(len(finished), is_closing=closing is not None), _outcomes(session, row.id, finished, closing))
+        statement = _of_action(len(finished), is_closing=closing is not None)
+        await session.change(statement, {"of_action": row.id} | outcomes(session, finished, closing))
     if started:
         opened = [{"action_id": row.id, "name": start.name.value, "host": start.host, "started_at": session.now} for start in started]
         await session.connection.execute(session.dialect.insert_ignoring(_E), opened)
+
+
+def touch(session: sessions.Session, finished: Sequence[model.EventFinish], closing: model.EventOutcome | None) -> dict[str, Any]:
+    """Give what the action itself shows of it."""
+    ends = [finish.outcome for finish in finished] + ([closing] if closing else [])
+    values: dict[str, Any] = {"updated_at": session.now, "changed_at": session.now}
+    if any(outcome.result is model.Result.ERROR for outcome in ends):
+        values["message"] = model.Result.ERROR.value
+    return values
 
 
 _TOUCH = (
@@ -58,10 +64,14 @@ _TOLD = ("result", "details", "traceback")
 
 
 @functools.cache
-def _finishing(named: int, *, is_closing: bool) -> sa.Update:
-    """Build the one statement that closes so many named events, and all others of the action where `is_closing`."""
+def _of_action(named: int, *, is_closing: bool) -> sa.Update:
+    return finishing(named, is_closing=is_closing).where(_E.c.action_id == sa.bindparam("of_action"))
+
+
+def finishing(named: int, *, is_closing: bool) -> sa.Update:
+    """Build the one statement that closes so many named events, and all others where `is_closing`; of which action is still to be said."""
     conditions = [sa.and_(_E.c.name == sa.bindparam(f"name_{n}"), _E.c.host == sa.bindparam(f"host_{n}")) for n in range(named)]
-    statement = sa.update(_E).where(_E.c.action_id == sa.bindparam("of_action"), _E.c.finished_at.is_(None))
+    statement = sa.update(_E).where(_E.c.finished_at.is_(None))
     if not is_closing:
         statement = statement.where(sa.or_(*conditions))
 
@@ -70,13 +80,13 @@ def _finishing(named: int, *, is_closing: bool) -> sa.Update:
         otherwise = sa.bindparam(f"{column.name}_closing", type_=column.type) if is_closing else None
         return sa.case(*told, else_=otherwise) if told else otherwise
 
-    return statement.values({name: chosen(_E.c[name]) for name in _TOLD})
+    given = {"finished_at": sa.bindparam("event_finished_at", type_=_E.c.finished_at.type)}
+    return statement.values(given | {name: chosen(_E.c[name]) for name in _TOLD})
 
 
-def _outcomes(
-    session: sessions.Session, action_id: int, finished: Sequence[model.EventFinish], closing: model.EventOutcome | None
-) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"of_action": action_id, "finished_at": session.now}
+def outcomes(session: sessions.Session, finished: Sequence[model.EventFinish], closing: model.EventOutcome | None) -> dict[str, Any]:
+    """Give the parameters of `finishing`."""
+    parameters: dict[str, Any] = {"event_finished_at": session.now}
     for n, finish in enumerate(finished):
         parameters |= {f"name_{n}": finish.name.value, f"host_{n}": finish.host}
         parameters |= {f"{name}_{n}": getattr(finish.outcome, name) for name in _TOLD}

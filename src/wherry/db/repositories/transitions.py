@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from wherry import errors
 from wherry.db import schema
 from wherry.db import session as sessions
-from wherry.db.repositories import event_rows, migrations, servers
+from wherry.db.repositories import event_rows, migrations, servers, transitions_at_once
 from wherry.model import migration, states
 from wherry.model import operation as model
 from wherry.model import server as server_model
@@ -49,12 +49,59 @@ async def store(
     is_over = transition.event is not None and ends(transition.event)
     # A migration may rest between two operations: between the move of a guest and its confirmation.
     is_last = is_over or transition.step is model.StepName.DONE
+    if session.dialect.writes_at_once:
+        done = await _store_at_once(session, operation, transition, is_last=is_last, is_over=is_over)
+        if done is not None:
+            return done
+        if session.is_single:
+            raise sessions.TakesMore
     stored = await _store_operation(session, operation, transition, is_last=is_last)
     moved = None if uuid is None else await _store_migration(session, uuid, transition, is_over=is_over)
     if transition.server is not None:
         await _store_server(session, operation.instance_uuid, transition.server)
     await _store_events(session, operation, transition, is_last=is_last)
     return stored, moved
+
+
+async def _store_at_once(
+    session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool, is_over: bool
+) -> tuple[model.Operation, migration.Migration | None] | None:
+    """Store it in one statement; None: nothing was stored, either because that takes more than one, or for a reason that is to be found."""
+    if not _is_about_own_action(operation, transition):
+        return None
+    uuid = operation.migration_uuid
+    columns = {} if uuid is None else _migration_changes(session, transition, is_over=is_over)
+    is_moving = bool(columns) or transition.event is not None
+    has_events = bool(transition.started or transition.finished or is_last)
+    closing = transition.closing if is_last else None
+    guards = _guards(operation)
+    if transition.event in _STARTS:
+        guards["transfer_started_at"] = session.now
+    writes = transitions_at_once.Writes(
+        guards=guards,
+        operation=(changes := _operation_changes(session, operation, transition, is_last=is_last)),
+        migration_uuid=uuid,
+        moving=_moving(transition.event) if uuid is not None and is_moving else None,
+        takes=_taking(transition.event) if uuid is not None and transition.event is not None else None,
+        migration=columns | _stamps(session) if is_moving else {},
+        instance_uuid=operation.instance_uuid,
+        server=None if transition.server is None else _server_changes(session, transition.server),
+        request_id=operation.request_id if has_events else None,
+        action=event_rows.touch(session, transition.finished, closing),
+        started=transition.started,
+        finished=transition.finished,
+        closing=closing,
+    )
+    row = await transitions_at_once.write(session, writes) if transitions_at_once.suits(writes) else None
+    if row is None:
+        return None
+    stored = dataclasses.replace(operation, **changes)
+    return stored, None if uuid is None else sessions.record_of(migration.Migration, row)
+
+
+def _is_about_own_action(operation: model.Operation, transition: model.Transition) -> bool:
+    named = [one.request_id for one in transition.started] + [one.request_id for one in transition.finished]
+    return all(request_id in (None, operation.request_id) for request_id in named)
 
 
 @functools.cache
@@ -75,6 +122,19 @@ def ends(event: states.Event) -> bool:
 async def _store_operation(
     session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool
 ) -> model.Operation:
+    changes = _operation_changes(session, operation, transition, is_last=is_last)
+    if await session.change(_ADVANCE, _guards(operation) | changes) != 1:
+        raise errors.StaleWrite(what="Operation", name=operation.id)
+    return dataclasses.replace(operation, **changes)
+
+
+def _guards(operation: model.Operation) -> dict[str, Any]:
+    return {"of_id": operation.id, "of_generation": operation.generation, "of_epoch": operation.epoch, "of_owner": operation.owner}
+
+
+def _operation_changes(
+    session: sessions.Session, operation: model.Operation, transition: model.Transition, *, is_last: bool
+) -> dict[str, Any]:
     changes: dict[str, Any] = {"generation": operation.generation + 1, "updated_at": session.now}
     if is_last:
         changes |= {"finished_at": session.now, "step": model.StepName.DONE}
@@ -82,24 +142,15 @@ async def _store_operation(
         changes["step"] = transition.step
     if transition.plan is not None:
         changes["plan"] = transition.plan
-    guards = {"of_id": operation.id, "of_generation": operation.generation, "of_epoch": operation.epoch, "of_owner": operation.owner}
-    if await session.change(_ADVANCE, guards | changes) != 1:
-        raise errors.StaleWrite(what="Operation", name=operation.id)
-    return dataclasses.replace(operation, **changes)
+    return changes
 
 
 async def _store_migration(session: sessions.Session, uuid: str, transition: model.Transition, *, is_over: bool) -> migration.Migration:
-    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline", "deadline_at")
-    changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
-    if transition.clear_reason and transition.reason is None:
-        changes["reason"] = None
-    if is_over:
-        changes["finished_at"] = session.now
-    if transition.event in _STARTS:
-        changes["transfer_started_at"] = session.now
+    changes = _migration_changes(session, transition, is_over=is_over)
     if changes or transition.event is not None:
-        stamps = {"updated_at": session.now, "changed_at": session.now}
-        row = await session.row(_moving(transition.event), {"of_uuid": uuid} | changes | stamps)
+        if transition.event in _STARTS:
+            changes["transfer_started_at"] = session.now
+        row = await session.row(_moving(transition.event), {"of_uuid": uuid} | changes | _stamps(session))
     else:
         row = await session.row(_LOOK, {"of_uuid": uuid})
     if row is None:
@@ -108,12 +159,31 @@ async def _store_migration(session: sessions.Session, uuid: str, transition: mod
     return sessions.record_of(migration.Migration, row)
 
 
+def _migration_changes(session: sessions.Session, transition: model.Transition, *, is_over: bool) -> dict[str, Any]:
+    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline", "deadline_at")
+    changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
+    if transition.clear_reason and transition.reason is None:
+        changes["reason"] = None
+    if is_over:
+        changes["finished_at"] = session.now
+    return changes
+
+
+def _stamps(session: sessions.Session) -> dict[str, Any]:
+    return {"updated_at": session.now, "changed_at": session.now}
+
+
 @functools.cache
-def _moving(event: states.Event | None) -> sa.UpdateBase:
+def _taking(event: states.Event) -> sa.ColumnElement[bool]:
+    return _M.c.status.in_(moves(event))
+
+
+@functools.cache
+def _moving(event: states.Event | None) -> sa.Update:
     """Build the update that takes the event. Other columns to write are named by its parameters."""
     statement = sa.update(_M).where(_M.c.uuid == sa.bindparam("of_uuid"))
     if event is not None:
-        statement = statement.where(_M.c.status.in_(moves(event))).values(status=_following(event))
+        statement = statement.where(_taking(event)).values(status=_following(event))
     if event in _STARTS:
         # Only the first start counts.
         started_at = sa.bindparam("transfer_started_at", type_=_M.c.started_at.type)
@@ -137,6 +207,11 @@ async def _refuse(session: sessions.Session, uuid: str, transition: model.Transi
 
 
 async def _store_server(session: sessions.Session, instance_uuid: str, change: server_model.ServerChange) -> None:
+    if await session.change(_FOLLOW, {"of_uuid": instance_uuid} | _server_changes(session, change)) != 1:
+        raise errors.ServerNotFound(uuid=instance_uuid)
+
+
+def _server_changes(session: sessions.Session, change: server_model.ServerChange) -> dict[str, Any]:
     changes: dict[str, Any] = {
         field.name: value
         for field in dataclasses.fields(change)
@@ -146,10 +221,7 @@ async def _store_server(session: sessions.Session, instance_uuid: str, change: s
         sizes = {"vcpus": change.flavor.vcpus, "memory_mib": change.flavor.memory_mib, "root_gib": change.flavor.root_gib}
         # What the guest was read to have is truer than what it was to have.
         changes = servers.columns_of_flavor(change.flavor) | sizes | {name: value for name, value in changes.items() if name != "flavor"}
-    changes |= _flagged(session, change)
-    stamps = {"updated_at": session.now, "changed_at": session.now}
-    if await session.change(_FOLLOW, {"of_uuid": instance_uuid} | changes | stamps) != 1:
-        raise errors.ServerNotFound(uuid=instance_uuid)
+    return changes | _flagged(session, change) | _stamps(session)
 
 
 def _flagged(session: sessions.Session, change: server_model.ServerChange) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 import pytest
@@ -132,6 +133,66 @@ class TransitionContract:
         )
         _, statements = await harness.statements_of(lambda uow: uow.operations.advance(owned, last))
         assert statements <= 5
+
+
+class AtOnceContract:
+    """A transition in one statement, where the database can write so, is the same transition."""
+
+    async def test_it_stores_all_of_it(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_owned()
+        opening = operation.Transition(started=(_start(_Name.CHECK_SOURCE), _start(_Name.CHECK_DESTINATION)))
+        owned, _ = await harness.store.put(lambda uow: uow.operations.advance(owned, opening))
+        harness.clock.advance(1)
+        reason = migration.Reason(slug="s", message="m")
+        last = operation.Transition(
+            event=_Event.CHECK_FAILED,
+            reason=reason,
+            server=server.ServerChange(clear_task=True, progress=0),
+            finished=(_finish(_Name.CHECK_SOURCE, outcome=_FAILED),),
+        )
+        ended, record = await harness.store.put(lambda uow: uow.operations.advance(owned, last))
+        assert ended == await harness.store.read(lambda uow: uow.operations.get(owned.id))
+        assert record == await harness.migration(owned)
+        assert (record.status, record.reason, ended.step) == (states.Status.ERROR, reason, operation.StepName.DONE)
+        assert (await harness.server(owned.instance_uuid)).task_state is None
+        story = await harness.action(owned)
+        assert {event.name: event.result for event in story.events} == {
+            _Name.CHECK_SOURCE: instance_actions.Result.ERROR, _Name.CHECK_DESTINATION: instance_actions.Result.SUCCESS,
+        }  # fmt: skip
+        assert (story.message, story.updated_at) == ("Error", harness.clock.now())
+
+    async def test_what_is_stale_or_illegal_changes_nothing(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_owned()
+        change = operation.Transition(
+            event=_Event.ARRIVED, server=server.ServerChange(host="host-b"), started=(_start(_Name.FINISH),), dest_compute="host-b"
+        )
+        before = (await harness.migration(owned), await harness.server(owned.instance_uuid), await harness.action(owned))
+        with pytest.raises(errors.IllegalTransition):
+            await harness.store.put(lambda uow: uow.operations.advance(owned, change))
+        old = dataclasses.replace(owned, generation=owned.generation - 1)
+        passed = dataclasses.replace(change, event=_Event.CHECKS_PASSED)
+        for stale in (old, dataclasses.replace(owned, epoch=owned.epoch + 1), dataclasses.replace(owned, owner="another")):
+            with pytest.raises(errors.StaleWrite):
+                await harness.store.put(lambda uow, stale=stale: uow.operations.advance(stale, passed))  # type: ignore[misc]  # bound at once
+        unknown = dataclasses.replace(passed, started=(_start(_Name.ABORT, request_id="no"),))
+        with pytest.raises(errors.ActionNotFound):
+            await harness.store.put(lambda uow: uow.operations.advance(owned, unknown))
+        assert (await harness.migration(owned), await harness.server(owned.instance_uuid), await harness.action(owned)) == before
+        assert await harness.store.read(lambda uow: uow.operations.get(owned.id)) == owned
+
+    async def test_an_event_that_is_closed_and_opened_again_has_two_rows(self, harness: harnesses.Harness) -> None:
+        owned = await harness.advance(await harness.make_owned(), operation.Transition(started=(_start(_Name.CHECK_SOURCE),)))
+        again = operation.Transition(finished=(_finish(_Name.CHECK_SOURCE, outcome=_FAILED),), started=(_start(_Name.CHECK_SOURCE),))
+        await harness.store.put(lambda uow: uow.operations.advance(owned, again))
+        newest, oldest = (await harness.action(owned)).events
+        assert (newest.finished_at, oldest.result) == (None, instance_actions.Result.ERROR)
+
+    async def test_it_is_one_statement_where_one_can_write_several_tables(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_owned()
+        change = operation.Transition(event=_Event.CHECKS_PASSED, plan=owned.plan, started=(_start(_Name.PREPARE),))
+        before = harness.engine.statements
+        await harness.store.put(lambda uow: uow.operations.advance(owned, change))
+        assert harness.engine.statements - before == (1 if harness.engine.dialect.writes_at_once else 4)
 
 
 class EventContract:
