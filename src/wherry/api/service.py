@@ -14,7 +14,7 @@ from wherry.api import call as api_call
 from wherry.api import waiting
 from wherry.auth import strategy as auth_strategy
 from wherry.db import store as wherry_store
-from wherry.images import directory
+from wherry.images import sources
 from wherry.rpc import client as rpc_client
 from wherry.telemetry import health as wherry_health
 from wherry.telemetry import logs
@@ -54,7 +54,7 @@ class Api:
             rpc=rpc,
             enforcer=policies.Enforcer(policies.list_rules(), settings.policy.policy_file),
             waiting=waiting.Waiting(store, clock, settings.api.blocking_poll_interval_seconds),
-            images=directory.ImageDirectory(settings.images.directory),
+            images=sources.from_config(settings),
         )
         self.application: applications.Starlette = api_app.build(
             self.parts, self._strategy, metrics=metrics, health=health, new_request_id=new_request_id

@@ -21,6 +21,8 @@ class RequestContext:
     roles: frozenset[str]
     #: Whether locks do not hold this caller and lists may leave their project.
     is_admin: bool = False
+    #: The token itself, to ask another service as the caller; empty where there is no such service.
+    token: str = dataclasses.field(default="", repr=False)
 
 
 #: Roles that holding a role brings along, as Keystone's bootstrap sets them up.

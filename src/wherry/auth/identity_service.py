@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks Keystone what a token is worth. The only importer of keystoneauth1 in the services; keeps no answers.
+"""Asks Keystone what a token is worth. Keeps no answers.
 
 Everything here blocks, so it is called in threads only; one object may be used by several at once.
 """
@@ -10,10 +10,10 @@ import dataclasses
 import datetime
 import enum
 
-from keystoneauth1 import access, adapter, exceptions, session
-from keystoneauth1.identity import v3
+from keystoneauth1 import access, adapter, exceptions
 
-from wherry import __version__, config
+from wherry import config
+from wherry.auth import identity_session
 
 
 class Scope(enum.Enum):
@@ -46,15 +46,7 @@ class IdentityService:
     """One Keystone, as the configured user sees it."""
 
     def __init__(self, section: config.KeystoneSection) -> None:
-        self._session = session.Session(
-            auth=_plugin(section),
-            verify=not section.insecure if section.insecure or not section.cafile else section.cafile,
-            cert=_certificate(section),
-            timeout=section.request_timeout_seconds,
-            connect_retries=section.connect_retries,
-            app_name="wherry",
-            app_version=__version__,
-        )
+        self._session = identity_session.open_session(section, section.request_timeout_seconds)
         self._keystone = adapter.Adapter(
             self._session,
             service_type="identity",
@@ -95,29 +87,6 @@ class IdentityService:
     def close(self) -> None:
         """Let go of kept connections."""
         self._session.session.close()
-
-
-def _plugin(section: config.KeystoneSection) -> v3.Password | v3.ApplicationCredential:
-    if section.has_application_credential:
-        return v3.ApplicationCredential(
-            section.auth_url,
-            application_credential_id=section.application_credential_id,
-            application_credential_secret=section.application_credential_secret,
-        )
-    return v3.Password(
-        section.auth_url,
-        username=section.username,
-        password=section.password,
-        user_domain_name=section.user_domain_name,
-        project_name=section.project_name,
-        project_domain_name=section.project_domain_name,
-    )
-
-
-def _certificate(section: config.KeystoneSection) -> str | tuple[str, str] | None:
-    if section.certfile and section.keyfile:
-        return section.certfile, section.keyfile
-    return section.certfile
 
 
 def _is_keystones(error: exceptions.NotFound) -> bool:

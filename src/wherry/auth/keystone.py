@@ -49,6 +49,7 @@ class Keystone:
             project_id=user.project_id,
             roles=user.roles,
             is_admin=_ADMIN_ROLE in _folded(user.roles),
+            token=user_token,
         )
 
     def challenge(self, base: str) -> str:

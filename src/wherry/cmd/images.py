@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 
 from wherry import config, errors
-from wherry.images import directory
+from wherry.images import directory, sources
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add(arguments: argparse.Namespace) -> int:
 
 def show_all(arguments: argparse.Namespace) -> int:
     """Print id, format, size and name of each image, one a line."""
-    for one in asyncio.run(_images(arguments.config_file).list()):
+    for one in asyncio.run(sources.from_config(config.load(arguments.config_file)).list()):
         print(f"{one.id}  {one.disk_format:5}  {one.size_bytes:12}  {one.name}")
     return 0
 
@@ -52,7 +52,14 @@ def remove(arguments: argparse.Namespace) -> int:
 
 
 def _images(config_files: Sequence[str]) -> directory.ImageDirectory:
-    return directory.ImageDirectory(config.load(config_files).images.directory)
+    section = config.load(config_files).images
+    if section.source != "directory":
+        raise errors.ConfigInvalid(
+            where="[images] source",
+            problem=f"the images are those of {section.source}, which this command does not change",
+            instead="Write `openstack image create`, `openstack image delete`.",
+        )
+    return directory.ImageDirectory(section.directory)
 
 
 def _uuid(text: str) -> str:

@@ -179,7 +179,7 @@ def make_agent(
     from wherry.agent import service as agent_service
     from wherry.agent import storage as journal_storage
     from wherry.drivers import registry
-    from wherry.images import directory
+    from wherry.images import sources
 
     section = around.config.agent
 
@@ -201,7 +201,7 @@ def make_agent(
         clock=around.clock,
         boot_clock=boot or boot_clock.MachineBootClock(),
         journal=journal.Journal(storage, around.clock),
-        images=directory.ImageDirectory(around.config.images.directory),
+        images=sources.from_config(around.config),
         metrics=around.metrics,
         incarnation=incarnation or parts.new_incarnation(),
     )

@@ -104,6 +104,8 @@ def _derive(config: tree.Config, files: Sequence[str]) -> tree.Config:
         agent = dataclasses.replace(agent, journal_path=str(pathlib.Path(state_path) / "agent"))
     if not images.directory:
         images = dataclasses.replace(images, directory=str(pathlib.Path(state_path) / "images"))
+    if not images.download_directory:
+        images = dataclasses.replace(images, download_directory=str(pathlib.Path(state_path) / "downloads"))
     return dataclasses.replace(
         config,
         default=default,

@@ -54,6 +54,8 @@ class Config:
         missing = self.keystone.missing()
         if self.api.auth_strategy == "keystone" and missing:
             yield f"[api] auth_strategy = keystone needs {', '.join(missing)} in [keystone]; write them there, or auth_strategy = noauth"
+        if self.images.source == "glance" and missing:
+            yield f"[images] source = glance needs {', '.join(missing)} in [keystone]; write them there, or source = directory"
 
         yield from self._too_few_threads()
 

@@ -72,6 +72,11 @@ class ImageNotFound(NotFound):
     remedy_template = "See `wherry image list` for what there is."
 
 
+class ImageRefused(Invalid):
+    slug = "image_refused"
+    template = "Image {image} cannot be used: {detail}."
+
+
 class ImagesUnavailable(Unavailable):
     slug = "images_unavailable"
     template = "The images cannot be reached at {where}: {detail}"

@@ -10,18 +10,22 @@ from wherry.model import image
 
 
 class ImageList(Protocol):
-    """What images there are."""
+    """What images there are.
 
-    async def list(self) -> list[image.Image]:
+    `token` is that of who asks, where it means anything: an image that he may not see is not there. Without one all are.
+    """
+
+    async def list(self, token: str = "") -> list[image.Image]:
         """Give all images by name.
 
         :raises ImagesUnavailable: when they cannot be read.
         """
 
-    async def get(self, image_id: str) -> image.Image:
+    async def get(self, image_id: str, token: str = "") -> image.Image:
         """Give one image.
 
         :raises ImageNotFound: there is none.
+        :raises ImageRefused: there is one that no server can be made from.
         :raises ImagesUnavailable: when they cannot be read.
         """
 
@@ -35,5 +39,11 @@ class ImageFiles(Protocol):
         Whoever reads it compares them with the checksum.
 
         :raises ImageNotFound: it is not here and cannot be had.
+        :raises ImageRefused: its bytes are nothing that a host should read.
+        :raises ImageCorrupt: they are not those of the checksum.
         :raises ImagesUnavailable: when it cannot be had now.
         """
+
+
+class Images(ImageList, ImageFiles, Protocol):
+    """Both."""

@@ -13,7 +13,6 @@ import hashlib
 import os
 import pathlib
 import shutil
-import struct
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -21,15 +20,12 @@ from collections.abc import AsyncIterator, Mapping
 import pydantic
 
 from wherry import errors
+from wherry.images import qcow2
 from wherry.model import image
 
 INDEX = "index.json"
 _CHUNK_BYTES = 1 << 20
 _ADAPTER = pydantic.TypeAdapter(dict[str, image.Image])
-#: The first bytes of a qcow2 image.
-_QCOW2 = b"QFI\xfb"
-#: Magic, version, offset and size of the name of the image below, cluster bits, virtual size.
-_QCOW2_HEAD = struct.Struct(">IIQIIQ")
 
 
 class ImageDirectory:
@@ -43,13 +39,15 @@ class ImageDirectory:
 
     # -------------------------------------------------------------------- reading
 
-    async def list(self) -> list[image.Image]:
+    async def list(self, token: str = "") -> list[image.Image]:
         """Give all images by name."""
+        del token  # what is in the directory is for everybody
         # Read in line: the index is small, and what is small is not worth a thread.
         return sorted(self._read().values(), key=lambda one: (one.name, one.id))
 
-    async def get(self, image_id: str) -> image.Image:
+    async def get(self, image_id: str, token: str = "") -> image.Image:
         """Give one image."""
+        del token
         found = self._read().get(image_id)
         if found is None:
             raise errors.ImageNotFound(image=image_id)
@@ -90,6 +88,7 @@ class ImageDirectory:
         """Copy a file into the directory and list it.
 
         :raises ImagesUnavailable: when the file cannot be read or the directory not be written.
+        :raises ImageRefused: when the image names other files, which a host would read.
         """
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -117,7 +116,9 @@ class ImageDirectory:
         size = 0
         with source.open("rb") as reader, tempfile.NamedTemporaryFile(dir=self._path, prefix=".", delete=False) as writer:
             try:
-                begin = reader.read(_QCOW2_HEAD.size)
+                header = qcow2.read(reader.read(qcow2.HEADER_BYTES))
+                if header is not None and header.danger:
+                    raise errors.ImageRefused(image=str(source), detail=header.danger)
                 reader.seek(0)
                 while chunk := reader.read(_CHUNK_BYTES):
                     digest.update(chunk)
@@ -129,15 +130,13 @@ class ImageDirectory:
             except BaseException:
                 pathlib.Path(writer.name).unlink(missing_ok=True)
                 raise
-        is_qcow2 = begin.startswith(_QCOW2) and len(begin) == _QCOW2_HEAD.size
-        virtual_bytes = _QCOW2_HEAD.unpack(begin)[-1] if is_qcow2 else size
         return image.Image(
             id=image_id,
             name="",
             size_bytes=size,
             checksum=digest.hexdigest(),
-            virtual_bytes=virtual_bytes,
-            disk_format="qcow2" if is_qcow2 else "raw",
+            virtual_bytes=size if header is None else header.virtual_bytes,
+            disk_format="raw" if header is None else "qcow2",
             created_at=_now(),
         )
 

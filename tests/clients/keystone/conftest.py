@@ -80,6 +80,6 @@ def cloud(keystone: keystones.Keystone, tmp_path_factory: pytest.TempPathFactory
         url=keystone.url, password=keystones.PASSWORD, project=keystone.projects["home"], cache_seconds=CACHE_SECONDS
     )
     with services.running(tmp_path_factory.mktemp("with-keystone"), configuration, keystone.admin) as started:
-        keystone.register_compute(started.compute)
+        keystone.register("compute", "nova", started.compute)
         with httpx.Client(base_url=started.base, timeout=30.0) as http:
             yield Cloud(keystone=keystone, service=started, http=http)

@@ -13,7 +13,7 @@ from wherry.model import image as model
 async def list_images(call: api_call.Call) -> view.ImagePage:
     """Give one page by name."""
     limit, marker, name = finding.limit_of(call), call.query.one("marker"), call.query.one("name")
-    images = [one for one in await call.parts.images.list() if name in (None, one.name)]
+    images = [one for one in await call.parts.images.list(call.caller.token) if name in (None, one.name)]
     if marker is not None:
         ids = [one.id for one in images]
         if marker not in ids:
@@ -24,4 +24,4 @@ async def list_images(call: api_call.Call) -> view.ImagePage:
 
 async def show_image(call: api_call.Call) -> model.Image:
     """Give one image."""
-    return await call.parts.images.get(call.arguments["image_id"].lower())
+    return await call.parts.images.get(call.arguments["image_id"].lower(), call.caller.token)

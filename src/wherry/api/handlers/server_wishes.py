@@ -89,7 +89,7 @@ async def image_of(call: api_call.Call, asked: Mapping[str, Any]) -> image.Image
     if not named:
         raise faults.bad_request("Invalid imageRef provided. There are no volumes to boot from here: send the id of an image.")
     try:
-        return await call.parts.images.get(str(named).lower())
+        return await call.parts.images.get(str(named).lower(), call.caller.token)
     except errors.ImageNotFound as error:
         raise faults.bad_request(f"Can not find requested image {named}. {error.remedy}") from error
 

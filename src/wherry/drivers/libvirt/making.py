@@ -108,6 +108,8 @@ class Maker:
             await self._link.call("create a directory", self._files.create_directory, missing)
         with self._using(self._cache.path_of(order.image)) as below:
             await self._cache.bring(order.image, fetch)
+            least = order.root_gib * _GIB
+            await self._require_fit(order, below, least)
             present = await self._link.call("look for a disk", self._files.capacity, disk)
             if present is not None and disk not in task.created:
                 raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=f"there is a file {disk} already")
@@ -116,9 +118,15 @@ class Maker:
                 await self._link.call("delete a half-made disk", self._files.delete, disk)
             await task.record_created(disk)
             await task.record_created(console)
-            least = order.root_gib * _GIB
             await self._link.call("create a disk", self._files.create_overlay, disk, least, (below, order.image.disk_format))
             await self._link.call("define the guest", self._define, order, disk, console)
+
+    async def _require_fit(self, order: build.GuestOrder, below: str, most_bytes: int) -> None:
+        """Make sure that the image is no larger than the flavor's disk: an image service may not have known how large it is."""
+        needed = await self._link.call("look at an image", self._files.capacity, below) or 0
+        if most_bytes and needed > most_bytes:
+            detail = f"the image is a disk of {needed} bytes, the flavor's has {most_bytes}"
+            raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=detail)
 
     def _define(self, handle: libvirt.virConnect, order: build.GuestOrder, disk: str, console: str) -> None:
         found = capabilities.parse(handle.getCapabilities())

@@ -99,9 +99,9 @@ class Keystone:
         """Make a token worth nothing."""
         self.ask("DELETE", "/auth/tokens", **{"X-Subject-Token": token})
 
-    def register_compute(self, url: str) -> None:
-        """Put a compute service into the catalog."""
-        service = self.ask("POST", "/services", {"service": {"type": "compute", "name": "nova"}})["service"]
+    def register(self, kind: str, name: str, url: str) -> None:
+        """Put a service into the catalog."""
+        service = self.ask("POST", "/services", {"service": {"type": kind, "name": name}})["service"]
         for interface in ("public", "internal", "admin"):
             endpoint = {"service_id": service["id"], "interface": interface, "url": url, "region_id": "RegionOne"}
             self.ask("POST", "/endpoints", {"endpoint": endpoint})

@@ -76,7 +76,7 @@ def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcom
         sites.add_images(hosts, workplace.path, workplace.path / "state")
         wherry = stack.enter_context(process.AllInOne(workplace, configuration))
         compute = f"{wherry.url}/v2.1"
-        keystone.register_compute(compute)
+        keystone.register("compute", "nova", compute)
         operator = next(person for person in asking if person.roles[0] == "admin")
         sites.add_flavors(compute, keystone.token(operator.name, operator.project))
         accounts = workplace.path / "accounts.yaml"
