@@ -14,6 +14,7 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import lease as leases
+from wherry.conductor import survey as surveys
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import build, instance_actions, power, server, states
@@ -80,6 +81,7 @@ class Drive:
     clock: clocks.Clock
     config: configs.Config
     lease: leases.Lease
+    survey: surveys.Survey
     #: Intents that are not acknowledged, oldest first; refreshed by the orchestrator when one was recorded.
     intents: tuple[operations.Intent, ...] = ()
     #: Whether this conductor has told the source to start, or to go on, since it took the operation on.

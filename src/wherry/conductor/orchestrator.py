@@ -16,6 +16,7 @@ from wherry import errors
 from wherry.conductor import drive, steps
 from wherry.conductor import lease as leases
 from wherry.conductor import queue as queues
+from wherry.conductor import survey as surveys
 from wherry.db import deletion
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -72,6 +73,7 @@ class Orchestrator:
         self._journeys: dict[str, _Journey] = {}
         #: Operations that were claimed for a journey which is about to begin.
         self._claimed: dict[str, drive.Drive] = {}
+        self._survey = surveys.Survey(store)
         #: Who waits for slots here; somebody must run its `keep`.
         self.queue = queues.Queue(store=store, clock=clock, config=config, waiters=lambda: _queued(self._journeys))
 
@@ -149,6 +151,7 @@ class Orchestrator:
         for journey in journeys:
             journey.task.cancel()
         await asyncio.gather(*(journey.task for journey in journeys), return_exceptions=True)
+        await self._survey.stop()
 
     # ------------------------------------------------------------ one journey
 
@@ -179,6 +182,7 @@ class Orchestrator:
             _log.exception("The operation failed unexpectedly and waits for the sweep.", migration_id=operation_id)
         finally:
             del self._journeys[operation_id]
+            self._survey.settle(operation_id)
             if not journey.checks.done():
                 journey.checks.set_result(errors.LeaseLost(conductor=self._lease.conductor_id))
             self.queue.look()
@@ -206,6 +210,7 @@ class Orchestrator:
             clock=self._clock,
             config=self._config,
             lease=self._lease,
+            survey=self._survey,
             heard_at=self._clock.monotonic(),
         )
 
@@ -247,14 +252,17 @@ class Orchestrator:
         before = on.record
         is_single = answer.guard is None and transition.step is not operation.StepName.DONE
         run = self._store.put if is_single else self._store.run
-        on.operation, on.record, following = await run(functools.partial(_advance, on, answer))
+        try:
+            on.operation, on.record, following = await run(functools.partial(_advance, on, answer))
+        finally:
+            self._survey.settle(on.operation.id)
         if following is not None:
             self.nudge(following)
         if transition.step is not None:
             on.attempts, on.is_step_new = 0, True
         if before is not None and on.migration.status is not before.status:
             _log_transition(on, before.status)
-            self._count_end(on)
+            _count_end(self._counters, on.migration)
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
@@ -290,11 +298,6 @@ class Orchestrator:
             # Another conductor ended it while a client of ours waited.
             journey.refusal = errors.CheckFailed(detail=on.migration.reason.message)
         journey.checks.set_result(journey.refusal)
-
-    def _count_end(self, on: drive.Drive) -> None:
-        record = on.migration
-        if record.status in states.TERMINAL:
-            self._counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, _seconds_of(record))
 
 
 def _queued(journeys: dict[str, _Journey]) -> queues.Waiters:
@@ -387,6 +390,11 @@ def _log_transition(on: drive.Drive, before: states.Status) -> None:
         request_id=on.operation.request_id,
         reason=record.reason.slug if record.reason else None,
     )
+
+
+def _count_end(counters: metrics.Metrics, record: migration.Migration) -> None:
+    if record.status in states.TERMINAL:
+        counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, _seconds_of(record))
 
 
 async def _pause(journey: _Journey, wait: drive.Wait) -> None:

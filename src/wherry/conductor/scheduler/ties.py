@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from wherry.db import uow as uows
 from wherry.model import server_group
@@ -22,3 +23,15 @@ class Ties:
 async def of(uow: uows.UnitOfWork, instance_uuid: str) -> Ties:
     """Read them."""
     return Ties(neighbours=await uow.server_groups.neighbours_of(instance_uuid), zone=(await uow.servers.get(instance_uuid)).pinned_zone)
+
+
+async def of_all(uow: uows.UnitOfWork, instance_uuids: Sequence[str]) -> dict[str, Ties]:
+    """Read those of many, in two statements where none of them is in a group; a server that is not known is left out."""
+    grouped = await uow.server_groups.members_among(instance_uuids)
+    zones = await uow.servers.zones_of(instance_uuids)
+    found: dict[str, Ties] = {}
+    for uuid in instance_uuids:
+        if uuid in zones:
+            neighbours = await uow.server_groups.neighbours_of(uuid) if uuid in grouped else None
+            found[uuid] = Ties(neighbours=neighbours, zone=zones[uuid])
+    return found

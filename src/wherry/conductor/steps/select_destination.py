@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from wherry import config as configs
 from wherry import errors
-from wherry.conductor import drive
+from wherry.conductor import drive, survey
 from wherry.conductor.scheduler import filters, select, ties
 from wherry.db import uow as uows
 from wherry.model import abilities, deadline, guest, host, instance_actions, migration, operation
@@ -28,17 +28,18 @@ class SelectDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Describe the guest freshly, and pick the destination."""
-        hosts, tied = await _surroundings(on)
+        seen = await on.survey.look(on.operation.instance_uuid)
+        hosts = seen.hosts
         try:
-            return await self._select(on, hosts, tied)
+            return await self._select(on, seen)
         except (errors.SourceDown, errors.DestinationDown, errors.NoValidHost) as error:
             seconds = _unheard_seconds(on, hosts.values())
             if seconds <= 0:
                 raise
             return drive.Wait(seconds=min(seconds, on.config.default.report_interval_seconds), why=error.message)
 
-    async def _select(self, on: drive.Drive, hosts: dict[str, host.Host], tied: ties.Ties) -> drive.Answer:
-        source = hosts.get(on.plan.source)
+    async def _select(self, on: drive.Drive, seen: survey.Seen) -> drive.Answer:
+        source = seen.hosts.get(on.plan.source)
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
         described = await _describe(on)
@@ -49,8 +50,9 @@ class SelectDestination:
         if on.request.host is not None and on.plan.refused:
             # The one that was asked for said no: its own words, not a generic "no valid host".
             return drive.refused(_last_refusal(on.plan.refused))
-        demand = demand_of(on, described, source, tied)
-        chosen = await _choose(on, await _without_own_claim(on, hosts), demand)
+        demand = demand_of(on, described, source, seen.tied)
+        chosen = await _choose(on, await _without_own_claim(on, seen.hosts), demand, seen)
+        on.survey.choose(on.operation.id, source.name, chosen.name, described)
         plan = dataclasses.replace(on.plan, guest=described, destination=chosen.name, facts=None, storage=None, checked_at=None)
         transition = operation.Transition(
             step=operation.StepName.CHECK_DESTINATION,
@@ -64,14 +66,6 @@ class SelectDestination:
 
     async def undo(self, on: drive.Drive) -> None:
         """Choosing touches nothing; the claim is the row itself."""
-
-
-async def _surroundings(on: drive.Drive) -> tuple[dict[str, host.Host], ties.Ties]:
-    async def unit(uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], ties.Ties]:
-        hosts = {record.name: record for record in await uow.hosts.list()}
-        return hosts, await ties.of(uow, on.operation.instance_uuid)
-
-    return await on.store.read(unit)
 
 
 def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
@@ -157,7 +151,7 @@ async def _without_own_claim(on: drive.Drive, hosts: dict[str, host.Host]) -> li
     return list((hosts | {claimed.name: dataclasses.replace(claimed, usage=usage)}).values())
 
 
-async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host:
+async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand, seen: survey.Seen) -> host.Host:
     request, refused = on.request, on.plan.refused
     if request.host is not None:
         return select.requested(hosts, request, demand, on.config.scheduler.enabled_filters)
@@ -167,7 +161,11 @@ async def _choose(on: drive.Drive, hosts: list[host.Host], demand: filters.Deman
     limit = on.config.default.migrate_max_retries
     if 0 <= limit < len(refused):
         raise errors.MaxRetriesExceeded(tried=len(refused), detail=refused[-1].message)
-    return select.best(hosts, demand, on.config.scheduler, refused)
+    try:
+        return select.best(on.survey.with_choices(hosts, seen), demand, on.config.scheduler, refused)
+    except errors.NoValidHost:
+        # What was chosen for others may come to nothing, or be counted twice.
+        return select.best(hosts, demand, on.config.scheduler, refused)
 
 
 async def _stays(on: drive.Drive, hosts: list[host.Host], demand: filters.Demand) -> host.Host | None:
@@ -201,8 +199,7 @@ def _still_fits(on: drive.Drive, name: str, demand: filters.Demand) -> drive.Gua
     """Count again with the host's row locked: two conductors must not both take its last room."""
 
     async def guard(uow: uows.UnitOfWork) -> None:
-        await uow.slots.lock_host(name)
-        current = await uow.hosts.get(name)
+        current = await uow.hosts.get_locked(name)
         present = dataclasses.replace(demand, neighbours=await uow.server_groups.neighbours_of(demand.guest.uuid))
         names = filters.FORCED if on.request.force else on.config.scheduler.enabled_filters
         # Its own row names the destination when the step runs a second time, and would count against itself.

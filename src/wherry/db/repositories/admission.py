@@ -105,10 +105,6 @@ class Slots:
         await self._session.rows(_LOCK_HOSTS, {"names": [source, destination]})
         return await self.count(source, destination, exclude_operation)
 
-    async def lock_host(self, name: str) -> None:
-        """Keep others from claiming anything of the host until this transaction ends."""
-        await self._session.rows(_LOCK_HOSTS, {"names": [name]})
-
     async def count(self, source: str, destination: str, exclude_operation: str | None = None) -> SlotCounts:
         """Count without a lock: to show, never to decide by."""
         parameters = {"source": source, "destination": destination, "excluded": exclude_operation or ""}

@@ -24,6 +24,8 @@ _T = schema.hosts
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
 _BY_NAME = sa.select(*_COLUMNS).where(_T.c.name == sa.bindparam("name"))
+_IN_ORDER = sa.select(*_COLUMNS).order_by(_T.c.id)
+_LOCKED = _BY_NAME.with_for_update(key_share=True)
 _NODE = sa.select(_T.c.hypervisor_hostname).where(_T.c.name == sa.bindparam("name"))
 _DESCRIPTION = sa.select(_T.c.description).where(_T.c.name == sa.bindparam("name"))
 _BEAT = (
@@ -70,6 +72,18 @@ class Hosts:
         """
         return await self._one(_T.c.name == name, name)
 
+    async def get_locked(self, name: str) -> model.Host:
+        """Give one host, and keep others from claiming anything of it until this transaction ends.
+
+        :raises HostNotFound: no agent ever registered it.
+        """
+        row = await self._session.row(_LOCKED, {"name": name})
+        if row is None:
+            raise errors.HostNotFound(host=name)
+        # Counted by a statement of its own: one that waited for the lock would count what was there before it waited.
+        taken = await usage.of_hosts(self._session, [name])
+        return model.Host(**row._mapping, usage=taken.get(name, model.Usage()))
+
     async def get_by_id(self, host_id: int | str) -> model.Host:
         """Give a host by its integer id or its uuid.
 
@@ -99,11 +113,11 @@ class Hosts:
         return description
 
     async def list(self, query: HostQuery = HostQuery()) -> builtins.list[model.Host]:
-        """Give one page, usage included: three queries, however many hosts.
+        """Give one page, usage included: two queries, however many hosts.
 
         :raises MarkerNotFound: no such host.
         """
-        statement = sa.select(*_COLUMNS).order_by(_T.c.id)
+        statement = _IN_ORDER
         if query.names is not None:
             statement = statement.where(_T.c.name.in_(query.names))
         if query.hypervisor_hostname_part is not None:

@@ -19,6 +19,7 @@ _M = schema.server_group_members
 _S = schema.servers
 _R = schema.migrations
 _COLUMNS = sessions.columns_of(_G, model.ServerGroup, derived=frozenset({"members"}))
+_MEMBERS_AMONG = sa.select(_M.c.instance_uuid).where(_M.c.instance_uuid.in_(sa.bindparam("instances", expanding=True)))
 _GROUP_OF = sa.select(*_COLUMNS).join(_M, _M.c.group_id == _G.c.id).where(_M.c.instance_uuid == sa.bindparam("instance"))
 
 
@@ -89,6 +90,11 @@ class ServerGroups:
     async def remove(self, group: model.ServerGroup, instance_uuid: str) -> None:
         """Take a server out of a group; one that is not in it stays out."""
         await self._session.change(sa.delete(_M).where(_M.c.group_id == group.id, _M.c.instance_uuid == instance_uuid))
+
+    async def members_among(self, instance_uuids: Sequence[str]) -> set[str]:
+        """Give those of the servers that are in a group."""
+        rows = await self._session.rows(_MEMBERS_AMONG, {"instances": list(instance_uuids)})
+        return {row.instance_uuid for row in rows}
 
     async def neighbours_of(self, instance_uuid: str) -> model.Neighbours | None:
         """Say where the other members of a server's group are, and where migrations are taking them; None when it is in no group."""

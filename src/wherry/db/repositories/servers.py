@@ -29,6 +29,7 @@ SORT_KEYS = frozenset(
 #: What only an operation may change while there is one.
 _OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+_BIRTHS = sa.select(_T.c.uuid, _T.c.birth).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 #: What some columns are compared as.
 _COMPARED: Mapping[str, sa.ColumnElement[Any]] = {"hostname": sa.func.coalesce(_T.c.hostname, _T.c.name)}
 _MOST_REPETITIONS = 2
@@ -142,6 +143,11 @@ class Servers:
         """Give those of the servers that are known, deleted ones too, by uuid."""
         rows = await self._session.rows(sa.select(*COLUMNS).where(_T.c.uuid.in_(uuids)))
         return {row.uuid: sessions.record_of(model.Server, row) for row in rows}
+
+    async def zones_of(self, uuids: Sequence[str]) -> dict[str, str | None]:
+        """Give the availability zone that each may not leave; None for any. One that is not known is left out."""
+        rows = await self._session.rows(_BIRTHS, {"uuids": builtins.list(uuids)})
+        return {row.uuid: None if row.birth is None else row.birth.zone for row in rows}
 
     async def list(self, query: ServerQuery) -> builtins.list[model.Server]:
         """Give one page.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,37 +22,28 @@ _NAMED = 50
 
 
 async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str, model.Usage]:
-    """Count for each host; one that nothing takes anything of is left out.
+    """Count for each host, in one statement; one that nothing takes anything of is left out, others than those named may be there.
 
     Memory, vCPUs and disk include migrations on their way to the host, from the moment a row names it to its end, or to its cleaning.
     """
     if not names:
         return {}
     taken: dict[str, model.Usage] = {}
-    servers = (
-        sa.select(_S.c.host, sa.func.count().label("servers"), *_sums())
-        .where(_S.c.host.in_(names) if len(names) <= _NAMED else _S.c.host.is_not(None), _S.c.deleted_at.is_(None))
-        .group_by(_S.c.host)
-    )
-    for row in await session.rows(servers):
-        taken[row.host] = model.Usage(
-            servers=int(row.servers), memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib)
-        )
-    for row in await session.rows(_CLAIMED):
-        _add(taken, row.source_compute, outgoing_migrations=int(row.migrations))
-        if row.dest_compute is not None:
-            _add(taken, row.dest_compute, incoming_migrations=int(row.migrations), **_amounts(row))
-    for row in await session.rows(_CLAIMED_BY_COLD):
-        _add(taken, row.host, **_amounts(row))
+    rows = await (session.rows(_OF_NAMED, {"names": list(names)}) if len(names) <= _NAMED else session.rows(_OF_ALL))
+    for row in rows:
+        if row.source_compute:
+            _add(taken, row.source_compute, outgoing_migrations=int(row.migrations))
+        if row.host:
+            _add(
+                taken,
+                row.host,
+                servers=int(row.servers),
+                incoming_migrations=int(row.migrations),
+                memory_mib=int(row.memory_mib),
+                vcpus=int(row.vcpus),
+                disk_gib=int(row.root_gib),
+            )
     return taken
-
-
-def _sums() -> list[sa.ColumnElement[int]]:
-    return [
-        sa.func.sum(_S.c.memory_mib).label("memory_mib"),
-        sa.func.sum(_S.c.vcpus).label("vcpus"),
-        sa.func.sum(_S.c.root_gib).label("disk_gib"),
-    ]
 
 
 _IS_COLD = _M.c.new_memory_mib.is_not(None)
@@ -73,20 +65,6 @@ def _sum_away(column: sa.Column[int]) -> sa.Label[int]:
     return sa.func.sum(sa.case((_is_away, column), else_=0)).label(column.name)
 
 
-_CLAIMED = (
-    sa.select(
-        CLAIMS.c.source_compute,
-        CLAIMS.c.dest_compute,
-        sa.func.sum(CLAIMS.c.is_open).label("migrations"),
-        _sum_away(_S.c.memory_mib),
-        _sum_away(_S.c.vcpus),
-        _sum_away(_S.c.root_gib),
-    )
-    .select_from(CLAIMS.join(_S, _S.c.uuid == CLAIMS.c.instance_uuid))
-    .group_by(CLAIMS.c.source_compute, CLAIMS.c.dest_compute)
-)
-
-
 def _cold_claims(which: str, host: sa.Column[str], statuses: frozenset[states.Status]) -> sa.Select[tuple[object, ...]]:
     """Build what open cold migrations and resizes in these statuses claim of one of their two hosts, and ended ones that it is owed of."""
     parts = (_M.c[f"{which}_{part}"].label(part) for part in schema.SIZE_PARTS)
@@ -100,14 +78,55 @@ def _cold_claims(which: str, host: sa.Column[str], statuses: frozenset[states.St
 _COLD_CLAIMS = sa.union_all(
     _cold_claims("new", _M.c.dest_compute, states.CLAIMING_DESTINATION), _cold_claims("old", _M.c.source_compute, states.CLAIMING_SOURCE)
 ).subquery("cold_claims")
-_CLAIMED_BY_COLD = sa.select(
-    _COLD_CLAIMS.c.host,
-    *(sa.func.coalesce(sa.func.sum(_COLD_CLAIMS.c[part]), 0).label(part) for part in schema.SIZE_PARTS),
-).group_by(_COLD_CLAIMS.c.host)
+_NOBODY = sa.literal("", sa.String)
+_NONE = sa.literal(0, sa.Integer)
 
 
-def _amounts(row: sa.Row[tuple[object, ...]]) -> dict[str, int]:
-    return {"memory_mib": int(row.memory_mib), "vcpus": int(row.vcpus), "disk_gib": int(row.root_gib)}
+def _counting(names: sa.BindParameter[Any] | None) -> sa.CompoundSelect[Any]:
+    """Build the count: a row for each host with servers, pair of hosts with migrations between them, and host with cold claims."""
+
+    def is_meant(*columns: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        return sa.true() if names is None else sa.or_(*(column.in_(names) for column in columns))
+
+    servers = (
+        sa.select(
+            _S.c.host.label("host"),
+            _NOBODY.label("source_compute"),
+            sa.func.count().label("servers"),
+            _NONE.label("migrations"),
+            *(sa.func.sum(_S.c[part]).label(part) for part in schema.SIZE_PARTS),
+        )
+        .where(_S.c.host.is_not(None), _S.c.deleted_at.is_(None), is_meant(_S.c.host))
+        .group_by(_S.c.host)
+    )
+    claims = (
+        sa.select(
+            sa.func.coalesce(CLAIMS.c.dest_compute, ""),
+            CLAIMS.c.source_compute,
+            _NONE,
+            sa.func.sum(CLAIMS.c.is_open),
+            *(_sum_away(_S.c[part]) for part in schema.SIZE_PARTS),
+        )
+        .select_from(CLAIMS.join(_S, _S.c.uuid == CLAIMS.c.instance_uuid))
+        .where(is_meant(CLAIMS.c.source_compute, CLAIMS.c.dest_compute))
+        .group_by(CLAIMS.c.dest_compute, CLAIMS.c.source_compute)
+    )
+    cold = (
+        sa.select(
+            _COLD_CLAIMS.c.host,
+            _NOBODY,
+            _NONE,
+            _NONE,
+            *(sa.func.coalesce(sa.func.sum(_COLD_CLAIMS.c[part]), 0) for part in schema.SIZE_PARTS),
+        )
+        .where(is_meant(_COLD_CLAIMS.c.host))
+        .group_by(_COLD_CLAIMS.c.host)
+    )
+    return sa.union_all(servers, claims, cold)
+
+
+_OF_ALL = _counting(None)
+_OF_NAMED = _counting(sa.bindparam("names", expanding=True))
 
 
 def _add(taken: dict[str, model.Usage], host: str, **amounts: int) -> None:
