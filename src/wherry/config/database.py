@@ -40,6 +40,13 @@ class DatabaseSection:
         "PostgreSQL, where synchronous_commit of the server says the same.",
         constraint=opt.one_of("full", "normal"),
     )
+    sqlite_group_commit_max: int = opt.option(
+        32,
+        "Units of work that come at the same time and are committed to a SQLite file together, which waits for the disk once for all "
+        "of them; none is answered before. More of them hold everything else up for longer. 1 commits each by itself.",
+        constraint=opt.at_least(1),
+        unit="units of work",
+    )
     pool_size: int = opt.option(
         10,
         "Connections that each process keeps open. Not used with SQLite.",

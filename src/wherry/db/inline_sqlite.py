@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite in line: each statement is a plain call on the event loop's own thread, on the one connection that there is.
 
-Starts no thread and never gives way inside a transaction, so that what happens is the same at each run, and one writer
+Starts no thread and never gives way inside a unit of work, so that what happens is the same at each run, and one writer
 never waits for another of the same process. Not for a file on a network.
+
+With a file, units that write in the same turn of the loop are committed together: a commit waits for the disk, a unit does not.
 
 A plain engine, not SQLAlchemy's asynchronous one with an in-line connection behind `async_creator`: nothing here waits, so nothing
 needs a greenlet. Measured with SQLAlchemy 2.1 on one core: 0.10 ms against 0.66 ms for a transaction of eight statements.
@@ -15,10 +17,11 @@ What a commit is worth ([database] sqlite_synchronous), the file being in WAL mo
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -28,7 +31,7 @@ from sqlalchemy.engine import url as urls
 
 from wherry.config import database as config_database
 from wherry.db import engine as engines
-from wherry.db import types
+from wherry.db import group_commit, types
 
 T = TypeVar("T")
 
@@ -77,6 +80,9 @@ class InlineSqlite:
         )
         sa.event.listen(self._engine, "connect", self._set_up)
         self._plain: sa.Connection | None = None
+        # In memory nothing is waited for, and each unit is over at once.
+        is_file = self._engine.url.database not in (None, "", ":memory:")
+        self._group = group_commit.GroupCommit(self._begin_writing, config.sqlite_group_commit_max) if is_file else None
 
     def _set_up(self, connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -96,22 +102,15 @@ class InlineSqlite:
     async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
         # Beginning and ending cost no trip to anywhere.
         del is_single
-        try:
+        with _telling_troubles():
+            if is_writing and self._group is not None:
+                return await self._group.run(lambda: _finish_at_once(work(_Connection(self._open()[0]))))
             return self._transaction(work, is_writing=is_writing)
-        except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
-            cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
-            trouble = _trouble_of(cause)
-            if cause is None or trouble is None:
-                raise
-            raise engines.Troubled(trouble, cause) from error
 
     def _transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
-        connection, raw = self._open()
-        raw.execute(f"PRAGMA query_only = {0 if is_writing else 1}")
-        # A reader that turns writer meets SQLITE_BUSY at once, whatever the time-out; so a writer says so at its start.
-        raw.execute("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        raw = self._begin_writing() if is_writing else self._begin_reading()
         try:
-            result = _finish_at_once(work(_Connection(connection)))
+            result = _finish_at_once(work(_Connection(self._open()[0])))
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:
@@ -119,17 +118,44 @@ class InlineSqlite:
             raise
         return result
 
+    def _begin_writing(self) -> sqlite3.Connection:
+        raw = self._open()[1]
+        raw.execute("PRAGMA query_only = 0")
+        # A reader that turns writer meets SQLITE_BUSY at once, whatever the time-out; so a writer says so at its start.
+        raw.execute("BEGIN IMMEDIATE")
+        return raw
+
+    def _begin_reading(self) -> sqlite3.Connection:
+        raw = self._open()[1]
+        raw.execute("PRAGMA query_only = 1")
+        raw.execute("BEGIN")
+        return raw
+
     async def run_sync(self, function: Callable[[sa.Connection], T], *, is_writing: bool = True) -> T:
         async def work(_connection: engines.Connection) -> T:
             return function(self._open()[0])
 
-        return await self.transaction(work, is_writing=is_writing)
+        # By itself: what changes the schema shares its transaction with nobody.
+        with _telling_troubles():
+            return self._transaction(work, is_writing=is_writing)
 
     async def close(self) -> None:
         if self._plain is not None:
             self._plain.close()
             self._plain = None
         self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _telling_troubles() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+        cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
+        trouble = _trouble_of(cause)
+        if cause is None or trouble is None:
+            raise
+        raise engines.Troubled(trouble, cause) from error
 
 
 def _trouble_of(error: BaseException | None) -> engines.Trouble | None:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import pathlib
 import signal
 import sqlite3
 import sys
 import threading
 from collections.abc import AsyncIterator
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +22,8 @@ from wherry.config import database as config_database
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import servers as server_records
+from wherry.model import server
+from wherry.telemetry import logs
 from wherry.testing import store_contract
 
 
@@ -79,6 +83,96 @@ async def test_a_unit_that_awaits_something_else_is_stopped_and_stores_nothing(h
     with pytest.raises(errors.ServerNotFound):
         await harness.server(new.uuid)
     await harness.make_server()
+
+
+async def test_writers_at_once_are_committed_together_and_each_by_its_own_merit(harness: store_contract.Harness) -> None:
+    new = [harness.new_server() for _ in range(5)]
+
+    async def refused(uow: uows.UnitOfWork) -> None:
+        await uow.servers.insert(new[4])
+        raise LookupError("after the write")
+
+    async def write() -> list[object]:
+        made = (harness.store.run(functools.partial(_insert, one)) for one in new[:4])
+        return list(await asyncio.gather(*made, harness.store.run(refused), return_exceptions=True))
+
+    said: list[str] = []
+    await harness.engine.run_sync(lambda connection: _raw(connection).set_trace_callback(said.append), is_writing=False)
+    results = await write()
+    await harness.engine.run_sync(lambda connection: _raw(connection).set_trace_callback(None), is_writing=False)
+    assert said.count("BEGIN IMMEDIATE") == 1
+    assert results[:4] == [await harness.server(one.uuid) for one in new[:4]]
+    assert isinstance(results[4], LookupError)
+    with pytest.raises(errors.ServerNotFound):
+        await harness.server(new[4].uuid)
+
+
+async def test_no_more_are_committed_together_than_configured_and_others_are_served_between(path: pathlib.Path) -> None:
+    harness = store_contract.Harness(config=_config(path, sqlite_group_commit_max=2))
+    await harness.store.upgrade()
+    new = [harness.new_server() for _ in range(5)]
+    seen: list[int] = []
+
+    async def look_on() -> None:
+        while not seen or seen[-1] < len(new):
+            seen.append(len(await harness.store.read(lambda uow: uow.servers.list(server_records.ServerQuery()))))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(harness.store.run(functools.partial(_insert, one)) for one in new), look_on())
+    assert {2, 4} <= set(seen)
+    await harness.store.close()
+
+
+async def test_a_writer_that_has_gone_away_before_its_turn_writes_nothing(harness: store_contract.Harness) -> None:
+    gone, stays = harness.new_server(), harness.new_server()
+    task = asyncio.create_task(harness.store.run(functools.partial(_insert, gone)))
+    other = asyncio.create_task(harness.store.run(functools.partial(_insert, stays)))
+    # Both have asked, and no turn has been taken.
+    await asyncio.sleep(0)
+    task.cancel()
+    await other
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(errors.ServerNotFound):
+        await harness.server(gone.uuid)
+    assert (await harness.server(stays.uuid)).uuid == stays.uuid
+
+
+async def test_a_full_disk_takes_nobodys_answered_write_back(harness: store_contract.Harness) -> None:
+    small, large = harness.new_server(), harness.new_server(description="x" * (1 << 22))
+
+    async def bound(uow: uows.UnitOfWork, pages: str) -> None:
+        await uow.session.rows(sa.text(f"PRAGMA max_page_count = {pages}"))
+
+    await harness.store.run(lambda uow: bound(uow, "200"))
+    results = await asyncio.gather(
+        harness.store.run(functools.partial(_insert, small)), harness.store.run(functools.partial(_insert, large)), return_exceptions=True
+    )
+    assert isinstance(results[1], errors.DatabaseUnavailable) and "full" in str(results[1])
+    # SQLite took both back; the first was run again.
+    assert results[0] == await harness.server(small.uuid)
+    with pytest.raises(errors.ServerNotFound):
+        await harness.server(large.uuid)
+
+
+async def test_what_a_writer_logs_carries_its_own_request(harness: store_contract.Harness) -> None:
+    async def who(uow: uows.UnitOfWork) -> str:
+        del uow
+        return logs.current("request_id")
+
+    async def ask(request_id: str) -> str:
+        with logs.bound(request_id=request_id):
+            return await harness.store.run(who)
+
+    assert await asyncio.gather(ask("req-1"), ask("req-2")) == ["req-1", "req-2"]
+
+
+def _raw(connection: sa.Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+
+
+async def _insert(new: server_records.NewServer, uow: uows.UnitOfWork) -> server.Server:
+    return await uow.servers.insert(new)
 
 
 @pytest.mark.parametrize(("level", "number"), [("full", 2), ("normal", 1)])
