@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast live migrations are accepted: every request names another server, and only 202s count.
 
-The conductors are up. Held: one migration has the only slot of the cluster for the whole time, so that the others are checked and queued.
-Running: there are as many slots as hosts have, and what was accepted moves meanwhile.
+The conductors are up. Held: one migration has the only slot of the cluster for the whole time, so that the others are checked, as fast as
+conductors can beside the requests, and queued. Running: there are as many slots as hosts have, and what was accepted moves meanwhile.
+How many of those accepted had been checked when the load ended is told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from benchmarks import load, site
+from benchmarks import load, site, usage
 from benchmarks.measures import Measure
 
 _HOSTS = 20
@@ -56,6 +57,7 @@ def _one(running: site.Site, servers: Sequence[str], *, name: str, version: str,
     before = running.used()
     done = load.run(running.url, paths, running.directory, clients=clients, seconds=seconds, method="POST", body=body, version=version)
     used = running.used().since(before)
+    waiting = running.count("SELECT count(*) FROM migrations WHERE status = 'accepted'")
     accepted = done.codes.get(_ACCEPTED, 0)
     _, store, kind, _number = name.split(".")
     rate, p99 = _AIMS.get((store, kind, clients), (None, None))
@@ -63,8 +65,10 @@ def _one(running: site.Site, servers: Sequence[str], *, name: str, version: str,
         "codes": {str(status): count for status, count in done.codes.items()},
         "latency_ms": {str(share): value for share, value in done.latency_ms.items()},
         "failures": done.failures,
+        "checked_by_then": accepted - waiting,
         "client_cpu_seconds": round(done.client_cpu_seconds, 3),
         "cpu_seconds": used,
+        "memory_mib": {one.name: usage.memory_mib(one.pid) for one in running.programs},
         "durability": running.durability,
     }
     yield Measure(name=name, value=done.per_second(_ACCEPTED), unit="/s", at_least=rate, details=details)
@@ -72,4 +76,5 @@ def _one(running: site.Site, servers: Sequence[str], *, name: str, version: str,
     yield Measure(name=f"{name}.p99", value=done.latency_ms[99], unit="ms", at_most=p99)
     limit = _MOST_CPU_SECONDS if rate else None
     yield Measure(name=f"{name}.api-cpu", value=running.cpu_of("api", used) / max(1, accepted), unit="s/accept", at_most=limit)
-    yield Measure(name=f"{name}.cpu", value=running.own(used) / max(1, accepted), unit="s/accept")
+    yield Measure(name=f"{name}.cpu", value=running.own(used) / max(1, accepted), unit="s/accept", at_most=limit)
+    yield Measure(name=f"{name}.client-cpu", value=done.client_cpu_seconds / max(1, accepted), unit="s/accept")

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import pathlib
+import sqlite3
 import tempfile
 import time
 import typing
@@ -110,6 +111,13 @@ class Site:
         if self.fleet is None:
             raise program.FleetError("there is no PostgreSQL in this site")
         return self.fleet.sql(statement)
+
+    def count(self, statement: str) -> int:
+        """Ask either database for one number."""
+        if self.fleet is not None:
+            return int(self.sql(statement).strip())
+        with contextlib.closing(sqlite3.connect(self.directory / "wherry.sqlite", timeout=30)) as connection:
+            return int(connection.execute(statement).fetchone()[0])
 
     def own(self, used: Mapping[str, float]) -> float:
         """Sum what processes of Wherry used, its servers left out."""

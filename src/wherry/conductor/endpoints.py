@@ -10,7 +10,7 @@ from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
 from wherry.conductor import chores as chore_keeping
-from wherry.conductor import facts, feasibility, heartbeats, inventory, progress
+from wherry.conductor import facts, feasibility, heartbeats, intake, inventory, progress
 from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -46,6 +46,11 @@ class Endpoints:
     events: instance_events.EventSink
     background: backgrounds.Background
     feasibility: feasibility.Feasibility
+    intake: intake.Intake = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        made = intake.Intake(check=self.check, clock=self.clock, config=lambda: self.orchestrator.config, background=self.background)
+        object.__setattr__(self, "intake", made)
 
     def register(self, server: servers.Server) -> None:
         """Name the handler of each message."""
@@ -85,8 +90,21 @@ class Endpoints:
         await self.orchestrator.checked(message.operation_id)
         return messages.ChecksAnswer()
 
-    async def take_on(self, operation_id: str) -> None:
-        """Go on with an operation that nobody drives, through the same door as its own message would."""
+    async def check(self, operation_id: str) -> None:
+        """Run the checks of a live migration that nobody waits for, and return when they are over."""
+        try:
+            await self.live_migrate_server(messages.LiveMigrateServer(operation_id=operation_id))
+        except errors.LeaseLost:
+            # Another drives it, or its checks are over.
+            return
+        except errors.Error as error:
+            _log.info("The checks ended the migration.", migration_id=operation_id, slug=error.slug, error=error.message)
+
+    async def take_on(self, operation_id: str, *, is_urgent: bool = False) -> None:
+        """Go on with an operation that nobody drives, through the same door as its own message would.
+
+        :param is_urgent: do not have it wait for the checks of others.
+        """
         found = await self.store.look(lambda uow: uow.operations.get(operation_id))
         if found.step not in operation.CHECKING:
             self.orchestrator.nudge(found.id)
@@ -94,20 +112,16 @@ class Endpoints:
             isinstance(found.request, migration.LiveMigrationRequest) and found.request.is_blocking
         ):
             await self._on_migrate("sweep", messages.MigrateServer(operation_id=found.id))
+        elif is_urgent:
+            await self.check(found.id)
         else:
-            await self._on_live_migrate("sweep", messages.LiveMigrateServer(operation_id=found.id))
+            self.intake.add(found.id)
 
     # ------------------------------------------------------- from the api
 
     async def _on_live_migrate(self, sender: str, message: messages.LiveMigrateServer) -> None:
         del sender
-        try:
-            await self.live_migrate_server(message)
-        except errors.LeaseLost:
-            # Another drives it, or its checks are over.
-            return
-        except errors.Error as error:
-            _log.info("The checks ended the migration.", migration_id=message.operation_id, slug=error.slug, error=error.message)
+        self.intake.add(message.operation_id)
 
     async def _on_migrate(self, sender: str, message: messages.MigrateServer) -> messages.ChecksAnswer:
         del sender
@@ -142,7 +156,7 @@ class Endpoints:
             self.orchestrator.nudge(message.operation_id, has_news=True)
         else:
             # By its own door, so that also a request that is given up before anybody took it on has its event.
-            await self.take_on(message.operation_id)
+            await self.take_on(message.operation_id, is_urgent=True)
 
     # ---------------------------------------------------- from the agents
 

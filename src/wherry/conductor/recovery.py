@@ -42,7 +42,7 @@ class Recovery:
         left, asked, reported = await self._surface.store.read(self._look)
         driven = self._surface.orchestrator.driven
         for operation_id in left:
-            if operation_id not in driven:
+            if operation_id not in driven and operation_id not in self._surface.intake:
                 self._surface.background.spawn(self._surface.take_on(operation_id), f"take on {operation_id}")
         for operation_id in asked:
             if operation_id in driven:

@@ -44,6 +44,20 @@ class ConductorSection:
         constraint=opt.at_least(0),
         unit="seconds",
     )
+    max_concurrent_checks: int = opt.option(
+        64,
+        "Live migrations that a conductor checks at one time; others wait as accepted, first come, first served. Requests below "
+        "microversion 2.34, which are answered after the checks, do not wait.",
+        constraint=opt.at_least(1),
+        unit="migrations",
+    )
+    busy_turn_seconds: float = opt.option(
+        0.02,
+        "A conductor whose event loop takes longer than this to go round checks fewer migrations at a time, down to one, so that requests "
+        "to the API that shares it, and messages, are answered meanwhile.",
+        constraint=opt.at_least(0.001),
+        unit="seconds",
+    )
     step_retry_limit: int = opt.option(
         5,
         "How many times a step that failed for a passing reason is run again.",

@@ -164,7 +164,7 @@ async def test_what_a_writer_logs_carries_its_own_request(harness: store_contrac
         with logs.bound(request_id=request_id):
             return await harness.store.run(who)
 
-    assert await asyncio.gather(ask("req-1"), ask("req-2")) == ["req-1", "req-2"]
+    assert list(await asyncio.gather(ask("req-1"), ask("req-2"))) == ["req-1", "req-2"]
 
 
 def _raw(connection: sa.Connection) -> sqlite3.Connection:
