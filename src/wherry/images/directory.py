@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import hashlib
 import os
 import pathlib
-import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pydantic
 
@@ -24,6 +24,8 @@ from wherry.images import qcow2
 from wherry.model import image
 
 INDEX = "index.json"
+#: Held by who writes the index; empty.
+_LOCK = ".lock"
 _CHUNK_BYTES = 1 << 20
 _ADAPTER = pydantic.TypeAdapter(dict[str, image.Image])
 
@@ -96,7 +98,8 @@ class ImageDirectory:
         except OSError as error:
             raise errors.ImagesUnavailable(where=str(self._path), detail=str(error)) from error
         made = dataclasses.replace(copied, name=name, min_disk_gib=min_disk_gib, min_ram_mib=min_ram_mib, properties=dict(properties or {}))
-        self._write(self._read() | {made.id: made})
+        with self._alone():
+            self._write(self._read() | {made.id: made})
         return made
 
     def remove(self, image_id: str) -> None:
@@ -104,11 +107,24 @@ class ImageDirectory:
 
         :raises ImageNotFound: there is none.
         """
-        images = self._read()
-        if images.pop(image_id, None) is None:
+        if image_id not in self._read():
             raise errors.ImageNotFound(image=image_id)
-        self._write(images)
+        with self._alone():
+            images = self._read()
+            if images.pop(image_id, None) is None:
+                raise errors.ImageNotFound(image=image_id)
+            self._write(images)
         self.path_of(image_id).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other writers of the index away, also those in other processes."""
+        try:
+            with (self._path / _LOCK).open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise errors.ImagesUnavailable(where=str(self._path / _LOCK), detail=str(error)) from error
 
     def _copy(self, source: pathlib.Path, image_id: str) -> image.Image:
         """Copy by a file that nobody looks at, so that a half one is never taken for an image."""
@@ -125,7 +141,8 @@ class ImageDirectory:
                     size += writer.write(chunk)
                 writer.flush()
                 os.fsync(writer.fileno())
-                shutil.copymode(source, writer.name)
+                # An agent that is not root reads it; who may enter the directory is for its owner to say.
+                os.fchmod(writer.fileno(), 0o644)
                 pathlib.Path(writer.name).replace(self.path_of(image_id))
             except BaseException:
                 pathlib.Path(writer.name).unlink(missing_ok=True)

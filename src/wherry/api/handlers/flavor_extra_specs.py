@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from wherry import errors
@@ -45,20 +45,20 @@ async def update_extra_spec(call: api_call.Call) -> dict[str, str]:
 async def delete_extra_spec(call: api_call.Call) -> None:
     """Delete one."""
 
-    async def unit(uow: wherry_uow.UnitOfWork) -> None:
-        flavor = await uow.flavors.get(finding.flavor_id_of(call))
+    def without(flavor: model.Flavor) -> dict[str, str]:
         gone = _key_of(call, flavor)
-        await uow.flavors.set_extra_specs(flavor.id, {key: value for key, value in flavor.extra_specs.items() if key != gone})
+        return {key: value for key, value in flavor.extra_specs.items() if key != gone}
 
-    await call.parts.store.run(unit)
+    await _change(call, without)
 
 
 async def _merge(call: api_call.Call, sent: Mapping[str, str]) -> model.Flavor:
-    async def unit(uow: wherry_uow.UnitOfWork) -> model.Flavor:
-        flavor = await uow.flavors.get(finding.flavor_id_of(call))
-        return await uow.flavors.set_extra_specs(flavor.id, {**flavor.extra_specs, **sent})
+    return await _change(call, lambda flavor: {**flavor.extra_specs, **sent})
 
-    return await call.parts.store.run(unit)
+
+async def _change(call: api_call.Call, change: Callable[[model.Flavor], Mapping[str, str]]) -> model.Flavor:
+    flavor_id = finding.flavor_id_of(call)
+    return await call.parts.store.run(lambda uow: uow.flavors.change_extra_specs(flavor_id, change))
 
 
 def _key_of(call: api_call.Call, flavor: model.Flavor) -> str:

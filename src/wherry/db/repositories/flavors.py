@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -64,12 +64,17 @@ class Flavors:
         """
         return await self._change(flavor_id, description=description)
 
-    async def set_extra_specs(self, flavor_id: str, extra_specs: Mapping[str, str]) -> model.Flavor:
-        """Replace all extra specs. Servers that have this flavor keep those that it had when they got it.
+    async def change_extra_specs(self, flavor_id: str, change: Callable[[model.Flavor], Mapping[str, str]]) -> model.Flavor:
+        """Replace all extra specs by what is made of those that are there, one change after the other.
+
+        Servers that have this flavor keep those that it had when they got it.
 
         :raises FlavorNotFound: there is none
         """
-        return await self._change(flavor_id, extra_specs=extra_specs)
+        row = await self._session.row(sa.select(*COLUMNS).where(_T.c.id == flavor_id).with_for_update(key_share=True))
+        if row is None:
+            raise errors.FlavorNotFound(flavor=flavor_id)
+        return await self._change(flavor_id, extra_specs=change(sessions.record_of(model.Flavor, row)))
 
     async def delete(self, flavor_id: str) -> None:
         """Forget a flavor. Servers keep their copies.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -50,11 +51,21 @@ class FlavorContract:
     async def test_description_and_extra_specs_are_replaced(self, harness: harnesses.Harness) -> None:
         await _make(harness, dataclasses.replace(SMALL, extra_specs={"a": "1"}))
         await harness.store.run(lambda uow: uow.flavors.describe("small-id", "words"))
-        changed = await harness.store.run(lambda uow: uow.flavors.set_extra_specs("small-id", {"b": "2"}))
-        assert changed == dataclasses.replace(SMALL, description="words", extra_specs={"b": "2"})
+        changed = await harness.store.run(lambda uow: uow.flavors.change_extra_specs("small-id", lambda known: {"b": known.extra_specs["a"]}))
+        assert changed == dataclasses.replace(SMALL, description="words", extra_specs={"b": "1"})
         assert await harness.store.read(lambda uow: uow.flavors.get("small-id")) == changed
         with pytest.raises(errors.FlavorNotFound):
             await harness.store.run(lambda uow: uow.flavors.describe("other", None))
+
+    async def test_no_extra_spec_is_lost_when_many_are_added_at_once(self, harness: harnesses.Harness) -> None:
+        await _make(harness)
+
+        async def add(key: str) -> None:
+            await harness.store.run(lambda uow: uow.flavors.change_extra_specs("small-id", lambda known: {**known.extra_specs, key: "x"}))
+
+        keys = [f"key-{number}" for number in range(8)]
+        await asyncio.gather(*(add(key) for key in keys))
+        assert sorted((await harness.store.read(lambda uow: uow.flavors.get("small-id"))).extra_specs) == keys
 
     async def test_a_deleted_one_is_gone_and_its_names_are_free(self, harness: harnesses.Harness) -> None:
         await _make(harness)
