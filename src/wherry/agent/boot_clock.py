@@ -10,8 +10,6 @@ import pathlib
 import time
 from typing import Protocol
 
-from wherry import clock as wherry_clock
-
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,22 +34,3 @@ class MachineBootClock:
 
     def seconds(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class VirtualBootClock:
-    """A machine whose uptime is a clock's monotonic time; `reboot` begins another boot."""
-
-    def __init__(self, clock: wherry_clock.Clock) -> None:
-        self._clock = clock
-        self._boots = 0
-        self._zero = 0.0
-
-    def boot_id(self) -> str:
-        return f"boot-{self._boots}"
-
-    def seconds(self) -> float:
-        return self._clock.monotonic() - self._zero
-
-    def reboot(self) -> None:
-        self._boots += 1
-        self._zero = self._clock.monotonic()

@@ -169,11 +169,6 @@ class Operation:
         """The migration that it moves on; None where it is about none."""
         return migration_of(self.kind, self.id, self.request)
 
-    @property
-    def is_continuing(self) -> bool:
-        """Whether it goes on with the migration of an earlier operation, under whose id the agents know it."""
-        return isinstance(self.request, ConfirmRequest | RevertRequest)
-
 
 def migration_of(kind: OperationKind, operation_id: str, request: Request) -> str | None:
     """Give the migration that such an operation moves on; None where it is about none."""

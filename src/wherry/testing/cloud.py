@@ -21,7 +21,6 @@ import httpx
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
-from wherry.agent import boot_clock
 from wherry.agent import service as agent_service
 from wherry.api import service as api_service
 from wherry.cmd import wiring
@@ -31,7 +30,7 @@ from wherry.rpc import addresses, messages
 from wherry.rpc.transports import base as transports
 from wherry.rpc.transports import memory
 from wherry.telemetry import metrics
-from wherry.testing import lent_store, mortal
+from wherry.testing import lent_store, mortal, virtual_boot
 
 #: Told by a part what it just did: a conductor's id and what it committed, or an agent's host, method, and whether it is done.
 OnCommit = Callable[[str, object], None]
@@ -84,7 +83,7 @@ class Cloud:
         self.on_call: list[OnCall] = []
         self.metrics = metrics.Metrics()
         self._around = wiring.Surroundings(config=self.config, clock=self.clock, metrics=self.metrics)
-        self._boot_clock = boot_clock.VirtualBootClock(self.clock)
+        self._boot_clock = virtual_boot.VirtualBootClock(self.clock)
         self.conductors: dict[str, _Conductor] = {}
         self.agents: dict[str, _Agent] = {}
         self._stack = contextlib.AsyncExitStack()

@@ -119,7 +119,7 @@ async def at_rest(cloud: System, *, seconds: float = 3000.0) -> None:
 
     async def is_at_rest() -> bool:
         async def unit(uow: uows.UnitOfWork) -> bool:
-            is_done = await uow.operations.are_all_done()
+            is_done = not await uow.operations.list_open()
             return is_done and not (await uow.chores.list() or await uow.operations.operations_with_pending_intents())
 
         return await cloud.store.read(unit)

@@ -34,7 +34,7 @@ async def until_resting(cloud: clouds.Cloud, name: str, *wanted: Status, seconds
         record = await asking.migration_of(cloud, name)
         if record.status not in (wanted or states.TERMINAL | states.RESTING):
             return None
-        return record if await cloud.store.read(lambda uow: uow.operations.are_all_done()) else None
+        return None if await cloud.store.read(lambda uow: uow.operations.list_open()) else record
 
     found: migration.Migration = await cloud.until(is_there, seconds=seconds)
     return found

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from wherry import clock as wherry_clock
 from wherry import config as wherry_config
 from wherry import errors
-from wherry.agent import boot_clock, journal, parts, service, storage
+from wherry.agent import journal, parts, service, storage
 from wherry.drivers import base, simulated
 from wherry.images import directory
 from wherry.model import guest, host, migration, truth
@@ -23,7 +23,7 @@ from wherry.rpc import addresses, messages
 from wherry.rpc import client as rpc_client
 from wherry.rpc import server as rpc_server
 from wherry.rpc.transports import memory
-from wherry.testing import virtual_time
+from wherry.testing import virtual_boot, virtual_time
 
 R = TypeVar("R", bound=messages.Message)
 
@@ -215,7 +215,7 @@ class Rig:
 
     def __init__(self, **world_fields: Any) -> None:
         self.clock: wherry_clock.Clock = virtual_time.virtual_clock()
-        self.boot_clock = boot_clock.VirtualBootClock(self.clock)
+        self.boot_clock = virtual_boot.VirtualBootClock(self.clock)
         self.world = simulated.World(clock=self.clock, **world_fields)
         self.disturb = simulated.Disturbances(self.world)
         self.bus = memory.MemoryBus()

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from wherry.db import schema
 from wherry.db import session as sessions
-from wherry.db.repositories import usage
 from wherry.model import states
 
 _M = schema.migrations
@@ -42,16 +41,6 @@ class SlotLimits:
     outgoing: int = 0
     incoming: int = 0
     cluster: int = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Claims:
-    """What migrations on their way to a host will take there."""
-
-    memory_mib: int
-    vcpus: int
-    disk_gib: int
-    migrations: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,25 +99,6 @@ class Slots:
         parameters = {"source": source, "destination": destination, "excluded": exclude_operation or ""}
         row = (await self._session.connection.execute(_COUNT, parameters)).one()
         return SlotCounts(outgoing=int(row.outgoing), incoming=int(row.incoming), cluster=int(row.cluster))
-
-    async def claims_on(self, host: str, exclude_operation: str | None = None) -> Claims:
-        """Sum what migrations will take of a host: from the moment they name it to their end, or until the host is cleaned of them."""
-        claim = usage.CLAIMS
-        statement = (
-            sa.select(
-                sa.func.coalesce(sa.func.sum(_S.c.memory_mib), 0).label("memory_mib"),
-                sa.func.coalesce(sa.func.sum(_S.c.vcpus), 0).label("vcpus"),
-                sa.func.coalesce(sa.func.sum(_S.c.root_gib), 0).label("disk_gib"),
-                sa.func.count().label("migrations"),
-            )
-            .select_from(claim.join(_S, _S.c.uuid == claim.c.instance_uuid))
-            # A server that is there already is counted as a server.
-            .where(claim.c.dest_compute == host, sa.or_(_S.c.host.is_(None), _S.c.host != host))
-        )
-        if exclude_operation is not None:
-            statement = statement.where(claim.c.uuid != exclude_operation)
-        row = (await self._session.connection.execute(statement)).one()
-        return Claims(memory_mib=int(row.memory_mib), vcpus=int(row.vcpus), disk_gib=int(row.disk_gib), migrations=int(row.migrations))
 
     async def queue(self, limits: SlotLimits = SlotLimits()) -> list[Waiting]:
         """Give the migrations that wait for slots, first come first, each with what it waits for. Two queries.

@@ -212,10 +212,6 @@ class Operations:
         statement = sa.select(_T.c.id).where(_OPEN, _KNOWN, self._is_free()).order_by(_T.c.created_at, _T.c.id).limit(limit)
         return [row.id for row in await self._session.rows(statement)]
 
-    async def are_all_done(self) -> bool:
-        """Whether no operation is open."""
-        return await self._session.row(sa.select(_T.c.id).where(_OPEN).limit(1)) is None
-
     async def owned_by(self, conductor_id: str) -> list[str]:
         """Give ids of the operations that the conductor drives, oldest first."""
         statement = sa.select(_T.c.id).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)

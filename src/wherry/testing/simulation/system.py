@@ -15,14 +15,13 @@ from typing import Any
 
 from wherry import config as configs
 from wherry import errors
-from wherry.agent import boot_clock
 from wherry.agent import service as agent_service
 from wherry.cmd import wiring
 from wherry.conductor import service as conductor_service
 from wherry.db import store as stores
 from wherry.drivers import base, simulated
 from wherry.telemetry import metrics
-from wherry.testing import lent_store, virtual_time
+from wherry.testing import lent_store, virtual_boot, virtual_time
 from wherry.testing.simulation import bus as buses
 from wherry.testing.simulation import chance as chances
 from wherry.testing.simulation import database, disk, hypervisor, perils, process
@@ -67,7 +66,7 @@ class System:
         self.trouble = database.Trouble(chance.stream("database"), self.clock, trace)
         self.perils = perils.Perils(chance.stream("perils"), trace, kill=self.kill, disturb=self._disturb)
         self.disks = {name: disk.Disk() for name in world.hosts}
-        self.boots = {name: boot_clock.VirtualBootClock(self.clock) for name in world.hosts}
+        self.boots = {name: virtual_boot.VirtualBootClock(self.clock) for name in world.hosts}
         self.parts: dict[process.Process, Part] = {}
         self.on_commit: list[OnCommit] = []
         self.on_call: list[hypervisor.OnCall] = []

@@ -71,14 +71,19 @@ class SlotContract:
 
     async def test_claims_last_from_the_naming_to_the_end(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_owned(host="host-a", memory_mib=700, vcpus=3, root_gib=4)
-        assert (await harness.store.read(lambda uow: uow.slots.claims_on("host-b"))).migrations == 0
+        await harness.make_host("host-b")
+
+        async def claimed() -> tuple[int, int, int, int]:
+            taken = (await harness.store.read(lambda uow: uow.hosts.get("host-b"))).usage
+            return taken.memory_mib, taken.vcpus, taken.disk_gib, taken.incoming_migrations
+
+        assert await claimed() == (0, 0, 0, 0)
         owned = await harness.advance(owned, operation.Transition(dest_compute="host-b"))
-        other = await harness.make_queued("host-c", "host-b", memory_mib=300)
-        claims = await harness.store.read(lambda uow: uow.slots.claims_on("host-b", exclude_operation=other.id))
-        assert claims == admission.Claims(memory_mib=700, vcpus=3, disk_gib=4, migrations=1)
-        assert (await harness.store.read(lambda uow: uow.slots.claims_on("host-b"))).memory_mib == 1000
+        assert await claimed() == (700, 3, 4, 1)
+        other_size = await harness.server((await harness.make_queued("host-c", "host-b", memory_mib=300)).instance_uuid)
+        assert await claimed() == (700 + 300, 3 + other_size.vcpus, 4 + other_size.root_gib, 2)
         await harness.advance(owned, states.Event.CHECK_FAILED)
-        assert (await harness.store.read(lambda uow: uow.slots.claims_on("host-b"))).memory_mib == 300
+        assert await claimed() == (300, other_size.vcpus, other_size.root_gib, 1)
 
     async def test_the_queue_says_who_waits_for_what(self, harness: harnesses.Harness) -> None:
         await harness.advance(await harness.make_queued("host-a", "host-b"), states.Event.ADMITTED)

@@ -51,7 +51,9 @@ class FlavorContract:
     async def test_description_and_extra_specs_are_replaced(self, harness: harnesses.Harness) -> None:
         await _make(harness, dataclasses.replace(SMALL, extra_specs={"a": "1"}))
         await harness.store.run(lambda uow: uow.flavors.describe("small-id", "words"))
-        changed = await harness.store.run(lambda uow: uow.flavors.change_extra_specs("small-id", lambda known: {"b": known.extra_specs["a"]}))
+        changed = await harness.store.run(
+            lambda uow: uow.flavors.change_extra_specs("small-id", lambda known: {"b": known.extra_specs["a"]})
+        )
         assert changed == dataclasses.replace(SMALL, description="words", extra_specs={"b": "1"})
         assert await harness.store.read(lambda uow: uow.flavors.get("small-id")) == changed
         with pytest.raises(errors.FlavorNotFound):
