@@ -57,7 +57,7 @@ class Birth:
 
         def is_so() -> dict[str, Any] | None:
             server = self.shown
-            assert server["status"] in (status, *_UNDER_WAY), (server["status"], server.get("fault"))
+            assert server["status"] != "ERROR", (server["status"], server.get("fault"))
             self._check_migration()
             if (server["status"], server["OS-EXT-STS:task_state"]) != (status, None):
                 return None
@@ -97,9 +97,6 @@ class Birth:
     def _check_migration(self) -> None:
         for record in self.flow.get(f"/os-migrations?instance_uuid={self.uuid}")["migrations"]:
             assert record["status"] not in ("error", "failed", "cancelled"), record
-
-
-_UNDER_WAY = ("BUILD", "ACTIVE", "MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "HARD_REBOOT", "SUSPENDED")
 
 
 def files(host: labs.Host) -> set[str]:

@@ -42,7 +42,7 @@ class Site:
 
         def found() -> fleets.Program | None:
             owner = self.fleet.sql(f"SELECT owner FROM operations WHERE id = '{move.record['uuid']}'").strip()
-            return next((one for one in self.fleet.conductors if one.is_running and owner and _id_of(one) == owner), None)
+            return next((one for one in self.fleet.conductors if one.is_running and owner and id_of(one) == owner), None)
 
         return fleets.until(found, "a conductor to drive it")  # type: ignore[return-value]  # it ends with one or raises
 
@@ -73,5 +73,5 @@ class SiteFlow(flow.Flow):
         self._http = httpx.Client(base_url=self.fleet.urls[api], timeout=60.0, trust_env=False, verify=False)
 
 
-def _id_of(conductor: fleets.Program) -> str:
+def id_of(conductor: fleets.Program) -> str:
     return conductor.log.read_text().rpartition("conductor drives as ")[2].split()[0]
