@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -54,6 +55,15 @@ def has_mark(path: pathlib.Path, disk_format: str = "raw") -> bool:
 def size(path: pathlib.Path) -> int:
     """Give the size that a guest sees."""
     return int(json.loads(run("qemu-img", "info", "-U", "--output=json", str(path)))["virtual-size"])
+
+
+def forge(path: pathlib.Path, below: str, length_bytes: int) -> None:
+    """Make a raw disk whose guest wrote the header of a whole qcow2 image there, based on this file of its host."""
+    header = path.with_suffix(".header")
+    run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", below, "-F", "raw", str(header), str(length_bytes))
+    path.write_bytes(header.read_bytes())
+    os.truncate(path, length_bytes)
+    header.unlink()
 
 
 def act(running: flow.Flow, guest: labs.Guest, action: str, body: Any = None) -> str:

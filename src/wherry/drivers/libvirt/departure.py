@@ -107,9 +107,12 @@ def _sized(connection: libvirt.virConnect, files: storage.Storage, disk: guest.D
         raise errors.CannotMove(uuid="", why=f"its disk {disk.name} has the format {disk.format}", instead=instead)
     if disk.source in facts.present_files:
         raise errors.DestinationDiskExists(host=facts.host, path=disk.source)
-    image = files.image(connection, disk.source)
+    image = files.image(connection, disk.source, disk.format)
     if image is None:
         raise errors.MediaUnreadable(host="its own host", path=disk.source)
+    if image.format != disk.format:
+        why = f"its disk {disk.name} looks like {image.format}, and its definition says {disk.format}"
+        raise errors.CannotMove(uuid="", why=why, instead="Name the format that it has in the definition, with virsh edit.")
     taken = image.allocation_bytes + sum(files.allocation(connection, below) for below in files.chain(connection, image))
     size = min(taken, image.capacity_bytes) if image.backing else image.allocation_bytes
     return dataclasses.replace(disk, capacity_bytes=image.capacity_bytes, allocation_bytes=size, backing=image.backing)

@@ -38,7 +38,7 @@ async def prepare(link: connection.Link, files: storage.Storage, task: base.Task
 
 
 async def _prepare_disk(link: connection.Link, files: storage.Storage, task: base.Task, disk: guest.Disk) -> None:
-    capacity = await link.call("look for a disk", files.capacity, disk.source)
+    capacity = await link.call("look for a disk", files.capacity, disk.source, disk.format)
     if capacity is not None:
         if disk.source not in task.created:
             raise errors.PreparationFailed(

@@ -140,6 +140,18 @@ def disk_paths(text: str) -> set[str]:
     return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
 
 
+def disk_formats(text: str) -> dict[str, str]:
+    """Give every file or device that a domain's disks name, images below them included, with its format."""
+    root = xml_reading.parse(text)
+    found = {}
+    for element in (*root.iterfind("devices/disk"), *root.iterfind("devices/disk//backingStore")):
+        said = element.find("driver") if element.tag == "disk" else element.find("format")
+        if path := _source_of(element.find("source")):
+            # As libvirt takes it where nothing is said.
+            found[path] = said.get("type", "raw") if said is not None else "raw"
+    return found
+
+
 def with_identity(text: str, uuid: str) -> str:
     """Give the definition of a guest that is the same in all but its uuid."""
     root = xml_reading.parse(text)

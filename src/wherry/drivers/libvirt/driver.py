@@ -154,7 +154,7 @@ class LibvirtDriver(power.GuestPower, relocation.GuestRelocation, making.GuestBu
         await destination.prepare(self._link, self._files, task, _storage(plan))
         for path in sorted(source.left_behind(plan)):
             # The console's file comes with the guest: an undo takes it away again.
-            if await self._link.call("look for a file", self._files.capacity, path) is None:
+            if await self._link.call("look for a file", self._files.length, path) is None:
                 await task.record_created(path)
 
     async def finish_destination(self, task: base.Task, plan: migration.Plan) -> guest.Guest:

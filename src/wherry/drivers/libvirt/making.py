@@ -110,7 +110,7 @@ class Maker:
             await self._cache.bring(order.image, fetch)
             least = order.root_gib * _GIB
             await self._require_fit(order, below, least)
-            present = await self._link.call("look for a disk", self._files.capacity, disk)
+            present = await self._link.call("look for a disk", self._files.length, disk)
             if present is not None and disk not in task.created:
                 raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=f"there is a file {disk} already")
             if present is not None:
@@ -123,7 +123,7 @@ class Maker:
 
     async def _require_fit(self, order: build.GuestOrder, below: str, most_bytes: int) -> None:
         """Make sure that the image is no larger than the flavor's disk: an image service may not have known how large it is."""
-        needed = await self._link.call("look at an image", self._files.capacity, below) or 0
+        needed = await self._link.call("look at an image", self._files.capacity, below, order.image.disk_format) or 0
         if most_bytes and needed > most_bytes:
             detail = f"the image is a disk of {needed} bytes, the flavor's has {most_bytes}"
             raise errors.HypervisorFailure(host=self._link.host, what="create a disk", detail=detail)

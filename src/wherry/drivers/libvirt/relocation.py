@@ -83,7 +83,7 @@ class GuestRelocation:
             return
         for path in sorted(source.left_behind(plan).difference(disk.source for disk in _sent(plan))):
             # The console's file appears when the guest starts here: an undo takes it away again.
-            if await self._link.call("look for a file", self._files.capacity, path) is None:
+            if await self._link.call("look for a file", self._files.length, path) is None:
                 await task.record_created(path)
 
     async def retire_guest(self, task: base.Task, plan: migration.Plan) -> guest.Guest:
@@ -153,7 +153,7 @@ class GuestRelocation:
     # ---------------------------------------------------------------- inside
 
     async def _prepare(self, task: base.Task, disk: guest.Disk) -> None:
-        if await self._link.call("look for a disk", self._files.image, disk.source) is not None:
+        if await self._link.call("look for a disk", self._files.length, disk.source) is not None:
             if disk.source in task.created:
                 return
             detail = f"there is a file {disk.source} already, which this migration did not make"
@@ -262,26 +262,25 @@ def _files_of(
 ) -> Iterator[_File]:
     """Give what is sent for each disk: its file, or where the images below it are not at the destination, one made of them all."""
     for disk in _sent(plan):
-        image = files.image(handle, disk.source)
+        image = files.image(handle, disk.source, disk.format)
         if image is None:
             raise storage.DirectoryMissing(f"{disk.source} is gone")
         path, below = disk.source, files.chain(handle, image)
         if below and not all(is_there(one) for one in below):
             path = flats.get(disk.source) or disk.source
-            files.flatten(handle, disk.source, path, image)
-            image = files.image(handle, path)
-            if image is None:
-                raise storage.DirectoryMissing(f"{path} was not made")
-        yield _File(path=path, target=disk.source, length_bytes=image.length_bytes)
+            files.flatten(handle, disk.source, path, disk.format)
+        length = files.length(handle, path)
+        if length is None:
+            raise storage.DirectoryMissing(f"{path} was not made")
+        yield _File(path=path, target=disk.source, length_bytes=length)
 
 
 def _has_same(
     files: storage.Storage, handle: libvirt.virConnect, target_files: storage.Storage, target: libvirt.virConnect, path: str
 ) -> bool:
     """Whether the destination has an image of this path and length: those that nobody writes are kept under one name everywhere."""
-    here = files.image(handle, path)
-    there = sending.patiently(lambda: target_files.image(target, path))
-    return here is not None and there is not None and here.length_bytes == there.length_bytes
+    here = files.length(handle, path)
+    return here is not None and here == sending.patiently(lambda: target_files.length(target, path))
 
 
 def _sent(plan: migration.Plan) -> tuple[guest.Disk, ...]:
@@ -315,12 +314,13 @@ def _receive(handle: libvirt.virConnect, files: storage.Storage, host: str, plan
         raise errors.Internal(detail="a guest was to be taken in before it was described")
     domain = observe.find(handle, coming.uuid)
     if domain is None or not domain.isActive():
-        alone = {disk.name for disk in _sent(plan) if (image := files.image(handle, disk.source)) is not None and not image.backing}
+        seen = {disk.name: files.image(handle, disk.source, disk.format) for disk in _sent(plan)}
+        alone = {name for name, image in seen.items() if image is not None and not image.backing}
         text = domain_xml.without_images_below(coming.definition, alone) or coming.definition
         if size is not None:
             first = next((disk for disk in coming.disks if disk.device == "disk"), None)
             if first is not None and first.kind is guest.DiskKind.FILE:
-                files.grow(handle, first.source, size.root_gib << 30)
+                files.grow(handle, first.source, first.format, size.root_gib << 30)
         domain = handle.defineXML(sized_xml.with_size(text, size))
         if bool(domain.autostart()) != plan.has_autostart:
             domain.setAutostart(int(plan.has_autostart))
@@ -369,6 +369,6 @@ def _delete_owned(handle: libvirt.virConnect, files: storage.Storage, paths: lis
     for path in paths:
         if path in owned and path not in used:
             files.delete(handle, path)
-        elif files.image(handle, path) is not None:
+        elif files.length(handle, path) is not None:
             kept.append(path)
     return tuple(kept)

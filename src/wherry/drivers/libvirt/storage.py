@@ -2,6 +2,9 @@
 """Files of a host through libvirt's storage API: looked for, created at full size, deleted.
 
 Never touches the agent's own file system, and decides nothing: who may delete what is the caller's business.
+
+Seen on libvirt 9.0: a directory's pool guesses by its first bytes what a file is and what is below it, and copies and resizes it as that.
+In a raw disk a guest writes those bytes. So whoever asks what is in a disk says which format its guest's definition gives it.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import dataclasses
 import hashlib
 import posixpath
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 import libvirt
 
+from wherry import errors
 from wherry.drivers.libvirt import domain_xml, xml_reading
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest
@@ -39,8 +44,9 @@ class Image:
     #: Length of the file.
     length_bytes: int
     format: str
-    #: Path of the image below it; empty for none.
+    #: Path and format of the image below it; empty for none.
     backing: str
+    backing_format: str = ""
 
 
 class DirectoryMissing(Exception):
@@ -97,14 +103,19 @@ class Storage:
         except DirectoryMissing:
             return frozenset()
 
-    def capacity(self, connection: libvirt.virConnect, path: str) -> int | None:
-        """Give the size that a guest would see in this file; None when there is none."""
+    def length(self, connection: libvirt.virConnect, path: str) -> int | None:
+        """Give the length of a file, whatever is in it; None when there is none."""
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
                 volume = find_volume(pool, posixpath.basename(path))
-                return int(volume.info()[1]) if volume is not None else None
+                return _length_of(volume) if volume is not None else None
         except DirectoryMissing:
             return None
+
+    def capacity(self, connection: libvirt.virConnect, path: str, disk_format: str) -> int | None:
+        """Give the size that a guest would see in this file, which is of this format; None when there is none."""
+        found = self.image(connection, path, disk_format)
+        return found.capacity_bytes if found is not None else None
 
     def allocation(self, connection: libvirt.virConnect, path: str) -> int:
         """Give the space that a file takes, holes left out; 0 where there is none."""
@@ -115,36 +126,50 @@ class Storage:
         except DirectoryMissing:
             return 0
 
-    def image(self, connection: libvirt.virConnect, path: str) -> Image | None:
-        """Describe a file; None when there is none."""
+    def image(self, connection: libvirt.virConnect, path: str, disk_format: str) -> Image | None:
+        """Describe a file; None when there is none.
+
+        :param disk_format: which it has for its guest. Of a raw one nothing that is in it is believed; what another one is, libvirt tells.
+        """
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
                 volume = find_volume(pool, posixpath.basename(path))
                 if volume is None:
                     return None
                 _, capacity, allocation = volume.info()
-                length = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]
+                length = _length_of(volume)
                 text = volume.XMLDesc()
         except DirectoryMissing:
             return None
+        if disk_format == "raw":
+            return Image(capacity_bytes=length, allocation_bytes=int(allocation), length_bytes=length, format="raw", backing="")
         root = xml_reading.parse(text)
-        form = root.find("target/format")
         return Image(
             capacity_bytes=int(capacity),
             allocation_bytes=int(allocation),
-            length_bytes=int(length),
-            format=form.get("type", "raw") if form is not None else "raw",
+            length_bytes=length,
+            format=_format_in(root, "target"),
             backing=root.findtext("backingStore/path") or "",
+            backing_format=_format_in(root, "backingStore"),
         )
+
+    def named_below(self, connection: libvirt.virConnect, path: str) -> str:
+        """Give what a file names as the image below it, by its own account; empty for nothing."""
+        try:
+            with self.pool(connection, posixpath.dirname(path)) as pool:
+                volume = find_volume(pool, posixpath.basename(path))
+                return "" if volume is None else xml_reading.parse(volume.XMLDesc()).findtext("backingStore/path") or ""
+        except DirectoryMissing:
+            return ""
 
     def chain(self, connection: libvirt.virConnect, image: Image) -> list[str]:
         """Give the paths of the images below one, the next first, as far as they are files here."""
         found: list[str] = []
-        below = image.backing
+        below, disk_format = image.backing, image.backing_format
         while below.startswith("/") and below not in found:
             found.append(below)
-            seen = self.image(connection, below)
-            below = seen.backing if seen is not None else ""
+            seen = self.image(connection, below, disk_format)
+            below, disk_format = (seen.backing, seen.backing_format) if seen is not None else ("", "")
         return found
 
     def create_blank(self, connection: libvirt.virConnect, path: str, length_bytes: int) -> None:
@@ -152,19 +177,26 @@ class Storage:
         with self.pool(connection, posixpath.dirname(path)) as pool:
             pool.createXML(volume_xml(posixpath.basename(path), length_bytes, "raw"), 0)
 
-    def flatten(self, connection: libvirt.virConnect, path: str, target: str, image: Image) -> None:
-        """Write what a guest sees in an image and all below it into one new image beside it."""
+    def flatten(self, connection: libvirt.virConnect, path: str, target: str, disk_format: str) -> None:
+        """Write what a guest sees in an image of this format, and in all below it, into one new image beside it."""
         with self.pool(connection, posixpath.dirname(path)) as pool:
             volume = find_volume(pool, posixpath.basename(path))
             if volume is None:
                 raise DirectoryMissing(path)
-            pool.createXMLFrom(volume_xml(posixpath.basename(target), image.capacity_bytes, image.format), volume, 0)
+            self._check_format(volume, disk_format, "flatten a disk")
+            pool.createXMLFrom(volume_xml(posixpath.basename(target), volume.info()[1], disk_format), volume, 0)
 
-    def grow(self, connection: libvirt.virConnect, path: str, capacity_bytes: int) -> None:
-        """Make what a guest sees of an image larger; one that is as large is left."""
+    def grow(self, connection: libvirt.virConnect, path: str, disk_format: str, capacity_bytes: int) -> None:
+        """Make what a guest sees of an image of this format larger; one that is as large is left."""
         with self.pool(connection, posixpath.dirname(path)) as pool:
             volume = find_volume(pool, posixpath.basename(path))
-            if volume is not None and volume.info()[1] < capacity_bytes:
+            if volume is None:
+                return
+            if disk_format == "raw":
+                _lengthen(connection, volume, capacity_bytes)
+                return
+            self._check_format(volume, disk_format, "make a disk larger")
+            if volume.info()[1] < capacity_bytes:
                 volume.resize(capacity_bytes, 0)
 
     def create(self, connection: libvirt.virConnect, disk: guest.Disk) -> None:
@@ -177,7 +209,7 @@ class Storage:
 
         :param below: path and format of the image.
         """
-        image_bytes = self.capacity(connection, below[0]) or 0
+        image_bytes = self.capacity(connection, *below) or 0
         with self.pool(connection, posixpath.dirname(path)) as pool:
             pool.createXML(volume_xml(posixpath.basename(path), max(least_bytes, image_bytes), "qcow2", below=below), 0)
 
@@ -187,7 +219,7 @@ class Storage:
         try:
             with self.pool(connection, posixpath.dirname(path)) as pool:
                 volume = find_volume(pool, posixpath.basename(path))
-                length = int(volume.info()[1]) if volume is not None else 0
+                length = _length_of(volume) if volume is not None else 0
                 if volume is None or not length:
                     return b""
                 offset = max(0, length - most_bytes)
@@ -240,6 +272,13 @@ class Storage:
             # rmdir: the daemon's own system call refuses a directory that is not empty.
             pool.delete(0)
 
+    def _check_format(self, volume: libvirt.virStorageVol, disk_format: str, what: str) -> None:
+        """Make sure that libvirt will take a volume for what its guest takes it for."""
+        seen = _format_in(xml_reading.parse(volume.XMLDesc()), "target")
+        if seen != disk_format or disk_format == "raw":
+            detail = f"{volume.path()} looks like {seen} to libvirt, and its guest's definition says {disk_format}"
+            raise errors.HypervisorFailure(host=self._host, what=what, detail=detail)
+
 
 def probe_name(operation_id: str, host: str) -> str:
     """Name a probe so that no other migration and no other host makes the same: a leftover must not look like this host's own."""
@@ -254,15 +293,44 @@ def is_probe(name: str) -> bool:
 
 def used_paths(connection: libvirt.virConnect) -> dict[str, str]:
     """Give each path that a domain of this host uses, with the domain's uuid."""
-    found = {}
+    return {path: uuid for uuid, text in _definitions(connection) for path in domain_xml.disk_paths(text)}
+
+
+def used_formats(connection: libvirt.virConnect) -> dict[str, str]:
+    """Give each path that a domain of this host uses, with the format that its definition says."""
+    return {path: form for _, text in _definitions(connection) for path, form in domain_xml.disk_formats(text).items()}
+
+
+def _definitions(connection: libvirt.virConnect) -> Iterator[tuple[str, str]]:
     for domain in connection.listAllDomains():
         try:
-            for path in domain_xml.disk_paths(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)):
-                found[path] = domain.UUIDString()
+            yield domain.UUIDString(), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE)
         except libvirt.libvirtError as problem:
             if libvirt_errors.code(problem) != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
-    return found
+
+
+def _length_of(volume: libvirt.virStorageVol) -> int:
+    return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
+
+def _format_in(root: ET.Element, part: str) -> str:
+    element = root.find(f"{part}/format")
+    return element.get("type", "raw") if element is not None else "raw"
+
+
+def _lengthen(connection: libvirt.virConnect, volume: libvirt.virStorageVol, length_bytes: int) -> None:
+    """Give a raw disk that length, by its last byte: libvirt's own way would write into it as what it looks like."""
+    if _length_of(volume) >= length_bytes:
+        return
+    stream = connection.newStream(0)
+    try:
+        volume.upload(stream, length_bytes - 1, 1, 0)
+        stream.send(b"\0")
+        stream.finish()
+    except BaseException:
+        stream.abort()
+        raise
 
 
 def _activate(connection: libvirt.virConnect, directory: str) -> tuple[libvirt.virStoragePool, bool]:

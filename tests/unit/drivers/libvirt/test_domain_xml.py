@@ -226,6 +226,13 @@ def test_written_chains_are_left_out_for_copied_disks_only() -> None:
     assert domain_xml.disk_paths(text) == {"/i/vda", "/i/vdb", "/i/base"}
 
 
+def test_what_is_below_a_disk_has_its_own_format() -> None:
+    below = "<backingStore type='file'><format type='raw'/><source file='/i/base'/><backingStore/></backingStore>"
+    disks = f"<disk><driver name='qemu' type='qcow2'/><source file='/i/top'/>{below}</disk><disk><source dev='/dev/plain'/></disk>"
+    text = DOMAIN.format(devices=disks + "<disk device='cdrom'/>", metadata="")
+    assert domain_xml.disk_formats(text) == {"/i/top": "qcow2", "/i/base": "raw", "/dev/plain": "raw"}
+
+
 def test_volumes_are_referred_to() -> None:
     text = DOMAIN.format(devices="<disk type='volume'><source pool='p' volume='v'/><target dev='vda'/></disk>", metadata="")
     assert domain_xml.volume_references(text) == [domain_xml.VolumeReference(disk="vda", pool="p", volume="v")]
