@@ -94,6 +94,12 @@ def test_create_moves_nothing_when_a_name_is_wrong(openstack: running.Client, se
     assert service.migrations(idle) == []
 
 
+def test_create_from_a_host_that_does_not_exist_fails(openstack: running.Client) -> None:
+    """A misspelt host in a drain must not look like a host that is empty."""
+    output = openstack.run("live", "migration", "create", "--from-host", "drainign", status=1)
+    assert "There is no host drainign" in output.error
+
+
 def test_create_from_a_host_asks_for_each_of_its_servers(openstack: running.Client, service: service.Service) -> None:
     """One request for each, all with the same deadline; --wait is for all."""
     words = ("--timeout", "60", "--on-timeout", "force_complete", "--wait", "--interval", "0.1")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from typing import Any
 
 from starlette import types
 
@@ -102,14 +103,18 @@ class Dispatcher:
     async def _body(self, scope: types.Scope, receive: types.Receive) -> object:
         raw = await self._read(scope, receive)
         if not raw:
-            raise faults.bad_request("Malformed request body")
+            raise _malformed("it is empty. Send a JSON object.")
         content_type = (exchange.header(scope, b"content-type") or _CONTENT_TYPES[0]).split(";", 1)[0].strip().lower()
         if content_type not in _CONTENT_TYPES:
             raise faults.HttpFault(415, f"Unsupported Content-Type {content_type}. Send {_CONTENT_TYPES[0]}.")
         try:
-            return json.loads(raw, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise faults.bad_request("Malformed request body") from None
+            return json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+        except RecursionError:
+            raise _malformed("it is nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise _malformed("it is not UTF-8.") from None
+        except ValueError as error:
+            raise _malformed(f"it is not JSON: {error}.") from None
 
     async def _read(self, scope: types.Scope, receive: types.Receive) -> bytes:
         announced = exchange.header(scope, b"content-length")
@@ -144,13 +149,27 @@ def base_address(scope: types.Scope) -> str:
 
 def _action_of(content: object) -> str:
     if not isinstance(content, dict) or len(content) != 1:
-        raise faults.bad_request("Malformed request body")
+        raise _malformed('send an object with one key, the action: {"os-migrateLive": {...}}.')
     return str(next(iter(content)))
+
+
+def _malformed(why: str) -> faults.HttpFault:
+    # The beginning is Nova's whole sentence.
+    return faults.bad_request(f"Malformed request body: {why}")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; of two values under one key, which one was meant cannot be known."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return made
 
 
 def _refuse_constant(name: str) -> object:
     # NaN and the infinities are no JSON, and pass every bound of a schema.
-    raise ValueError(name)
+    raise ValueError(f"{name} is no number")
 
 
 def _parameters(query_string: bytes) -> dict[str, list[str]]:

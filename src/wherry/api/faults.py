@@ -125,7 +125,7 @@ def body(fault: HttpFault) -> dict[str, dict[str, object]]:
 
 def text_of(message: str, remedy: str) -> str:
     """Join what is wrong and what to do about it."""
-    return f"{message} {remedy}" if remedy else message
+    return errors.told(message, remedy)
 
 
 def _name(error: BaseException) -> str:

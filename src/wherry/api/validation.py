@@ -10,8 +10,8 @@ import dataclasses
 import datetime
 import ipaddress
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, cast
 
 import jsonschema
 
@@ -50,7 +50,11 @@ def read_time(text: str) -> datetime.datetime:
     """
     # A plus sign that was not escaped in a query arrives as a blank.
     read = datetime.datetime.fromisoformat(text.strip().replace(" ", "+") if text.count(":") > 2 and "T" in text else text.strip())
-    return read.replace(tzinfo=datetime.UTC) if read.tzinfo is None else read.astimezone(datetime.UTC)
+    try:
+        return read.replace(tzinfo=datetime.UTC) if read.tzinfo is None else read.astimezone(datetime.UTC)
+    except OverflowError as error:
+        # The zone moves the first or last day of the calendar out of it.
+        raise ValueError(text) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,9 +97,10 @@ class Schema:
         for error in self._variant(version).validator.iter_errors(body):
             if is_tolerant and error.validator == "additionalProperties":
                 continue
+            message = error.message + (self._known_later(error, version) if error.validator == "additionalProperties" else "")
             if not error.path:
-                raise faults.bad_request(error.message)
-            raise faults.bad_request(f"Invalid input for field/attribute {error.path[-1]}. Value: {error.instance}. {error.message}")
+                raise faults.bad_request(message)
+            raise faults.bad_request(f"Invalid input for field/attribute {error.path[-1]}. Value: {error.instance}. {message}")
 
     def check_query(self, query: Mapping[str, list[str]], version: microversions.Microversion) -> dict[str, list[str]]:
         """Give the parameters that the schema knows; unknown ones are dropped where it lets them pass.
@@ -110,6 +115,17 @@ class Schema:
         known = variant.schema.get("properties", {})
         return {name: values for name, values in query.items() if name in known}
 
+    def _known_later(self, error: jsonschema.ValidationError, version: microversions.Microversion) -> str:
+        """Say from which version on keys are known that this one does not know."""
+        hints = []
+        for key in sorted(set(cast("Mapping[str, Any]", error.instance)) - set(_keys_at(self.at(version), error.path))):
+            first = next(
+                (later.first for later in self._variants if later.first > version and key in _keys_at(later.schema, error.path)), None
+            )
+            if first is not None:
+                hints.append(f" {key!r} is known from microversion {first} on.")
+        return "".join(hints)
+
     def _variant(self, version: microversions.Microversion) -> _Variant:
         found = self._variants[0]
         for variant in self._variants:
@@ -117,3 +133,10 @@ class Schema:
                 break
             found = variant
         return found
+
+
+def _keys_at(schema: JsonSchema, path: Iterable[str | int]) -> Collection[str]:
+    """Give the keys that a schema knows at a place."""
+    for key in path:
+        schema = schema.get("properties", {}).get(key, {})
+    return cast("Collection[str]", schema.get("properties", {}))

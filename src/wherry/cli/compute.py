@@ -212,6 +212,16 @@ class ComputeApi:
                 return found
             marker = page["servers"][-1]["id"]
 
+    def require_host(self, host: str) -> None:
+        """Let a host pass that has a compute service.
+
+        :raises CommandError: it has none; most likely its name is misspelt
+        """
+        if not self.get(f"Looking for {host}", "/os-services", {"host": host, "binary": "nova-compute"})["services"]:
+            raise exceptions.CommandError(
+                f"There is no host {host}. The command 'openstack compute service list' names those that there are."
+            )
+
 
 def text(version: Version) -> str:
     """Write a version as the wire has it."""

@@ -63,6 +63,7 @@ class CreateLiveMigration(base.LiveMigrationCommand, command.Lister):
         if arguments.from_host:
             found = self.api.servers_on(arguments.from_host)
             if not found:
+                self.api.require_host(arguments.from_host)
                 self.tell(f"No server is on {arguments.from_host}.")
             return found
         # Everything is looked up before anything is asked for: a misspelt name moves nothing.

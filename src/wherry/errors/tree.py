@@ -71,6 +71,13 @@ class Error(Exception):
         return {"slug": self.slug, "fields": self.fields}
 
 
+def told(message: str, remedy: str) -> str:
+    """Join what is wrong and what to do about it."""
+    if not remedy:
+        return message
+    return f"{message} {remedy}" if message.endswith((".", "!", "?", ":")) else f"{message}. {remedy}"
+
+
 class _Quoted(dict[str, Any]):
     """Fields for a template; a missing one shows as its name instead of hiding the first error behind a KeyError."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
 import httpx
@@ -22,13 +23,37 @@ async def action(cloud: conftest.Cloud) -> str:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[]", b"7", b"null", b'{"os-migrateLive": null, "pause": null}', b"{}", b"\xff\xfe", b"[" * 5000],
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (b"{", "not JSON"),
+        (b"[]", "one key, the action"),
+        (b"7", "one key, the action"),
+        (b"null", "one key, the action"),
+        (b'{"os-migrateLive": null, "pause": null}', "one key, the action"),
+        (b"{}", "one key, the action"),
+        (b"\xff\xfe", "UTF-8|not JSON"),
+        (b"[" * 5000, "nested"),
+        (b'{"os-migrateLive": {"host": NaN}}', "NaN"),
+        (b'{"os-migrateLive": {"host": null, "host": "h2"}}', "'host' stands twice"),
+        (b'{"pause": null, "pause": null}', "'pause' stands twice"),
+    ],
 )
-async def test_a_body_that_is_no_single_action_is_malformed(cloud: conftest.Cloud, action: str, content: bytes) -> None:
+async def test_a_body_that_is_no_single_action_is_malformed(cloud: conftest.Cloud, action: str, content: bytes, why: str) -> None:
     answer = await cloud.request("POST", action, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
-    assert answer.json() == {"badRequest": {"code": 400, "message": "Malformed request body"}}
+    fault = answer.json()["badRequest"]
+    assert fault["code"] == 400
+    assert re.fullmatch(rf"Malformed request body: .*({why}).*\.", fault["message"])
+
+
+async def test_a_key_of_a_later_version_says_which(cloud: conftest.Cloud, action: str) -> None:
+    body = {"os-migrateLive": {"host": None, "block_migration": "auto", "timeout_seconds": 5, "nonsense": 1}}
+    answer = await cloud.request("POST", action, json=body, version="2.104")
+    assert answer.status_code == 400
+    message = answer.json()["badRequest"]["message"]
+    assert "'timeout_seconds' is known from microversion 2.1000 on" in message
+    assert "'nonsense' is known" not in message
 
 
 async def test_an_action_that_does_not_exist(cloud: conftest.Cloud, action: str) -> None:
