@@ -16,7 +16,9 @@ from wherry import errors
 from wherry.rpc import addresses, permissions
 
 #: As htpasswd writes it; nats-server 2.9 takes each of these beginnings for a hash.
-_HASHED = re.compile(r"(?P<user>[^:]+):(?P<hash>\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53})")
+_HASHED = re.compile(r"(?P<user>[^:]+):(?P<secret>\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53})")
+#: A user's public key: 35 bytes in base32.
+_KEYED = re.compile(r"(?P<user>[^:]+):(?P<secret>U[A-Z2-7]{55})")
 #: What an answer may come later than who asked waits for it, in seconds.
 _LATENESS_SECONDS = 60
 
@@ -39,6 +41,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="one user for several parts that share a configuration, such as control=api:c1,conductor:c1; may be given several times",
     )
     parser.add_argument(
+        "--keys",
+        metavar="FILE",
+        help="public keys in place of passwords, a line NAME:KEY a user; wherry bus-key makes them",
+    )
+    parser.add_argument(
         "--hashes",
         metavar="FILE",
         help="bcrypt hashes of the passwords, a line NAME:HASH a user, as htpasswd -B writes them; "
@@ -58,8 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     named = list(_named(arguments))
     if not named:
         raise _wrong("users", "none is named.", "Name the processes: --agent HOST, --api HOST, --conductor HOST, --user NAME=ROLE:HOST,….")
-    passwords = _variables(named) if arguments.hashes is None else _hashes(arguments.hashes, named)
-    users = [permissions.User(name=name, parts=parts, password=passwords[name]) for name, parts in named]
+    if arguments.keys is not None and arguments.hashes is not None:
+        raise _wrong("--keys", "a user has a key or a password.", "Give --keys or --hashes.")
+    if arguments.keys is not None:
+        keys = _of_file("--keys", arguments.keys, named, _KEYED, "a line NAME:KEY, the public key that wherry bus-key has printed")
+        users = [permissions.User(name=name, parts=parts, key=keys[name]) for name, parts in named]
+    else:
+        passwords = _variables(named) if arguments.hashes is None else _hashes(arguments.hashes, named)
+        users = [permissions.User(name=name, parts=parts, password=passwords[name]) for name, parts in named]
     longest = max(config.bus.rpc_response_timeout_seconds, config.default.long_rpc_timeout, config.agent.report_timeout_seconds)
     print(permissions.configuration(users, answer_seconds=math.ceil(longest) + _LATENESS_SECONDS), end="")
     return 0
@@ -104,21 +117,29 @@ def _variables(named: list[tuple[str, tuple[addresses.Sender, ...]]]) -> dict[st
 
 
 def _hashes(path: str, named: list[tuple[str, tuple[addresses.Sender, ...]]]) -> dict[str, str]:
+    found = _of_file("--hashes", path, named, _HASHED, "a line NAME:HASH with a bcrypt hash, as htpasswd -B writes it")
+    return {name: f'"{text}"' for name, text in found.items()}
+
+
+def _of_file(
+    option: str, path: str, named: list[tuple[str, tuple[addresses.Sender, ...]]], pattern: re.Pattern[str], line_wanted: str
+) -> dict[str, str]:
+    """Read what a file has for each user."""
     try:
         lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise _wrong("--hashes", f"{path} cannot be read: {error}.", "Name a text file with lines NAME:HASH.") from error
+        raise _wrong(option, f"{path} cannot be read: {error}.", f"Name a text file, of which each user has {line_wanted}.") from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
-        match = _HASHED.fullmatch(line.strip())
+        match = pattern.fullmatch(line.strip())
         if match is not None:
-            found[match["user"]] = f'"{match["hash"]}"'
+            found[match["user"]] = match["secret"]
         elif line.strip() and not line.startswith("#"):
             # Not the line itself, which may hold a password.
-            raise _wrong("--hashes", f"{path}, line {number} is not NAME:HASH with a bcrypt hash.", "Write it with htpasswd -B.")
+            raise _wrong(option, f"{path}, line {number} is something else.", f"Write {line_wanted}.")
     missing = [name for name, _ in named if name not in found]
     if missing:
-        raise _wrong("--hashes", f"{path} has no line for {', '.join(missing)}.", "Add them with htpasswd -B.")
+        raise _wrong(option, f"{path} has no line for {', '.join(missing)}.", f"Write for each {line_wanted}.")
     return found
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from wherry.cmd import bus_permissions
+    from wherry.cmd import bus_key, bus_permissions
     from wherry.cmd import images as image_commands
 
     parser = argparse.ArgumentParser(prog="wherry", description="Live migration for KVM fleets, by the OpenStack Compute API.")
@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "config", "print every option with its value, after reading files and environment", _config)
     permissions = _command(commands, "bus-permissions", "print what each process may do on the bus, for nats-server", _bus_permissions)
     bus_permissions.add_options(permissions)
+    key = commands.add_parser("bus-key", help="make the key that a process logs in at the bus with, and print its public half")
+    bus_key.add_options(key)
+    key.set_defaults(run=bus_key.run)
     commands.add_parser("lab", help="libvirt hosts on this machine, for trying and testing", add_help=False)
     return parser
 

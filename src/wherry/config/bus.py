@@ -32,6 +32,12 @@ class BusSection:
     )
     user: str = opt.option("", "User as whom this process logs in at the bus; wherry bus-permissions makes the list of them.")
     password: str = opt.option("", "Password of that user. Write $$ for a dollar sign.", secret=True)
+    nkey_seed_file: str | None = opt.option(
+        None, "File with the seed of the key (nkey) that this process logs in with, in place of user and password; wherry bus-key makes it."
+    )
+    credentials_file: str | None = opt.option(
+        None, "File with a JWT and its key, as nsc writes it (.creds), to log in with where accounts are an operator's."
+    )
     tls_ca_file: str | None = opt.option(
         None, "File with the certificates that the bus's is checked against. Nothing: the system's, where transport_url says tls://."
     )
@@ -111,6 +117,10 @@ class BusSection:
                 yield f"[bus] transport_url: {wrong}"
         if bool(self.user) != bool(self.password):
             yield "[bus] user and password belong together; set both or none"
+        ways = {"user": self.user, "nkey_seed_file": self.nkey_seed_file, "credentials_file": self.credentials_file}
+        chosen = [name for name, value in ways.items() if value]
+        if len(chosen) > 1:
+            yield f"[bus] {' and '.join(chosen)} are different ways to log in; set one of them"
         if self.tls_key_file and not self.tls_certificate_file:
             yield "[bus] tls_key_file is the key of a certificate; set tls_certificate_file too"
         if self.reconnect_max_seconds < self.reconnect_initial_seconds:

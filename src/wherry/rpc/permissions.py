@@ -28,8 +28,10 @@ class User:
 
     name: str
     parts: tuple[addresses.Sender, ...]
-    #: As it stands in the file: a variable's name after a $, or a hash in quotes.
-    password: str
+    #: As it stands in the file: a variable's name after a $, or a hash in quotes. Empty for a key.
+    password: str = ""
+    #: Public key that it logs in with; empty for a password.
+    key: str = ""
 
 
 def of_part(part: addresses.Sender) -> Permissions:
@@ -74,7 +76,12 @@ def _lines(user: User, answer_seconds: int) -> Iterable[str]:
     publish = list(dict.fromkeys(pattern for one in given for pattern in one.publish))
     subscribe = list(dict.fromkeys(pattern for one in given for pattern in one.subscribe))
     yield "    {"
-    yield f"      user: {_quoted(user.name)}, password: {user.password}"
+    if user.key:
+        # A comment of one line: a name may hold anything else.
+        yield f"      # {' '.join(user.name.split())}"
+        yield f"      nkey: {user.key}"
+    else:
+        yield f"      user: {_quoted(user.name)}, password: {user.password}"
     yield "      permissions: {"
     yield f"        publish: {{ allow: [{', '.join(map(_quoted, publish))}] }}"
     yield f"        subscribe: {{ allow: [{', '.join(map(_quoted, subscribe))}] }}"

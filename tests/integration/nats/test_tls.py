@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import json
 import pathlib
+from typing import Any
 
 import pytest
 
 from tests.integration.nats import certificates, servers
 from wherry import errors
 from wherry.rpc.transports import nats
+from wherry.rpc.transports.nats import keys
 from wherry.testing.transport_contract.suite import Inbox
 
 pytestmark = pytest.mark.nats
@@ -74,12 +76,28 @@ async def test_a_server_with_anothers_certificate_is_left(
     await servers.until(lambda: "certificate is not valid for '127.0.0.1'" in caplog.text)
 
 
-async def test_no_password_is_sent_in_clear_text(authority: certificates.Authority, join: servers.Join) -> None:
-    """Somebody in between says, in the server's place, that there is no TLS; and writes down what he gets."""
+@pytest.mark.parametrize("with_key", [False, True], ids=["password", "key"])
+async def test_nothing_is_given_away_in_clear_text(
+    authority: certificates.Authority, join: servers.Join, tmp_path: pathlib.Path, with_key: bool
+) -> None:
+    """Somebody in between says, in the server's place, that there is no TLS; and writes down what he gets: no password, and no signature of
+    a nonce that may be another server's.
+    """
+    login: dict[str, Any] = {"user": "me", "password": "secret-of-mine"}
+    if with_key:
+        (tmp_path / "key").write_text(keys.make_seed())
+        login = {"nkey_seed_file": str(tmp_path / "key")}
     heard = bytearray()
 
     async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        information = {"server_id": "x", "version": "2.9.10", "max_payload": 1_048_576, "headers": True, "auth_required": True}
+        information = {
+            "server_id": "x",
+            "version": "2.9.10",
+            "max_payload": 1_048_576,
+            "headers": True,
+            "auth_required": True,
+            "nonce": "abc",
+        }
         writer.write(f"INFO {json.dumps(information)}\r\n".encode())
         heard.extend(await reader.read())
         writer.close()
@@ -88,7 +106,7 @@ async def test_no_password_is_sent_in_clear_text(authority: certificates.Authori
     port = listener.sockets[0].getsockname()[1]
     try:
         for url, options in ((f"tls://127.0.0.1:{port}", {}), (f"nats://127.0.0.1:{port}", {"tls_ca_file": str(authority.file)})):
-            section = servers.section(url, user="me", password="secret-of-mine", connect_timeout_seconds=0.3, **options)
+            section = servers.section(url, connect_timeout_seconds=0.3, **login, **options)
             assert (await join(section)).problem == "not connected"
     finally:
         listener.close()

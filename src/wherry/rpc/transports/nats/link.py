@@ -38,6 +38,15 @@ _VIOLATION = re.compile(r"permissions violation for (?P<what>publish|subscriptio
 class _Client(nats_client.Client):
     """nats-py's client, whose PING overtakes what waits to be written: its flush() came back before the server had read a SUB."""
 
+    def __init__(self, before_login: Callable[[], None]) -> None:
+        super().__init__()
+        self._before_login = before_login
+
+    def _connect_command(self) -> bytes:
+        # Asked for once the connection is made, and encrypted if it is going to be.
+        self._before_login()
+        return super()._connect_command()
+
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
         await self._send_command(nats_client.PING_PROTO)
@@ -61,7 +70,7 @@ class Link:
         self._server = server
         self._name = name
         self._on_refused = on_refused
-        self._client = _Client()
+        self._client = _Client(self._check_tls)
         self._is_open = False
         self._lost = asyncio.Event()
         self._refused_subscriptions: set[str] = set()
@@ -105,8 +114,10 @@ class Link:
         await self._client.connect(
             [self._server],
             name=self._name,
-            user=self._user if self._settings.user else None,
-            password=self._password if self._settings.user else None,
+            user=self._settings.user or None,
+            password=self._settings.password if self._settings.user else None,
+            nkeys_seed_str=self._settings.nkey_seed or None,
+            user_credentials=nats_client.RawCredentials(self._settings.credentials) if self._settings.credentials else None,
             tls=self._settings.tls,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
@@ -201,18 +212,11 @@ class Link:
     async def _on_closed(self) -> None:
         self._lost.set()
 
-    # ----------------------------------------------------------------- login
-
-    # Asked for once the connection is made, and encrypted if it is going to be.
-    def _user(self) -> str:
-        self._check_tls()
-        return self._settings.user
-
-    def _password(self) -> str:
-        return self._settings.password
-
     def _check_tls(self) -> None:
-        """Refuse a server that does not ask for TLS where we want it: nats-py would go on unencrypted, password included."""
+        """Refuse a server that does not ask for TLS where we want it: nats-py would go on unencrypted, password included.
+
+        A key's signature shows no key, but whoever is in between could have signed what a server asks him.
+        """
         # Nothing public says it before the login.
         information = self._client._server_info
         if self._settings.tls is not None and not information.get("tls_required"):

@@ -8,6 +8,7 @@ import ssl
 
 from wherry import errors
 from wherry.config import bus as config_bus
+from wherry.rpc.transports.nats import keys
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +18,9 @@ class Settings:
     servers: tuple[str, ...]
     user: str
     password: str = dataclasses.field(repr=False)
+    #: Seed of an nkey, and a JWT with one as a .creds file has them; empty for another way in.
+    nkey_seed: str = dataclasses.field(repr=False)
+    credentials: str = dataclasses.field(repr=False)
     #: None: no server is expected to speak TLS.
     tls: ssl.SSLContext | None
     max_message_bytes: int
@@ -36,6 +40,8 @@ def settings_of(section: config_bus.BusSection) -> Settings:
         servers=section.transport_url,
         user=section.user,
         password=section.password,
+        nkey_seed=keys.read_seed(section.nkey_seed_file) if section.nkey_seed_file else "",
+        credentials=keys.read_credentials(section.credentials_file) if section.credentials_file else "",
         tls=_tls(section),
         max_message_bytes=section.max_message_bytes,
         connect_timeout_seconds=section.connect_timeout_seconds,
