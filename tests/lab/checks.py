@@ -51,6 +51,19 @@ def check_deadline(move: flow.Move, what: str, tell: Tell, *, outage: float = 0.
     assert float(found[2]) >= float(found[3])
 
 
+def check_pause(move: flow.Move, tell: Tell) -> None:
+    """The record has the whole time that the guest stood still from when it was paused, not the switch-over alone."""
+    stage = move.event(TRANSFER)
+    found = _ACTED.search(stage["details"] or "")
+    assert found is not None, stage
+    began, ended = (datetime.datetime.fromisoformat(stage[name]) for name in ("start_time", "finish_time"))
+    since = (ended - began).total_seconds() - float(found[2])
+    counted = move.record["downtime_ms"] / 1000
+    tell(f"stood still for {counted:.2f} s; {since:.2f} s from the pause to the end of the stage")
+    # What is left of the stage after the guest runs at its destination is no pause.
+    assert since - 1.5 < counted < since + 0.1
+
+
 def deadline_at(move: flow.Move) -> float:
     """Give the deadline's time on the record, by the wall clock."""
     return datetime.datetime.fromisoformat(move.record["deadline_at"]).replace(tzinfo=datetime.UTC).timestamp()

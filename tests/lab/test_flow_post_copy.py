@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab import flow
-from tests.lab.checks import TRANSFER, Tell, check_deadline, check_whole, deadline_at, never_ending
+from tests.lab.checks import TRANSFER, Tell, check_deadline, check_pause, check_whole, deadline_at, never_ending
 from wherry.model import states
 from wherry.testing import lab as labs
 
@@ -65,6 +65,7 @@ def test_three_budgets_at_once_each_ends_as_asked(start_wherry: flow.StartWherry
     assert ends == {"abort": ("cancelled", "deadline"), "switch to post-copy": ("completed", None), "pause the guest": ("completed", None)}
     for one, what in moves.items():
         check_deadline(one, what, tell, outage=max(0.0, process.served_at - due[one]) if is_killed else 0.0)
+    check_pause(paused, tell)
     wherry.h1.restore_migration_link()
     for one, host in ((aborted, "h1"), (switched, "h2"), (paused, "h2")):
         check_whole(wherry, one.guest, host)

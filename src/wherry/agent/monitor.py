@@ -173,6 +173,8 @@ class Monitor:
             seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
         if not note.call_error:
             await self._report_start(note)
+        if self._progress is not None:
+            self._progress = timing.with_pause(self._parts, note, self._progress)
         await self._send_progress(is_last=True)
         if is_broken:
             if not note.is_post_copy:

@@ -36,9 +36,23 @@ def settle_beginning(parts: wherry_parts.Parts, note: wherry_journal.TransferNot
         return False
     # Zero means that the hypervisor does not count: the wall's difference is then the best there is.
     truth = by_hypervisor or ours
+    began = parts.boot_clock.seconds() - truth
+    if note.paused_boot_seconds is not None:
+        note.paused_boot_seconds += began - note.began_boot_seconds
     note.boot_id = parts.boot_clock.boot_id()
-    note.began_boot_seconds = parts.boot_clock.seconds() - truth
+    note.began_boot_seconds = began
     return True
+
+
+def with_pause(parts: wherry_parts.Parts, note: wherry_journal.TransferNote, counters: progress.Progress) -> progress.Progress:
+    """Give the last counters with how long the guest stood still, where we had paused it and the hypervisor does not tell.
+
+    libvirt counts a pause of ours with its switch-over, and ends the count when the guest runs at the destination; it tells nothing of a
+    transfer that ended otherwise.
+    """
+    if note.paused_boot_seconds is None or counters.downtime_ms is not None:
+        return counters
+    return dataclasses.replace(counters, downtime_ms=round((parts.boot_clock.seconds() - note.paused_boot_seconds) * 1000))
 
 
 def budget_of(parts: wherry_parts.Parts, command: messages.StartTransfer) -> deadline.Deadline:

@@ -111,7 +111,8 @@ def estimate(
     return Estimate(
         seconds_low=math.floor(low),
         seconds_high=None if high is None else math.ceil(high),
-        pause_ms_low=int(min(pauses) / _SPREAD) if pauses else 0,
+        # One that was forced to complete by a pause may converge the next time.
+        pause_ms_low=int(min([configured_pause_ms, *pauses]) / _SPREAD) if pauses else 0,
         pause_ms_high=_longest_pause(pauses, once, action, configured_pause_ms),
         basis=_basis(len(own), len(past), deadline, action),
     )
@@ -129,7 +130,7 @@ def _by_own(own: Sequence[Past], copied_bytes: int, slowest: int) -> tuple[float
 def _longest_pause(pauses: Sequence[int], once: float | None, action: TimeoutAction | None, configured_pause_ms: int) -> int | None:
     """Forced by a pause, the guest may stand still for as long as everything takes to be sent once."""
     if action is TimeoutAction.FORCE_COMPLETE:
-        return None if once is None else math.ceil(once * 1000)
+        return None if once is None else math.ceil(max([once * 1000, *pauses]))
     return math.ceil(max([configured_pause_ms, *pauses]) * _SPREAD)
 
 

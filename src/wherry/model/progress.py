@@ -27,7 +27,7 @@ class Progress:
     memory_bytes_per_second: int = 0
     #: Milliseconds that a switch-over now is expected to pause the guest; None where unknown.
     expected_downtime_ms: int | None = None
-    #: Milliseconds that the switch-over really paused the guest; None before it.
+    #: Milliseconds that the guest really stood still: for its switch-over, and since it was paused to force it; None before the end.
     downtime_ms: int | None = None
     #: Milliseconds since the transfer started, by the hypervisor's count.
     elapsed_ms: int = 0

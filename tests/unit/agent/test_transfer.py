@@ -205,8 +205,12 @@ async def test_a_pause_that_outlasts_its_bound_is_ended_by_an_abort(rig: rigs.Ri
     await rig.conductor.wait_for(messages.ActionTaken)
     rig.disturb.change_link("h2", mib_per_s=1.0)
     ended = await rig.conductor.wait_for(messages.TransferEnded)
-    assert 60 <= rig.clock.monotonic() - paused_at < 62
+    stood_still = rig.clock.monotonic() - paused_at
+    assert 60 <= stood_still < 62
     assert ended.intent is truth.LastIntent.ABORT
+    # The hypervisor gives no downtime of a transfer that did not complete.
+    assert ended.progress is not None
+    assert ended.progress.downtime_ms == pytest.approx(stood_still * 1000, abs=500)
     assert rig.state_at("h1", spec) is guest.GuestState.RUNNING
 
 

@@ -85,3 +85,11 @@ def test_disks_that_travelled_then_and_do_not_now_may_have_been_all_of_it() -> N
 def test_a_pause_by_force_may_last_until_all_is_sent() -> None:
     assert _estimate(_past(10), seconds=60, action=_FORCE).pause_ms_high == 81_920
     assert _estimate(seconds=60, action=_FORCE).pause_ms_high is None
+
+
+def test_a_pause_by_force_makes_no_lower_end() -> None:
+    """It stood still for 76 s when it was forced; the next time it may converge. By force it may be that long again."""
+    found = _estimate(_past(10, pause_ms=76_000), seconds=60, action=_ABORT)
+    assert (found.pause_ms_low, found.pause_ms_high) == (250, 152_000)
+    found = _estimate(_past(10, mib_per_s=1000, pause_ms=76_000), seconds=60, action=_FORCE)
+    assert (found.pause_ms_low, found.pause_ms_high) == (250, 76_000)

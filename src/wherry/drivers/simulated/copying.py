@@ -94,6 +94,7 @@ class Copying(Course):
         self._set_state(host, instance_uuid, _S.PAUSED_FOR_SWITCH_OVER if is_leaving else _S.PAUSED)
         if is_leaving and transfer is not None:
             transfer.dirty_rate = 0.0
+            transfer.paused_at = self._time.now()
             self._reconsider(transfer)
 
     def resume(self, host: fleet.Host, instance_uuid: str) -> None:

@@ -139,7 +139,9 @@ class Course:
         self._release_links(transfer)
         transfer.stage = Stage.ARRIVING
         transfer.due = self._time.now() + transfer.latency
-        transfer.measured_downtime = transfer.due - transfer.pass_began
+        # libvirt counts from when the guest stopped, also when it was stopped by a request long before (libvirt 9.0).
+        stopped_at = transfer.pass_began if transfer.paused_at is None else transfer.paused_at
+        transfer.measured_downtime = transfer.due - stopped_at
         self._schedule(transfer)
 
     def _arrive(self, transfer: Transfer) -> None:

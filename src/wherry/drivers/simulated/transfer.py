@@ -85,6 +85,7 @@ class Transfer:
         "measured_rate",
         "order",
         "pass_began",
+        "paused_at",
         "processed",
         "rate",
         "reply_lost_seconds",
@@ -116,6 +117,8 @@ class Transfer:
         self.measured_rate = 0.0
         self.started_at = now
         self.pass_began = now
+        #: When a person, or an agent, paused its guest; None: nobody has.
+        self.paused_at: float | None = None
         self.at = now
         self.elapsed = 0.0
         self.was_disk_sent = not order.disk_bytes
