@@ -40,8 +40,8 @@ class UtcDateTime(types.TypeDecorator[datetime.datetime]):
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime.datetime | None, dialect: interfaces.Dialect) -> datetime.datetime | None:
-        if value is None:
-            return None
+        if value is None or value.tzinfo is datetime.UTC:
+            return value
         return value.astimezone(datetime.UTC) if value.tzinfo else value.replace(tzinfo=datetime.UTC)
 
 
@@ -54,12 +54,14 @@ class Word(types.TypeDecorator[_E]):
     def __init__(self, words: type[_E]) -> None:
         super().__init__(64)
         self.words = words
+        # Calling the enumeration takes longer, and a page has thousands of these.
+        self._known: dict[str, _E] = {word.value: word for word in words}
 
     def process_bind_param(self, value: Any, dialect: interfaces.Dialect) -> str | None:
         return None if value is None else self.words(value).value
 
     def process_result_value(self, value: Any, dialect: interfaces.Dialect) -> _E | None:
-        return None if value is None else self.words(value)
+        return None if value is None else self._known.get(value) or self.words(value)
 
 
 class Words(types.TypeDecorator[tuple[str, ...]]):
@@ -85,12 +87,13 @@ class Number(types.TypeDecorator[_E]):
     def __init__(self, words: type[_E]) -> None:
         super().__init__()
         self.words = words
+        self._known: dict[int, _E] = {word.value: word for word in words}
 
     def process_bind_param(self, value: Any, dialect: interfaces.Dialect) -> int | None:
         return None if value is None else int(self.words(value).value)
 
     def process_result_value(self, value: Any, dialect: interfaces.Dialect) -> _E | None:
-        return None if value is None else self.words(value)
+        return None if value is None else self._known.get(value) or self.words(value)
 
 
 @functools.cache

@@ -12,10 +12,13 @@ from wherry.api import call as api_call
 
 T = TypeVar("T")
 
+#: What is left of an ISO time without its "+00:00". strftime takes thrice as long.
+_WITHOUT_ZONE = -6
+
 
 def stamp(time: datetime.datetime) -> str:
     """Write a time as Nova does almost everywhere: microseconds, no zone, meaning UTC."""
-    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return time.astimezone(datetime.UTC).isoformat(timespec="microseconds")[:_WITHOUT_ZONE]
 
 
 def stamp_or_none(time: datetime.datetime | None) -> str | None:
@@ -24,7 +27,7 @@ def stamp_or_none(time: datetime.datetime | None) -> str | None:
 
 def second(time: datetime.datetime) -> str:
     """Write a time as Nova does for a server's created and updated: whole seconds and a Z."""
-    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(datetime.UTC).isoformat(timespec="seconds")[:_WITHOUT_ZONE] + "Z"
 
 
 def host_id(project_id: str, host: str | None) -> str:

@@ -94,7 +94,7 @@ class Migrations:
             statement = statement.where(paging.after(_T, keys, marker))
         if query.limit is not None:
             statement = statement.limit(query.limit)
-        return [sessions.record_of(model.Migration, row) for row in await self._session.rows(statement)]
+        return sessions.records_of(model.Migration, await self._session.rows(statement))
 
     async def in_progress_of(self, instance_uuid: str) -> builtins.list[model.Migration]:
         """Give the server's migrations that have not ended, oldest first; the API shows those in states.SHOWN_IN_PROGRESS."""

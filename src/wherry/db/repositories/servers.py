@@ -168,7 +168,7 @@ class Servers:
             statement = statement.where(paging.after(_T, keys, marker))
         if query.limit is not None:
             statement = statement.limit(query.limit)
-        return [sessions.record_of(model.Server, row) for row in await self._session.rows(statement)]
+        return sessions.records_of(model.Server, await self._session.rows(statement))
 
     async def on_host(self, host: str) -> builtins.list[model.Server]:
         """Give the servers of a host that are not deleted, oldest first."""
