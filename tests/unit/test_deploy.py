@@ -62,6 +62,13 @@ def test_the_agent_knows_no_secret_of_the_database() -> None:
     assert config.agent.journal_path == f"/var/lib/{_service(unit)['StateDirectory']}"
 
 
+def test_images_are_where_every_process_may_read_and_the_agent_may_write() -> None:
+    known = {unit.stem: configs.load(_files_of(unit), {}).images for unit in _UNITS}
+    assert {images.directory for images in known.values()} == {"/srv/wherry/images"}
+    (unit,) = (unit for unit in _UNITS if "agent" in unit.name)
+    assert known[unit.stem].download_directory.startswith(f"/var/lib/{_service(unit)['StateDirectory']}/")
+
+
 def test_a_unit_gives_more_time_to_end_than_a_process_takes() -> None:
     for unit in _UNITS:
         limit = configs.load(_files_of(unit), {}).default.stop_timeout_seconds

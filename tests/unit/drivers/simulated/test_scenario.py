@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import time
 
 import pytest
@@ -115,6 +116,14 @@ def test_a_file_that_is_not_there_is_answered_with_the_shipped_ones() -> None:
 def test_every_shipped_scenario_makes_a_world(name: str) -> None:
     world = building.build(scenario.load(name), wherry_clock.LoopClock())
     assert world.hosts and any(host.guests for host in world.hosts.values())
+
+
+def test_the_scenario_on_the_page_makes_the_world_that_it_shows() -> None:
+    page = (pathlib.Path(__file__).parents[4] / "docs" / "howto" / "simulated.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    world = building.build(scenario.parse(text, "the page"), wherry_clock.LoopClock())
+    assert sorted(world.hosts) == ["esx1", "kvm1", "kvm2", "kvm3", "kvm4"]
+    assert sum(len(host.guests) for host in world.hosts.values()) == 8
 
 
 def test_two_thousand_servers_on_a_hundred_hosts_load_in_well_under_a_second() -> None:
