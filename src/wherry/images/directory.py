@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import pydantic
 
 from wherry import errors
-from wherry.images import qcow2
+from wherry.images import inspection, qcow2
 from wherry.model import image
 
 INDEX = "index.json"
@@ -59,8 +59,14 @@ class ImageDirectory:
     async def fetch(self, wanted: image.Image) -> AsyncIterator[str]:
         """Give the path of its file."""
         path = self.path_of(wanted.id)
-        if not path.is_file():
-            raise errors.ImageNotFound(image=wanted.id)
+        try:
+            with path.open("rb") as file:
+                # Not only when it was added: files come into the directory by other ways, too.
+                inspection.require_harmless(wanted.id, wanted.disk_format, file.read(inspection.HEAD_BYTES))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise errors.ImageNotFound(image=wanted.id) from error
+        except OSError as error:
+            raise errors.ImagesUnavailable(where=str(path), detail=str(error)) from error
         yield str(path)
 
     def path_of(self, image_id: str) -> pathlib.Path:
@@ -90,7 +96,7 @@ class ImageDirectory:
         """Copy a file into the directory and list it.
 
         :raises ImagesUnavailable: when the file cannot be read or the directory not be written.
-        :raises ImageRefused: when the image names other files, which a host would read.
+        :raises ImageRefused: when the image names other files, which a host would read, or is of a format that none can be.
         """
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -132,9 +138,10 @@ class ImageDirectory:
         size = 0
         with source.open("rb") as reader, tempfile.NamedTemporaryFile(dir=self._path, prefix=".", delete=False) as writer:
             try:
-                header = qcow2.read(reader.read(qcow2.HEADER_BYTES))
-                if header is not None and header.danger:
-                    raise errors.ImageRefused(image=str(source), detail=header.danger)
+                begin = reader.read(inspection.HEAD_BYTES)
+                header = qcow2.read(begin)
+                disk_format = "raw" if header is None else "qcow2"
+                inspection.require_harmless(str(source), disk_format, begin)
                 reader.seek(0)
                 while chunk := reader.read(_CHUNK_BYTES):
                     digest.update(chunk)
@@ -153,7 +160,7 @@ class ImageDirectory:
             size_bytes=size,
             checksum=digest.hexdigest(),
             virtual_bytes=size if header is None else header.virtual_bytes,
-            disk_format="raw" if header is None else "qcow2",
+            disk_format=disk_format,
             created_at=_now(),
         )
 

@@ -17,7 +17,7 @@ from collections.abc import Generator
 from typing import IO
 
 from wherry import errors
-from wherry.images import qcow2
+from wherry.images import inspection
 from wherry.model import image
 
 _SUFFIX = ".download"
@@ -99,16 +99,7 @@ def _fill(file: IO[bytes], wanted: image.Image, parts: Generator[bytes], stop: t
         detail = f"{size} bytes came with the {wanted.checksum_algorithm} {digest.hexdigest()}; promised were {wanted.size_bytes} with "
         raise errors.ImageCorrupt(image=wanted.id, detail=detail + wanted.checksum)
     file.seek(0)
-    _inspect(wanted, file.read(qcow2.HEADER_BYTES))
-
-
-def _inspect(wanted: image.Image, begin: bytes) -> None:
-    # Of an image that is said to be raw a host reads bytes only, whatever they look like.
-    if wanted.disk_format != "qcow2":
-        return
-    header = qcow2.read(begin)
-    if header is None or header.danger:
-        raise errors.ImageRefused(image=wanted.id, detail=header.danger if header else "it is said to be qcow2 and is not")
+    inspection.require_harmless(wanted.id, wanted.disk_format, file.read(inspection.HEAD_BYTES))
 
 
 def _unwritable(directory: pathlib.Path, error: OSError) -> errors.ImagesUnavailable:

@@ -182,10 +182,24 @@ async def test_an_image_that_names_files_of_the_host_is_refused(
             directory.ImageDirectory(str(tmp_path / "images")).add(tmp_path / "file", name="x")
 
 
-async def test_bytes_that_are_said_to_be_raw_are_only_bytes(stub: image_stub.Service, images: service.ImageService) -> None:
-    for content, form in ((_qcow2(backing_at=80), "raw"), (_qcow2(), "qcow2")):
-        async with images.fetch(await images.get(stub.add(content, disk_format=form))) as path:
-            assert _read(path) == content
+@pytest.mark.parametrize(
+    "content", [_qcow2(), _qcow2()[:8], b"KDMV" + bytes(100), b"QED\0" + bytes(100)], ids=["qcow2", "short", "vmdk", "qed"]
+)
+async def test_what_is_said_to_be_raw_and_looks_otherwise_is_refused(
+    stub: image_stub.Service, images: service.ImageService, tmp_path: pathlib.Path, content: bytes
+) -> None:
+    """A storage pool would look for what is named below it, whatever the image is said to be."""
+    wanted = await images.get(stub.add(content, disk_format="raw"))
+    with pytest.raises(errors.ImageRefused, match="is taken for raw and looks like"):
+        async with images.fetch(wanted):
+            pass
+    assert _left(tmp_path / "downloads") == []
+
+
+async def test_a_whole_qcow2_image_is_given_as_it_is(stub: image_stub.Service, images: service.ImageService) -> None:
+    content = _qcow2()
+    async with images.fetch(await images.get(stub.add(content, disk_format="qcow2"))) as path:
+        assert _read(path) == content
 
 
 @pytest.mark.parametrize(

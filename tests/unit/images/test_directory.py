@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import hashlib
 import pathlib
 import stat
+import struct
 import threading
 
 import pytest
@@ -30,6 +32,10 @@ def source(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def _content(file: pathlib.Path) -> bytes:
     return file.read_bytes()
+
+
+def _write(file: pathlib.Path, content: bytes) -> None:
+    file.write_bytes(content)
 
 
 def _mode(file: pathlib.Path) -> int:
@@ -93,3 +99,24 @@ async def test_an_index_that_cannot_be_read_says_where_it_is(images: directory.I
     index.write_text("{")
     with pytest.raises(errors.ImagesUnavailable, match=r"index\.json"):
         await images.list()
+
+
+@pytest.mark.parametrize("begin", [b"KDMV", b"QED\0", b"QFI\xfb", b"OOOM"], ids=["vmdk", "qed", "cut-off-qcow2", "cow"])
+async def test_a_file_that_is_neither_raw_nor_qcow2_is_not_added(
+    images: directory.ImageDirectory, source: pathlib.Path, begin: bytes
+) -> None:
+    _write(source, begin)
+    with pytest.raises(errors.ImageRefused, match="qemu-img convert"):
+        images.add(source, name="other")
+    assert await images.list() == []
+
+
+@pytest.mark.parametrize(("disk_format", "why"), [("qcow2", "based on another image"), ("raw", "looks like qcow2")])
+async def test_a_file_that_was_exchanged_for_one_that_names_others_is_not_given(
+    images: directory.ImageDirectory, source: pathlib.Path, disk_format: str, why: str
+) -> None:
+    made = images.add(source, name="boot")
+    _write(images.path_of(made.id), struct.pack(">IIQIIQ", 0x514649FB, 3, 112, 11, 16, 1 << 30) + bytes(80) + b"/etc/shadow")
+    with pytest.raises(errors.ImageRefused, match=why):
+        async with images.fetch(dataclasses.replace(made, disk_format=disk_format)):
+            pass
