@@ -68,6 +68,15 @@ async def test_bodies(cloud: conftest.Cloud, version: str, server: Any, code: in
     assert answer.status_code == code, answer.text
 
 
+async def test_several_at_once_are_numbered_in_name_and_host_name(cloud: conftest.Cloud) -> None:
+    """Two guests of one host name would quarrel in every name service."""
+    assert (await _create(cloud, {**LATER, "hostname": "web", "min_count": 2, "max_count": 3}, "2.90")).status_code == 202
+    listed = (await cloud.request("GET", "/v2.1/servers/detail", version="2.90", token=conftest.ADMIN)).json()["servers"]
+    assert sorted((one["name"], one["OS-EXT-SRV-ATTR:hostname"]) for one in listed) == [
+        (f"{LATER['name']}-{number}", f"web-{number}") for number in (1, 2, 3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("server", "says"),
     [

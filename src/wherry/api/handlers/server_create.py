@@ -106,7 +106,8 @@ async def _flavor_of(uow: wherry_uow.UnitOfWork, call: api_call.Call, wish: _Wis
 
 def _new_server(call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, index: int) -> server_rows.NewServer:
     asked = wish.body
-    name = asked["name"] if wish.most == 1 else f"{asked['name']}-{index + 1}"
+    suffix = "" if wish.most == 1 else f"-{index + 1}"
+    name = asked["name"] + suffix
     birth = server_model.Birth(
         image_name=wish.image.name,
         image_properties=dict(wish.image.properties),
@@ -134,7 +135,7 @@ def _new_server(call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, i
         metadata=dict(asked.get("metadata", {})),
         # Up to 2.18 the name is the description, as in Nova.
         description=asked.get("description") if call.version >= (2, 19) else name,
-        hostname=asked.get("hostname") or host_name_of(name),
+        hostname=asked["hostname"] + suffix if "hostname" in asked else host_name_of(name),
         tags=tuple(dict.fromkeys(asked.get("tags", ()))),
         reservation_id=wish.reservation_id,
         image_ref=wish.image.id,
