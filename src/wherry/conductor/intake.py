@@ -15,8 +15,9 @@ from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
 
-#: Checks that begin at once when nothing is known yet of how busy the loop is.
-_AT_FIRST = 4
+#: Checks that run at a time however busy the loop is, and when nothing is known of that yet. A check is some hundred short turns: beside
+#: requests that take all there is, one alone takes a second, and four take a fortieth of the loop's time.
+_AT_LEAST = 4
 
 
 class Intake:
@@ -42,7 +43,7 @@ class Intake:
         #: Those that wait, and those whose checks run.
         self._known: set[str] = set()
         self._running = 0
-        self._allowed = _AT_FIRST
+        self._allowed = _AT_LEAST
 
     def __contains__(self, operation_id: str) -> bool:
         return operation_id in self._known
@@ -76,6 +77,6 @@ class Intake:
         await asyncio.sleep(0)
         section = self._config().conductor
         if self._clock.monotonic() - begun > section.busy_turn_seconds:
-            self._allowed = max(1, self._allowed // 2)
+            self._allowed = max(_AT_LEAST, self._allowed // 2)
         else:
             self._allowed = min(section.max_concurrent_checks, self._allowed + 1)

@@ -53,7 +53,7 @@ class ConductorSection:
     )
     busy_turn_seconds: float = opt.option(
         0.02,
-        "A conductor whose event loop takes longer than this to go round checks fewer migrations at a time, down to one, so that requests "
+        "A conductor whose event loop takes longer than this to go round checks fewer migrations at a time, down to four, so that requests "
         "to the API that shares it, and messages, are answered meanwhile.",
         constraint=opt.at_least(0.001),
         unit="seconds",
