@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cleaning that is owed to a host that was away: the migration ends without waiting for it, the host's return pays it."""
+"""Cleaning that is owed to a host that was away: the migration ends without waiting for it, the host's return pays it.
+
+Pays nothing that the server's record speaks against by then: the guest may have been started elsewhere meanwhile, or have come back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import enum
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +18,8 @@ from wherry.conductor import lease as leases
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import chores as records
+from wherry.db.repositories import migrations as migration_records
+from wherry.model import server
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.telemetry import logs
@@ -31,6 +38,20 @@ _COMMANDS: dict[str, type[messages.Request[Any]]] = {
     "ConfirmDestination": messages.ConfirmDestination,
     "DestroyGuest": messages.DestroyGuest,
 }
+#: Those of them that take the guest up there, or let it run: nothing for a host on which the server is not.
+_TAKE_UP = frozenset({"FinishDestination", "RollBackSource", "RestoreSource"})
+#: Touches no guest.
+_NOTE = frozenset({"ConfirmDestination"})
+
+
+class _Word(enum.Enum):
+    """What the server's record says to a chore."""
+
+    PAY = "pay"
+    #: What is under way, or in dispute, decides first.
+    WAIT = "wait"
+    #: Paid now, it would harm.
+    DROP = "drop"
 
 
 async def owe(on: drive.Drive, host: str, command: messages.Request[Any], why: errors.Error) -> None:
@@ -91,12 +112,47 @@ class Chores:
 
     async def _pay(self, chore: records.Chore) -> None:
         self._lease.require()
+        told = {"migration_id": chore.operation_id, "host": chore.host, "command": chore.command}
+        word = await self._store.read(lambda uow: _word_on(uow, chore))
+        if word is _Word.WAIT:
+            _log.info("What a host is owed waits for what becomes of the server.", **told)
+            return
+        if word is _Word.DROP:
+            _log.warning("What a host was owed is not wanted any more, since its server moved on; what is left there is left.", **told)
+        else:
+            await self._give(chore, told)
+        await self._store.run(_done(chore.id))
+
+    async def _give(self, chore: records.Chore, told: dict[str, str]) -> None:
         try:
             await self._agents.call(addresses.agent(chore.host), _COMMANDS[chore.command].model_validate(chore.body))
         except errors.StaleEpoch:
-            _log.info("A host had been given its cleaning before.", migration_id=chore.operation_id, host=chore.host)
-        await self._store.run(_done(chore.id))
-        _log.info("A host was given its cleaning.", migration_id=chore.operation_id, host=chore.host, command=chore.command)
+            _log.info("A host had been given its cleaning before.", **told)
+        else:
+            _log.info("A host was given its cleaning.", **told)
+
+
+async def _word_on(uow: uows.UnitOfWork, chore: records.Chore) -> _Word:
+    """Give what the record says now. The journal of the host would refuse most of what is late, but not what it never heard of."""
+    if chore.command in _NOTE:
+        return _Word.PAY
+    uuid = str(chore.body["instance_uuid"])
+    found = (await uow.servers.find([uuid])).get(uuid)
+    holder = await uow.operations.open_of_instance(uuid)
+    has_server = found is not None and found.reason != server.DELETED_ON_REQUEST and found.host == chore.host
+    if chore.command in _TAKE_UP:
+        if has_server and not await _has_left_since(uow, uuid, chore.operation_id):
+            # A host that says to have it may well be right: it would run twice.
+            return _Word.WAIT if await uow.disputes.are_about(uuid) else _Word.PAY
+    elif not has_server and (holder is None or chore.operation_id in (holder.id, holder.migration_uuid)):
+        return _Word.PAY
+    return _Word.DROP if holder is None else _Word.WAIT
+
+
+async def _has_left_since(uow: uows.UnitOfWork, instance_uuid: str, migration_id: str) -> bool:
+    """Whether a later migration of the server began to move it."""
+    newest_first = await uow.migrations.list(migration_records.MigrationQuery(instance_uuid=instance_uuid))
+    return any(one.started_at is not None for one in itertools.takewhile(lambda one: one.uuid != migration_id, newest_first))
 
 
 def _done(chore_id: int) -> stores.Unit[None]:

@@ -75,6 +75,13 @@ async def abort(cloud: clouds.Cloud, name: str, *, version: str = "2.90") -> Any
     return await cloud.request("DELETE", server_path(cloud, name, f"/migrations/{record.id}"), version=version)
 
 
+async def force_down(cloud: clouds.Cloud, host: str, *, is_down: bool = True) -> None:
+    """Say of a host that it is dead, or not any more."""
+    (service,) = (await cloud.request("GET", f"/v2.1/os-services?host={host}&binary=nova-compute")).json()["services"]
+    answer = await cloud.request("PUT", f"/v2.1/os-services/{service['id']}", json={"forced_down": is_down})
+    assert answer.status_code == 200, answer.text
+
+
 # ------------------------------------------------------------ exact moments
 
 

@@ -82,12 +82,6 @@ async def test_the_undo_is_struck_too(make_cloud: clouds.MakeCloud, world: simul
         await invariants.come_to_hold(cloud, before)
 
 
-async def _force_down(cloud: clouds.Cloud, host: str, *, is_down: bool = True) -> None:
-    (service,) = (await cloud.request("GET", f"/v2.1/os-services?host={host}&binary=nova-compute")).json()["services"]
-    answer = await cloud.request("PUT", f"/v2.1/os-services/{service['id']}", json={"forced_down": is_down})
-    assert answer.status_code == 200, answer.text
-
-
 async def test_a_destination_that_may_run_the_guest_is_waited_for(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """Silence is not absence: until an operator calls it dead the source does not start its guest; then it does, and the rest is owed."""
     async with make_cloud(moving.with_two_disks(world), **_QUICK) as cloud:
@@ -100,10 +94,10 @@ async def test_a_destination_that_may_run_the_guest_is_waited_for(make_cloud: cl
         assert (await asking.migration_of(cloud, "g2")).status is Status.POST_MIGRATING
         # An operator saw to it that the host is dead, and says so.
         simulated.Disturbances(cloud.world).power_off("h2")
-        await _force_down(cloud, "h2")
+        await asking.force_down(cloud, "h2")
         assert (await moving.until_resting(cloud, "g2")).status is Status.FAILED
         assert (moving.state_at(cloud, "h1", "g2"), await moving.states_of(cloud, "g2")) == (_S.RUNNING, ("ACTIVE", None, "h1"))
-        await _force_down(cloud, "h2", is_down=False)
+        await asking.force_down(cloud, "h2", is_down=False)
         simulated.Disturbances(cloud.world).start_daemon("h2")
         await cloud.start_agent("h2")
         await invariants.come_to_hold(cloud, before)

@@ -55,6 +55,10 @@ class Disputes:
             statement = statement.where(_T.c.host == host)
         return [sessions.record_of(Dispute, row) for row in await self._session.rows(statement)]
 
+    async def are_about(self, instance_uuid: str) -> bool:
+        """Whether any host claims this server."""
+        return await self._session.row(sa.select(_T.c.id).where(_T.c.instance_uuid == instance_uuid).limit(1)) is not None
+
     async def remove(self, dispute_id: int) -> None:
         """Forget one that is not made any more, or that has come true."""
         await self._session.change(sa.delete(_T).where(_T.c.id == dispute_id))

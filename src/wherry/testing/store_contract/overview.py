@@ -58,6 +58,8 @@ class OverviewContract:
         assert await harness.store.read(lambda uow: uow.disputes.list("host-y")) == [second]
         await harness.store.run(lambda uow: uow.disputes.remove(first.id))
         assert await harness.store.read(lambda uow: uow.disputes.list()) == [second]
+        claimed = [await harness.store.read(lambda uow, uuid=uuid: uow.disputes.are_about(uuid)) for uuid in (made.uuid, "another")]  # type: ignore[misc]  # bound at once
+        assert claimed == [True, False]
 
     async def test_servers_with_which_something_is_wrong_are_shown(self, harness: harnesses.Harness) -> None:
         await harness.make_server()
