@@ -87,6 +87,9 @@ class Source:
             # Not begun, or begun and over: the conductor had no answer and tells us again, or reads both sides.
             _log.info("A transfer that was about to begin is left to its conductor", migration_id=entry.operation_id)
             return
+        if entry.transfer is not note:
+            # Told again while the hypervisor was asked: that command has begun it, or found it under way.
+            return
         note.is_started = True
         if note.is_ended and not note.was_handed_over and not note.is_post_copy_broken:
             return

@@ -25,6 +25,9 @@ from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
 
+#: Reasons of servers in error of which parts are kept on two hosts.
+_KEPT = frozenset({"two_hosts", "post_copy_given_up"})
+
 
 class Inventory:
     """Applies inventories. Never touches a server with an operation under way."""
@@ -150,6 +153,10 @@ class Inventory:
             if record.vm_state is server.VmState.RESIZED:
                 # The host that it came from keeps it still: it is not gone while it can go back.
                 _log.warning("The guest of a resized server is gone.", instance_uuid=record.uuid, host=report.name)
+                continue
+            if record.vm_state is server.VmState.ERROR and record.reason in _KEPT:
+                # What there is of it elsewhere is kept for a person, who finds it by this server.
+                _log.warning("One of the two parts of a server's guest is gone.", instance_uuid=record.uuid, host=report.name)
                 continue
             if await self._look(report.name, record.uuid) is guest.GuestState.ABSENT:
                 _log.info("A server's guest is gone.", instance_uuid=record.uuid, host=report.name)

@@ -96,7 +96,8 @@ class Transfer:
     async def _deliver_intents(self, on: drive.Drive) -> None:
         # Acknowledged in the record with the outcome: whoever takes over before that delivers them again.
         for intent in on.intents:
-            if intent.id in on.delivered:
+            if intent.id in on.delivered or intent.kind not in drive.INTENT_EVENTS:
+                # A deletion waits for the end; the abort that was asked for with it is what the source is told.
                 continue
             await on.store.run(_event_opened(on, intent))
             command = messages.DeliverIntent(**on.ids, kind=intent.kind, request_id=intent.request_id)
