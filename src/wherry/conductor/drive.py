@@ -100,6 +100,11 @@ class Drive:
     readings: int = 0
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
+    #: Number of the lease under which it was taken on.
+    term: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.term = self.lease.term
 
     @property
     def migration(self) -> migrations.Migration:
@@ -195,7 +200,7 @@ class Drive:
         :raises LeaseLost: when this conductor may command no longer.
         :raises HostUnreachable: at once when no agent listens; nothing is known about the host's guests.
         """
-        self.lease.require()
+        self.lease.require(self.term)
         return await self.agents.call(addresses.agent(host), request)
 
     async def require_own(self, refusal: errors.StaleEpoch) -> None:
@@ -268,7 +273,7 @@ def kept_as_evidence(reason: migrations.Reason, *, finished: tuple[instance_acti
             step=operations.StepName.DONE,
             event=states.Event.FOUND_INCONSISTENT,
             reason=reason,
-            server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, reason=reason.slug),
+            server=server.ServerChange(vm_state=server.VmState.ERROR, clear_task=True, progress=0, reason=reason.slug),
             finished=finished,
             closing=instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message),
         )

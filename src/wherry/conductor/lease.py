@@ -31,6 +31,8 @@ class Lease:
         self._held_until = float("-inf")
         self._held_since = float("-inf")
         self._task: asyncio.Task[None] | None = None
+        #: Number of the lease: one that ran out and was taken again is another, and what was driven under the first may have a new owner.
+        self.term = 0
 
     @property
     def is_held(self) -> bool:
@@ -42,12 +44,13 @@ class Lease:
         """How long it has been held and every renewal has succeeded: since when the database can be relied on to know what was told."""
         return max(0.0, self._clock.monotonic() - self._held_since) if self.is_held else 0.0
 
-    def require(self) -> None:
+    def require(self, term: int | None = None) -> None:
         """Make sure that this conductor may command.
 
+        :param term: under which it took on what the command is about; None where that does not matter.
         :raises LeaseLost: when it may not; another may have taken its operations over.
         """
-        if not self.is_held:
+        if not self.is_held or term not in (None, self.term):
             raise errors.LeaseLost(conductor=self.conductor_id)
 
     async def acquire(self) -> None:
@@ -77,13 +80,17 @@ class Lease:
         try:
             # An answer after that would renew what is over; a database that has come back should not be asked any later for it.
             async with asyncio.timeout(self._section.lease_seconds):
-                await self._store.run(lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds))
+                was_live = await self._store.run(
+                    lambda uow: uow.conductors.renew(self.conductor_id, self._host, self._section.lease_seconds)
+                )
         except TimeoutError:
             self._held_since = float("inf")
             raise errors.DatabaseUnavailable(detail=f"no answer within the lease of {self._section.lease_seconds:g} s") from None
         except errors.Error:
             self._held_since = float("inf")
             raise
+        # By either clock: the answer to an earlier renewal, which would have said so, may have been lost.
+        self.term += not (was_live and self.is_held)
         if not self.is_held or self._held_since == float("inf"):
             self._held_since = self._clock.monotonic()
         self._held_until = asked_at + self._section.lease_seconds

@@ -76,7 +76,13 @@ class InlineSqlite:
         self._engine = sa.create_engine(
             urls.make_url(config.connection).set(drivername="sqlite+pysqlite"),
             poolclass=pool.StaticPool,
-            connect_args={"timeout": config.sqlite_busy_timeout_seconds, "isolation_level": None, "check_same_thread": True},
+            connect_args={
+                "timeout": config.sqlite_busy_timeout_seconds,
+                "isolation_level": None,
+                "check_same_thread": True,
+                # More than all that there are: with sqlite3's own 128 a fifth of a simulated run went into preparing them again.
+                "cached_statements": 1000,
+            },
         )
         sa.event.listen(self._engine, "connect", self._set_up)
         self._plain: sa.Connection | None = None

@@ -18,7 +18,7 @@ from wherry.db.repositories import actions as instance_action_records
 from wherry.db.repositories import servers
 from wherry.drivers import simulated
 from wherry.model import guest, host, instance_actions, migration, operation, server, states
-from wherry.testing import moved
+from wherry.testing import born, moved
 
 _S = guest.GuestState
 _GOOD = frozenset({states.Status.COMPLETED, states.Status.FINISHED, states.Status.CONFIRMED, states.Status.REVERTED})
@@ -153,8 +153,13 @@ async def problems(cloud: System, before: Snapshot, allowed: Allowances) -> tupl
     )
     found = [*_of_stories(records), *_of_guests(records, before, after, known)]
     found += moved.of_contents(cloud.world, records.servers.values(), records.migrations)
+    found += born.of_servers(cloud.world, [one for one in records.servers.values() if one.uuid not in known.others])
     if not allowed.is_owing:
-        found += [*_of_leftovers(records, cloud.world), *_of_files(records, before, after), *_of_journals(cloud, records)]
+        found += [
+            *_of_leftovers(records, cloud.world),
+            *_of_files(records, cloud.world, before, after),
+            *_of_journals(cloud, records, known),
+        ]
     return found, _told(records)
 
 
@@ -242,12 +247,12 @@ def _of_guests(records: _Records, before: Snapshot, after: Snapshot, known: _Kno
     for name, guests in after.guests.items():
         for uuid, (state, is_incoming) in guests.items():
             are.setdefault(uuid, {})[name] = state
-            if is_incoming:
+            if is_incoming and uuid not in known.kept:
                 yield f"{name} has an incoming guest {uuid}"
     for uuid in sorted({*were, *are}):
         places = are.get(uuid, {})
         active = [name for name, state in places.items() if state is not _S.SHUT_OFF]
-        if uuid in known.kept:
+        if uuid in known.kept or born.is_out(records.servers.get(uuid)):
             continue
         unconfirmed = moved.unconfirmed(records.migrations, uuid)
         if unconfirmed is not None and uuid not in known.others:
@@ -272,23 +277,24 @@ def _of_place(uuid: str, place: tuple[str, guest.GuestState], was: guest.GuestSt
         yield f"guest {uuid} is {state.value}, the record says {record.vm_state.value} and {record.power_state.name}"
 
 
-def _of_files(records: _Records, before: Snapshot, after: Snapshot) -> Iterator[str]:
+def _of_files(records: _Records, world: simulated.World, before: Snapshot, after: Snapshot) -> Iterator[str]:
     """Every file is as it was; what was copied along in a migration that completed is at its destination too."""
     expected = {place: dict(files) for place, files in before.files.items()}
     moved.add_files([(one.operation, one.migration) for one in records.stories], expected, after.files)
+    born.place_files(world, records.servers.values(), expected, after.files)
     for place, files in after.files.items():
         if files != expected[place]:
             yield f"{place[0]} has {sorted(files)} in {place[1]}, expected {sorted(expected[place])}"
 
 
-def _of_journals(cloud: System, records: _Records) -> Iterator[str]:
+def _of_journals(cloud: System, records: _Records, known: _Known) -> Iterator[str]:
     """The notes of a migration that touched a host end with its end there."""
     ended = {one.migration.uuid: one for one in records.stories}
     for host_name, note in cloud.journals():
         entry = journal.Entry.model_validate_json(note)
         story = ended.get(entry.operation_id)
         was_touched = story is not None and story.operation.plan.storage is not None and story.migration.status is not states.Status.ERROR
-        if story is not None and story.migration.status in states.RESTING:
+        if story is not None and (story.migration.status in states.RESTING or story.migration.instance_uuid in known.kept):
             continue
         if entry.end is None and (entry.transfer is not None or entry.created or (was_touched and _is_part(story, host_name))):
             yield f"{host_name}'s notes of migration {entry.operation_id} have no end: {entry.created}, {sorted(entry.stages)}"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
-import uuid
 from typing import Any, cast
 
 from wherry import errors
@@ -62,7 +61,7 @@ async def create_server(call: api_call.Call) -> view.Made:
         await server_wishes.require_place(uow, wish.place)
         made, accepted = [], []
         for index in range(wish.most):
-            server = await uow.servers.insert(_new_server(call, wish, flavor, index))
+            server = await uow.servers.insert(_new_server(uow.new_uuid(), call, wish, flavor, index))
             await _join_group(uow, call, wish, server)
             begun, _ = await uow.operations.accept(
                 server,
@@ -104,7 +103,7 @@ async def _flavor_of(uow: wherry_uow.UnitOfWork, call: api_call.Call, wish: _Wis
     return flavor
 
 
-def _new_server(call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, index: int) -> server_rows.NewServer:
+def _new_server(uuid: str, call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, index: int) -> server_rows.NewServer:
     asked = wish.body
     suffix = "" if wish.most == 1 else f"-{index + 1}"
     name = asked["name"] + suffix
@@ -119,7 +118,7 @@ def _new_server(call: api_call.Call, wish: _Wish, flavor: flavor_model.Flavor, i
         access_ip_v6=server_update.canonical(asked.get("accessIPv6", "")),
     )
     return server_rows.NewServer(
-        uuid=str(uuid.uuid4()),
+        uuid=uuid,
         name=name,
         project_id=call.caller.project_id,
         user_id=call.caller.user_id,

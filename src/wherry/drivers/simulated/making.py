@@ -80,7 +80,7 @@ async def _make(fleet_world: world.World, here: fleet.Host, task: base.Task, ord
     if store.free_bytes < capacity_bytes and posixpath.basename(path) not in store.files:
         detail = f"{store.free_bytes} bytes are free in {directory}, {capacity_bytes} are needed"
         raise errors.BuildFailed(host=here.name, uuid=order.uuid, detail=detail)
-    store.add(posixpath.basename(path), capacity_bytes)
+    store.add(posixpath.basename(path), capacity_bytes, f"{order.uuid} vda")
     disk = guest.Disk(name="vda", kind=guest.DiskKind.FILE, source=path, format="qcow2", capacity_bytes=capacity_bytes, cache="none")
     bridge = next(iter(sorted(here.bridges)), "") if order.has_network else ""
     spec = fleet.GuestSpec(

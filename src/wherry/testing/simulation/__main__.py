@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 
 from wherry.testing.simulation import mutations, pool, run
 
@@ -34,8 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
             + (f", caught by seed {caught.seed}: {caught.problems[0].splitlines()[0]}" if caught else ", not caught")
         )
         return 0 if caught else 1
+    began = time.monotonic()
     results = pool.run_all(seeds, jobs=options.jobs)
-    _, failed = pool.summary(results, lambda text: print(text, flush=True), every=500)
+    count, failed = pool.summary(results, lambda text: print(text, flush=True), every=500)
+    print(f"{count} schedules took {time.monotonic() - began:.0f} s on {options.jobs} processes; {len(failed)} with violations")
     return 1 if failed else 0
 
 

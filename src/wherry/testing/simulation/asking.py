@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from wherry.testing.simulation import births, schedule, system
 from wherry.testing.simulation import clients as clients_module
-from wherry.testing.simulation import schedule, system
 
 
 class Asking:
@@ -13,8 +13,11 @@ class Asking:
     def __init__(self, of: system.System, clients: clients_module.Clients) -> None:
         self._system = of
         self._clients = clients
-        #: Guests whose power was asked to be changed.
+        #: Guests whose power was asked to be changed, and servers whose state was reset.
         self.powered: dict[str, None] = {}
+        self.reset: dict[str, None] = {}
+        #: Operators who have a word to take back.
+        self.operators = 0
 
     async def ask_live_migrate(self, deed: schedule.Deed) -> None:
         await self._clients.live_migrate(deed.name, **deed.keys)
@@ -38,7 +41,36 @@ class Asking:
     async def ask_action(self, deed: schedule.Deed) -> None:
         await self._clients.act(deed.name, deed.keys)
 
+    async def ask_create(self, deed: schedule.Deed) -> None:
+        body = {"name": deed.name, "imageRef": births.IMAGE, "flavorRef": births.FLAVOR, "networks": "none", **deed.keys}
+        answer = await self._clients.ask("POST", "/v2.1/servers", body={"server": body})
+        if answer.code == 202:
+            self._system.made[deed.name] = answer.body["server"]["id"]
+
+    async def ask_delete(self, deed: schedule.Deed) -> None:
+        await self._clients.ask("DELETE", f"/v2.1/servers/{self._system.uuid(deed.name)}")
+
+    async def call_dead(self, host: str, after_seconds: float, back_at: float) -> None:
+        """Force a host's service down, and up again once the host is back; asked for until it is answered."""
+        self.operators += 1
+        clock = self._system.clock
+        await clock.sleep(after_seconds)
+        await self._force(host, is_down=True)
+        await clock.sleep(max(0.0, back_at - clock.monotonic()))
+        await self._force(host, is_down=False)
+        self.operators -= 1
+
+    async def _force(self, host: str, *, is_down: bool) -> None:
+        while True:
+            listed = await self._clients.ask("GET", f"/v2.1/os-services?host={host}")
+            if listed.code == 200 and listed.body["services"]:
+                path = f"/v2.1/os-services/{listed.body['services'][0]['id']}"
+                if (await self._clients.ask("PUT", path, body={"forced_down": is_down})).code == 200:
+                    return
+            await self._system.clock.sleep(1.0)
+
     async def ask_reset_state(self, deed: schedule.Deed) -> None:
+        self.reset[deed.name] = None
         await self._clients.act(deed.name, {"os-resetState": {"state": "active"}})
 
     async def ask_check(self, deed: schedule.Deed) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+from typing import Protocol
 
 from wherry.rpc import addresses
 from wherry.rpc.transports import base, memory
@@ -19,6 +20,19 @@ _log = logs.get_logger(__name__)
 _USUAL = (0.0002, 0.003)
 
 
+class Scrutiny(Protocol):
+    """Who looks at what processes send and answer."""
+
+    def sent(self, of: process.Process, name: str, data: bytes) -> None:
+        """Look at a request that a process has just decided to send."""
+
+    def received(self, host: str, data: bytes) -> tuple[str, str, int, bool]:
+        """Note a command that an agent begins with."""
+
+    def answered(self, name: str, noted: tuple[str, str, int, bool], reply: bytes) -> None:
+        """Look at the answer to it."""
+
+
 class SimulatedBus(memory.MemoryBus):
     """Who subscribes to what, and what becomes of each message."""
 
@@ -26,6 +40,8 @@ class SimulatedBus(memory.MemoryBus):
         super().__init__()
         self._chance = chance
         self.trace = trace
+        #: Who looks at commands and answers.
+        self.scrutiny: Scrutiny | None = None
         #: Shares of all messages and answers that are lost, come twice, or take up to `most_seconds`.
         self.loss = 0.0
         self.doubling = 0.0
@@ -96,6 +112,9 @@ class SimulatedTransport(memory.MemoryTransport):
         """As in MemoryTransport."""
         self._check(subject, data)
         name = _name_of(subject)
+        scrutiny = self._wire.scrutiny
+        if scrutiny is not None and self._of.kind == "conductor":
+            scrutiny.sent(self._of, name, data)
         await self._perils.pass_by(self._of, f"send {name}")
         if not self._recipients(subject):
             raise base.NoResponders(subject)
@@ -117,11 +136,15 @@ class SimulatedTransport(memory.MemoryTransport):
     async def _handle(self, receiver: base.Receiver, subject: str, data: bytes, answer: asyncio.Future[bytes] | None) -> None:
         name = _name_of(subject)
         await self._perils.pass_by(self._of, f"got {name}")
+        scrutiny = self._wire.scrutiny if self._of.kind == "agent" else None
+        noted = scrutiny.received(_host_of(subject), data) if scrutiny is not None else None
         try:
             told = await receiver(subject, data)
         except Exception:
             _log.exception("A receiver raised, which it must not; the message is lost", subject=subject)
             return
+        if scrutiny is not None and noted is not None and told is not None and self._of.is_alive:
+            scrutiny.answered(name, noted, told)
         if answer is None or told is None:
             return
         await self._perils.pass_by(self._of, f"answer {name}")

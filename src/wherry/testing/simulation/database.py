@@ -110,7 +110,7 @@ class SimulatedStore(stores.Store):
         await self._trouble.take_time()
         if not self._of.is_alive:
             await process.freeze()
-        if self._trouble.refuses():
+        if self._trouble.refuses() or self._trouble.clock.monotonic() < self._of.no_database_until:
             raise errors.DatabaseUnavailable(detail="the database does not answer")
 
     async def _leave(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from wherry.drivers import simulated
 from wherry.model import guest
-from wherry.testing.simulation import asking, process, schedule, system, watch
+from wherry.testing.simulation import asking, hands, process, schedule, system, watch
 from wherry.testing.simulation import clients as clients_module
 from wherry.testing.simulation import trace as traces
 
@@ -31,14 +31,16 @@ class Deeds:
         self._watch = watcher
         self._disturb = simulated.Disturbances(of.world)
         self._chance = of.chance.stream("deeds")
-        self._undo: list[Callable[[], None]] = []
+        self.undo: list[Callable[[], None]] = []
         self._links = {name: host.uplink.mib_per_s for name, host in of.world.hosts.items()}
         #: Guests on which somebody else laid hands: stopped, paused, resumed.
         self.touched: dict[str, None] = {}
         #: Guests whose source may not have heard of their arrival.
         self.unheard: dict[str, None] = {}
-        self._is_calm = False
-        of.disturb = self._struck
+        self.is_calm = False
+        self._hands = hands.Hands(of, self, watcher)
+        of.stalling = lambda: 1.0 + self._chance.random() * 9.0
+        of.disturb = self.struck
         of.absence = self._absence
 
     def begin(self) -> None:
@@ -54,13 +56,15 @@ class Deeds:
 
     def calm(self) -> None:
         """Let nothing go wrong any more, and mend what did."""
-        self._is_calm = True
+        self.is_calm = True
         self._trace.note("== from here on nothing goes wrong")
         self._system.perils.calm()
         self._system.bus.calm()
         self._system.trouble.calm()
         self._system.world.faults.clear()
-        for undo in self._undo:
+        for part in self._system.parts.values():
+            part.of.no_database_until = 0.0
+        for undo in self.undo:
             undo()
         for name, host in self._system.world.hosts.items():
             self._disturb.change_link(name, mib_per_s=self._links[name])
@@ -69,19 +73,20 @@ class Deeds:
                 self._disturb.start_daemon(name)
 
     def _absence(self) -> float:
-        return 0.05 + self._chance.random() ** 3 * (1.0 if self._is_calm else self._plan.weather.most_absent_seconds)
+        return 0.05 + self._chance.random() ** 3 * (1.0 if self.is_calm else self._plan.weather.most_absent_seconds)
 
     def _do(self, deed: schedule.Deed) -> None:
         name = deed.what
         self._trace.note(f"** {name} {deed.name} {deed.seconds:.1f} {deed.keys or ''}")
+        if name != "create" and not self._system.is_known(deed.name):
+            # A server that was to be made and was not, or not yet.
+            return
         asked = getattr(self.asking, f"ask_{name}", None)
         if asked is not None:
             process.spawn_outside(asked(deed), f"client {name}")
-        elif not self._is_calm:
-            getattr(self, f"_do_{name}")(deed)
-
-    def _struck(self, what: str, host: str) -> None:
-        getattr(self, f"_do_{what}")(schedule.Deed(at=0.0, what=what, name=host, seconds=self._chance.random() * 10.0))
+        elif not self.is_calm:
+            done = getattr(self._hands, f"do_{name}", None) or getattr(self, f"_do_{name}")
+            done(deed)
 
     # ------------------------------------------------------- what goes wrong: processes
 
@@ -99,6 +104,8 @@ class Deeds:
         """The agent's machine loses its power; the hypervisor is another machine, which does not."""
         self._do_kill_agent(deed)
         lost = self._system.disks[deed.name].lose_power(self._chance)
+        for told in self._system.on_loss:
+            told(deed.name)
         self._system.boots[deed.name].reboot()
         self._trace.note(f"-- the machine of {deed.name}'s agent is started anew; {lost} notes were not on its disk")
 
@@ -106,10 +113,17 @@ class Deeds:
         """The host loses its power, with everything on it."""
         host = self._system.world.hosts[deed.name]
         for local in host.guests.values():
-            self._touch(local.spec.name)
+            self.touch(self._system.name_of(local.spec.uuid))
         self._do_crash_machine(deed)
         self._disturb.power_off(deed.name)
         self._disturb.at(self._system.world.time.now() + 1.0 + deed.seconds, lambda: self._disturb.start_daemon(deed.name))
+
+    def _do_lose_host(self, deed: schedule.Deed) -> None:
+        """As `lose_power`, for longer; an operator sees it, says so, and takes it back when the host is there again."""
+        lasting = dataclasses.replace(deed, seconds=8.0 + 2 * deed.seconds)
+        self._do_lose_power(lasting)
+        back_at = self._system.clock.monotonic() + 1.0 + lasting.seconds
+        process.spawn_outside(self.asking.call_dead(deed.name, self._chance.random() * 4.0, back_at), f"operator of {deed.name}")
 
     def _do_kill_conductor(self, _deed: schedule.Deed) -> None:
         self._kill_one("conductor")
@@ -126,6 +140,20 @@ class Deeds:
         parts = self._system.of_kind("conductor")
         if parts:
             process.spawn_outside(self._system.stop(parts[self._chance.randrange(len(parts))].of), "stop a conductor")
+
+    def _do_stall_conductor(self, deed: schedule.Deed) -> None:
+        """One of them stops, as a paused machine does, and goes on later as if nothing had been."""
+        if parts := self._system.of_kind("conductor"):
+            self._system.stall(parts[self._chance.randrange(len(parts))].of, 1.0 + deed.seconds)
+
+    def _do_stall_agent(self, deed: schedule.Deed) -> None:
+        if (part := self._system.agent_of(deed.name)) is not None:
+            self._system.stall(part.of, 1.0 + deed.seconds)
+
+    def _do_cut_database(self, deed: schedule.Deed) -> None:
+        """The database answers everybody but one conductor."""
+        if parts := self._system.of_kind("conductor"):
+            parts[self._chance.randrange(len(parts))].of.no_database_until = self._system.clock.monotonic() + 1.0 + deed.seconds
 
     def _do_reload(self, deed: schedule.Deed) -> None:
         self._system.reload({**self._plan.options, **deed.keys})
@@ -179,70 +207,16 @@ class Deeds:
         longest = max(keys["seconds"], self._plan.call_timeout_seconds)
         self._watch.hampered[deed.name] = self._system.clock.monotonic() + 1.0 + deed.seconds + longest
 
-    # ------------------------------------------------------- what goes wrong: guests
+    # -------------------------------------------------------------- for the hands
 
-    def _do_lose_closing_reply(self, deed: schedule.Deed) -> None:
-        """In the guest's transfer under way, and in its next."""
-        uuid = self._system.uuid(deed.name)
-        self.unheard[deed.name] = None
-        # Not at once: an agent looks twice a second, and what it cannot have seen it cannot mend.
-        after = simulated.LOST_REPLY_SECONDS if deed.keys["delay"] > 1.0 else 2.0 + 4.0 * deed.keys["delay"]
-
-        def lose() -> None:
-            self._disturb.lose_closing_reply(uuid, after_seconds=after)
-
-        lose()
-        self._undo.append(self._disturb.on_step(uuid, "started", lose))
-
-    def _do_break_post_copy(self, deed: schedule.Deed) -> None:
-        """In the guest's transfer under way, and in its next one that comes so far."""
-        uuid = self._system.uuid(deed.name)
-
-        def break_it() -> None:
-            if not self._is_calm:
-                self._disturb.break_post_copy(uuid)
-
-        break_it()
-        self._undo.append(self._disturb.on_step(uuid, "post_copy", lambda: self._disturb_later(deed.keys["delay"] * 0.3, break_it)))
-
-    def _do_strike_at_step(self, deed: schedule.Deed) -> None:
-        """Let something befall a host of the guest's next transfer, at the moment of one of its steps."""
-        uuid = self._system.uuid(deed.name)
-
-        def strike() -> None:
-            order = self._watch.order_of(uuid)
-            if order is not None and not self._is_calm:
-                host = (order.source if deed.keys["side"] == "source" else order.destination).name
-                self._trace.note(f"!! {deed.keys['deed']} at {host}, as {deed.name} {deed.keys['step']}")
-                # A moment later: the step itself is not to be cut in two.
-                process.outside(lambda: self._struck(deed.keys["deed"], host))
-
-        self._undo.append(self._disturb.on_step(uuid, deed.keys["step"], strike))
-
-    def _do_destroy_guest(self, deed: schedule.Deed) -> None:
-        self._lay_hands(deed, self._disturb.destroy_guest)
-
-    def _do_crash_guest(self, deed: schedule.Deed) -> None:
-        self._lay_hands(deed, self._disturb.crash_guest)
-
-    def _do_pause_guest(self, deed: schedule.Deed) -> None:
-        self._lay_hands(deed, self._disturb.pause_guest)
-
-    def _do_resume_guest(self, deed: schedule.Deed) -> None:
-        self._lay_hands(deed, self._disturb.resume_guest)
-
-    def _lay_hands(self, deed: schedule.Deed, what: Callable[[str, str], None]) -> None:
-        uuid = self._system.uuid(deed.name)
-        if hosts := [host.name for host in self._system.world.hosts_of(uuid) if host.guests[uuid].state is not _S.SHUT_OFF]:
-            self._touch(deed.name)
-            what(hosts[self._chance.randrange(len(hosts))], uuid)
-
-    def _touch(self, name: str) -> None:
+    def touch(self, name: str) -> None:
+        """Note that somebody laid hands on a guest."""
         self.touched[name] = None
         self._watch.stoppable[self._system.uuid(name)] = None
 
-    def _disturb_later(self, seconds: float, action: Callable[[], None]) -> None:
-        self._system.world.time.after(seconds, action)
+    def struck(self, what: str, host: str) -> None:
+        """Let a disturbance befall a host, for a while."""
+        getattr(self, f"_do_{what}")(schedule.Deed(at=0.0, what=what, name=host, seconds=self._chance.random() * 10.0))
 
 
 def state_asked(actions: list[Any]) -> _S | None:

@@ -15,6 +15,8 @@ from wherry.testing.simulation import perils, process
 
 #: Told of each call: host, method, guest, and whether it has had its effect.
 OnCall = Callable[[str, str, str, bool], None]
+#: Entered for as long as a call lasts, given who makes it, the method and the guest.
+InCall = Callable[[process.Process, str, str], contextlib.AbstractContextManager[None]]
 #: How likely a call goes on in the hypervisor although its caller dies.
 _CARRIED_ON = 0.5
 
@@ -31,12 +33,14 @@ class SimulatedHypervisor(simulated.SimulatedDriver):
         dangers: perils.Perils,
         chance: random.Random,
         on_call: OnCall,
+        in_call: InCall,
     ) -> None:
         super().__init__(world, settings)
         self._of = of
         self._perils = dangers
         self._chance = chance
         self._on_call = on_call
+        self._in_call = in_call
 
     def die(self) -> None:
         """Hear no signal any more."""
@@ -86,11 +90,12 @@ class SimulatedHypervisor(simulated.SimulatedDriver):
         self._on_call(self._name, method, instance_uuid, False)
         if not is_carried:
             await self._perils.pass_by(self._of, f"call {method}")
-        async with super()._calling(method, instance_uuid) as here:
-            if not is_carried and not self._of.is_alive:
-                await process.freeze()
-            yield here
-            self._on_call(here.name, method, instance_uuid, True)
+        with self._in_call(self._of, method, instance_uuid):
+            async with super()._calling(method, instance_uuid) as here:
+                if not is_carried and not self._of.is_alive:
+                    await process.freeze()
+                yield here
+                self._on_call(here.name, method, instance_uuid, True)
         if is_carried:
             self._perils.meet(self._of, f"done {method}")
         else:

@@ -6,11 +6,19 @@ from __future__ import annotations
 from wherry.db import uow as uows
 from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import servers as server_records
-from wherry.model import guest, instance_actions, server
+from wherry.model import guest, instance_actions, migration, operation, server
 from wherry.testing import invariants, moved
 from wherry.testing.simulation import deeds, system, watch
 
 _S = guest.GuestState
+#: Events that tell of what a source did.
+_OF_FACTS = frozenset(
+    {
+        instance_actions.EventName.DEADLINE_APPLIED,
+        instance_actions.EventName.DEADLINE_CHANGED,
+        instance_actions.EventName.TRANSFER_ACTED_ON,
+    }
+)
 
 
 async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deeds, watcher: watch.Watch) -> tuple[list[str], str]:
@@ -23,7 +31,9 @@ async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deed
         if name not in hand.touched and name not in kept:
             found += _of_power(of, name, stories.get(of.uuid(name), []))
     for name in hand.touched:
-        found += _of_touched(of, servers[of.uuid(name)])
+        record = servers.get(of.uuid(name))
+        found += _of_touched(of, record) if record is not None else []
+    found += await of.store.read(_of_facts)
     return found, story
 
 
@@ -36,17 +46,38 @@ async def _read(uow: uows.UnitOfWork) -> tuple[dict[str, server.Server], dict[st
     return servers, stories
 
 
+async def _of_facts(uow: uows.UnitOfWork) -> list[str]:
+    """What sources have told of each migration is there without a gap, and each deed that they told of is one event."""
+    found = []
+    for record in await uow.migrations.list():
+        if record.migration_type is not migration.MigrationType.LIVE_MIGRATION:
+            continue
+        reports = await uow.reports.list(record.uuid)
+        known = {report.sequence for report in reports}
+        if missing := sorted(set(range(1, max(known, default=0))) - known):
+            found.append(f"of the reports on migration {record.id} number {missing} are missing")
+        if not reports:
+            continue
+        told = sum(report.kind is operation.ReportKind.ACTION_TAKEN for report in reports)
+        request_id = (await uow.operations.get(record.uuid)).request_id
+        events = [event for event in (await uow.actions.get(record.instance_uuid, request_id)).events if event.name in _OF_FACTS]
+        if len(events) != told:
+            found.append(f"{told} deeds were reported of migration {record.id}, and it has {len(events)} events of them")
+    return found
+
+
 def _kept_as_evidence(servers: dict[str, server.Server], hand: deeds.Deeds, watcher: watch.Watch) -> list[str]:
     """Give the guests whose parts are rightly kept on both hosts, with their servers in error.
 
-    A post-copy that broke and was given up; a guest that both hosts ran after its closing reply was lost. That it did so while its source's
-    agent could have suspended it is the watch's to say, which then has said so.
+    A post-copy that broke and was given up, or whose other part somebody destroyed; a guest that both hosts ran after its closing reply
+    was lost. That it did so while its source's agent could have suspended it is the watch's to say, which then has said so.
     """
     kept = []
     for record in servers.values():
         is_given_up = record.reason == "post_copy_given_up"
+        is_half = record.reason == "two_hosts" and record.name in hand.touched
         is_double = record.reason == "two_hosts" and record.name in hand.unheard and record.name in watcher.doubled
-        if record.vm_state is server.VmState.ERROR and (is_given_up or is_double):
+        if record.vm_state is server.VmState.ERROR and (is_given_up or is_half or is_double):
             kept.append(record.name)
     return kept
 

@@ -14,7 +14,7 @@ from wherry.agent import fencing, hand_over, interventions, moves, recovery, rep
 from wherry.agent import journal as wherry_journal
 from wherry.conductor import chores, drive, inventory, lease, orchestrator
 from wherry.conductor import recovery as sweeping
-from wherry.conductor.steps import admit, roll_back, settle, transfer
+from wherry.conductor.steps import admit, roll_back, settle, take_back, transfer
 from wherry.conductor.steps.cold import ends
 from wherry.conductor.steps.cold import roll_back as cold_roll_back
 from wherry.db import session as sessions
@@ -57,8 +57,15 @@ async def _nothing(*_arguments: Any, **_named: Any) -> None:
 @_mutation
 def lease_check() -> None:
     """A conductor goes on commanding when its lease has run out."""
-    _put(lease.Lease, "require", lambda _self: None)
+    _put(lease.Lease, "require", lambda _self, _term=None: None)
     _put(lease.Lease, "is_held", property(lambda _self: True))
+
+
+@_mutation
+def lease_number() -> None:
+    """A conductor that got its lease again goes on with what it drove under the one that it lost."""
+    require = lease.Lease.require
+    _put(lease.Lease, "require", lambda self, _term=None: require(self))
 
 
 @_mutation
@@ -329,3 +336,36 @@ def copy_noted_when_it_is_whole() -> None:
         await send(self, entry, command, sending)
 
     _put(moves.Moves, "_send", send_late)
+
+
+# ------------------------------------------------------------- servers that are made
+
+
+@_mutation
+def take_back_of_a_build() -> None:
+    """What a build that failed has made stays where it is."""
+
+    async def take_nothing_back(_self: Any, on: drive.Drive) -> drive.Answer:
+        outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details="it could not be made")
+        return take_back.failed(on, outcome, "it could not be made")
+
+    _put(take_back.TakeBack, "execute", take_nothing_back)
+
+
+@_mutation
+def disks_of_others() -> None:
+    """A deletion removes every disk of the guest, whoever made it."""
+    destroy_guest = hypervisor.SimulatedHypervisor.destroy_guest
+
+    async def destroy_all(self: Any, task: base.Task) -> None:
+        found = await self.describe_guests([task.instance_uuid])
+        disks = frozenset(disk.source for one in found for disk in one.disks)
+        await destroy_guest(self, dataclasses.replace(task, created=task.created | disks))
+
+    _put(hypervisor.SimulatedHypervisor, "destroy_guest", destroy_all)
+
+
+@_mutation
+def deletion_after_the_outcome() -> None:
+    """A deletion that was asked for while something else was under way is forgotten with its end."""
+    _put(orchestrator, "_begin_deletion", _nothing)

@@ -24,7 +24,7 @@ class Strike:
     #: The effect, as `Perils.pass_by` is told: "committed", "send FinishSource", "done start_transfer"; may hold * and ?.
     what: str
     number: int
-    #: What then happens: "kill", or the name of a disturbance.
+    #: What then happens: "kill", "stall", or the name of a disturbance.
     deed: str
     seen: int = 0
 
@@ -33,6 +33,7 @@ class Perils:
     """Watches every effect of every process, and strikes.
 
     :param kill: ends a process.
+    :param stall: stops a process for a while.
     :param disturb: does another deed, given its name and the process.
     """
 
@@ -42,11 +43,13 @@ class Perils:
         trace: traces.Trace,
         *,
         kill: Callable[[process.Process], None],
+        stall: Callable[[process.Process], None],
         disturb: Callable[[str, process.Process], None],
     ) -> None:
         self._chance = chance
         self._trace = trace
         self._kill = kill
+        self._stall = stall
         self._disturb = disturb
         #: By kind of process: how likely it dies at an effect.
         self.rates: dict[str, float] = {}
@@ -72,6 +75,8 @@ class Perils:
     async def pass_by(self, of: process.Process, what: str) -> None:
         """As `meet`; the dead do not come back from it."""
         self.meet(of, what)
+        if of.stalled_until:
+            await of.wake()
         if not of.is_alive:
             await process.freeze()
 
@@ -84,5 +89,7 @@ class Perils:
         self._trace.note(f"!! {of.name}: {deed} at {what!r}")
         if deed == "kill":
             self._kill(of)
+        elif deed == "stall":
+            self._stall(of)
         else:
             self._disturb(deed, of)

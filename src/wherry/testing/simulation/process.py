@@ -24,6 +24,10 @@ class Process:
         self.kind = kind
         self.name = name
         self.is_alive = True
+        #: While it is stopped, as by SIGSTOP or by a machine that is paused: until when on the loop's time.
+        self.stalled_until = 0.0
+        #: On the loop's time: until when the database does not answer this one.
+        self.no_database_until = 0.0
         #: In the order in which they began, so that each run ends them alike.
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
@@ -40,6 +44,18 @@ class Process:
             return
         self._tasks[task] = None
         task.add_done_callback(self._ended)
+
+    def stall(self, seconds: float) -> None:
+        """Stop for a while: nothing that it does has an effect until then, and it knows nothing of the time that has passed."""
+        self.stalled_until = max(self.stalled_until, asyncio.get_running_loop().time() + seconds)
+
+    async def wake(self) -> None:
+        """Wait until it goes on."""
+        seconds = self.stalled_until - asyncio.get_running_loop().time()
+        if self.is_alive and seconds > 0:
+            await asyncio.sleep(seconds)
+            # It may have been stopped again meanwhile.
+            await self.wake()
 
     def kill(self) -> None:
         """Die at this instant."""

@@ -22,7 +22,7 @@ from wherry.testing import invariants, virtual_time
 from wherry.testing.simulation import chance as chances
 from wherry.testing.simulation import clients as clients_module
 from wherry.testing.simulation import deeds as deeds_module
-from wherry.testing.simulation import judge, process, schedule, system, watch
+from wherry.testing.simulation import directed, judge, process, schedule, scrutiny, system, watch
 from wherry.testing.simulation import trace as traces
 
 #: Virtual seconds after which a run is given up.
@@ -67,7 +67,7 @@ def run(seed: int, *, is_whole: bool = False) -> Result:
     started = time.process_time()
     trace = traces.Trace(is_whole=is_whole)
     result = Result(seed=seed, problems=[], digest="")
-    plan = schedule.make(seed)
+    plan = directed.make(seed)
     if is_whole:
         trace.lines.append(f"{plan}")
     loop = virtual_time.VirtualTimeLoop(_LIMIT_SECONDS)
@@ -104,10 +104,14 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
     try:
         await of.start(apis=plan.apis, conductors=plan.conductors)
         before = invariants.snapshot(of.world)
+        looks = scrutiny.Scrutiny(of, watcher)
+        looks.reset = hand.asking.reset
+        looking = process.spawn_outside(looks.observe(), "look at the records")
         hand.begin()
         await of.clock.sleep(plan.fault_seconds)
+        looking.cancel()
         hand.calm()
-        problem = await _rest(of, clients, watcher)
+        problem = await _rest(of, clients, watcher, hand)
         result.problems += [problem] if problem else []
         result.problems += watcher.problems
         found, result.story = await judge.judge(of, before, hand, watcher)
@@ -120,12 +124,12 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
         await of.end()
 
 
-async def _rest(of: system.System, clients: clients_module.Clients, watcher: watch.Watch) -> str:
+async def _rest(of: system.System, clients: clients_module.Clients, watcher: watch.Watch, hand: deeds_module.Deeds) -> str:
     """Wait until everything rests, and give up what would never end by itself; say what did not come to rest."""
     began = of.clock.monotonic()
     try:
         async with asyncio.timeout(_REST_SECONDS):
-            while await of.store.read(_is_busy):
+            while hand.asking.operators or await of.store.read(_is_busy):
                 await of.clock.sleep(2.0)
                 if of.clock.monotonic() - began > _DELIVERY_SECONDS:
                     watcher.look_at_intents(await of.store.read(_asked))
@@ -166,7 +170,7 @@ async def _is_busy(uow: uows.UnitOfWork) -> bool:
 
 async def _running(uow: uows.UnitOfWork) -> list[str]:
     found = await uow.migrations.list(migrations.MigrationQuery(statuses=[states.Status.RUNNING]))
-    return [(await uow.servers.get(one.instance_uuid)).name for one in found]
+    return [one.instance_uuid for one in found]
 
 
 async def _asked(uow: uows.UnitOfWork) -> list[str]:

@@ -11,8 +11,8 @@ import random
 from typing import Any
 
 from wherry.model import guest
+from wherry.testing.simulation import births, moves, perils
 from wherry.testing.simulation import chance as chances
-from wherry.testing.simulation import moves, perils
 
 SHARED, OWN = "/shared", "/own"
 
@@ -91,6 +91,8 @@ class Schedule:
     weather: Weather
     strikes: tuple[perils.Strike, ...]
     deeds: tuple[Deed, ...]
+    #: The kind of trouble that it is about; empty for a bit of everything. See `directed`.
+    about: str = ""
 
 
 def make(seed: int) -> Schedule:
@@ -103,6 +105,7 @@ def make(seed: int) -> Schedule:
     deeds = [*_requests(draw, hosts, guests, fault_seconds), *_disturbances(draw, hosts, guests, fault_seconds)]
     apart = chances.Chance(seed).stream("moves")
     deeds += _moves(apart, hosts, guests, fault_seconds)
+    deeds += _births(chances.Chance(seed).stream("births"), hosts, guests, fault_seconds)
     return Schedule(
         seed=seed,
         hosts=hosts,
@@ -110,7 +113,7 @@ def make(seed: int) -> Schedule:
         shared_has_locks=has_locks,
         apis=draw.choice((1, 2, 2, 3)),
         conductors=draw.choice((2, 2, 3)),
-        options=_merged(_options(draw), moves.options(apart)),
+        options=merged(_options(draw), moves.options(apart)),
         call_seconds=draw.choice((0.0, 0.002, 0.02)),
         call_timeout_seconds=draw.choice((3.0, 10.0, 30.0)),
         fault_seconds=fault_seconds,
@@ -160,13 +163,14 @@ def _disks(draw: random.Random, name: str) -> tuple[guest.Disk, ...]:
     kind = chances.weighted(draw, ((5, "shared"), (2, "own"), (2, "both"), (1, "none"), (1, "shareable")))
     disks = []
     if kind in ("shared", "both", "shareable"):
-        disks.append(_disk("vda", f"{SHARED}/{name}.raw", shareable=kind == "shareable"))
+        disks.append(disk("vda", f"{SHARED}/{name}.raw", shareable=kind == "shareable"))
     if kind in ("own", "both"):
-        disks.append(_disk("vdb", f"{OWN}/{name}.raw"))
+        disks.append(disk("vdb", f"{OWN}/{name}.raw"))
     return tuple(disks)
 
 
-def _disk(device: str, path: str, *, shareable: bool = False) -> guest.Disk:
+def disk(device: str, path: str, *, shareable: bool = False) -> guest.Disk:
+    """Give a disk of half a GiB."""
     return guest.Disk(name=device, kind=guest.DiskKind.FILE, source=path, capacity_bytes=1 << 29, shareable=shareable)
 
 
@@ -260,8 +264,21 @@ def _moves(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[Guest
     return deeds + [Deed(at=at, what="fail_calls", name=name, seconds=lasting, keys=keys) for at, name, lasting, keys in failing]
 
 
-def _merged(options: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {section: {**options.get(section, {}), **more.get(section, {})} for section in (*options, *more)}
+def _births(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[GuestPlan, ...], seconds: float) -> list[Deed]:
+    names = [host.name for host in hosts]
+    wanted = births.asked(draw, names, [one.name for one in guests], seconds)
+    deeds = [Deed(at=at, what=what, name=name, keys=keys) for at, what, name, keys in wanted]
+    failing = births.faults(draw, names, seconds) if wanted else []
+    return deeds + [Deed(at=at, what="fail_calls", name=name, seconds=lasting, keys=keys) for at, name, lasting, keys in failing]
+
+
+def merged(*options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give options by section, the later ones over the earlier."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in options:
+        for section, values in one.items():
+            found[section] = found.get(section, {}) | values
+    return found
 
 
 #: Disturbances of a host, and how they are weighted.
@@ -276,6 +293,8 @@ _OF_HOSTS = (
     (1, "slow_link"),
     (2, "cut_off"),
     (5, "fail_calls"),
+    (1, "stall_agent"),
+    (0.4, "lose_host"),
 )
 _OF_GUESTS = (
     (5, "lose_closing_reply"),
@@ -290,7 +309,15 @@ _OF_GUESTS = (
 _STEPS = ("started", "iteration", "switch_over", "switch_over", "arrived", "arrived", "post_copy", "ended")
 _SIDES = ("source", "destination")
 _AT_STEPS = ("kill_agent", "kill_agent", "crash_machine", "kill_daemon", "silence_daemon", "cut_link", "cut_off")
-_OF_ALL = ((3, "kill_conductor"), (1, "stop_conductor"), (1, "kill_api"), (1.5, "lose_database"), (1, "reload"))
+_OF_ALL = (
+    (3, "kill_conductor"),
+    (1, "stop_conductor"),
+    (1.5, "stall_conductor"),
+    (0.7, "cut_database"),
+    (1, "kill_api"),
+    (1.5, "lose_database"),
+    (1, "reload"),
+)
 
 
 def _disturbances(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[GuestPlan, ...], seconds: float) -> list[Deed]:
@@ -384,6 +411,11 @@ _MOMENTS = (
     ("agent", "done clean_up_source", 2),
     ("agent", "done finish_destination", 2),
     ("agent", "done roll_back_destination", 2),
+    ("agent", "call build_guest", 2),
+    ("agent", "done build_guest", 2),
+    ("agent", "done destroy_guest", 2),
+    ("agent", "done send_disks", 2),
+    ("agent", "done receive_guest", 2),
     ("agent", "answer *", 12),
     ("agent", "written", 30),
     ("agent", "got *", 20),
@@ -391,7 +423,20 @@ _MOMENTS = (
     ("agent", "sent Transfer*", 5),
     ("api", "committed", 4),
 )
-_STRUCK = ("kill", "kill", "kill", "kill", "crash_machine", "kill_daemon", "cut_off", "cut_link", "lose_database", "silence_daemon")
+_STRUCK = (
+    "kill",
+    "kill",
+    "kill",
+    "kill",
+    "stall",
+    "stall",
+    "crash_machine",
+    "kill_daemon",
+    "cut_off",
+    "cut_link",
+    "lose_database",
+    "silence_daemon",
+)
 
 
 def _strikes(draw: random.Random) -> tuple[perils.Strike, ...]:
@@ -399,7 +444,7 @@ def _strikes(draw: random.Random) -> tuple[perils.Strike, ...]:
     for _ in range(chances.weighted(draw, ((3, 0), (3, 1), (2, 2), (1, 4)))):
         kind, what, most = draw.choice(_MOMENTS)
         deed = draw.choice(_STRUCK)
-        if kind != "agent" and deed not in ("kill", "lose_database"):
+        if kind != "agent" and deed not in ("kill", "stall", "lose_database"):
             deed = "kill"
         strikes.append(perils.Strike(kind=kind, what=what, number=draw.randint(1, most), deed=deed))
     return tuple(strikes)

@@ -7,6 +7,7 @@ Starts, ends and finds them. When that happens is others' business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -22,9 +23,9 @@ from wherry.db import store as stores
 from wherry.drivers import base, simulated
 from wherry.telemetry import metrics
 from wherry.testing import lent_store, virtual_boot, virtual_time
+from wherry.testing.simulation import births, database, disk, hypervisor, names, perils, process
 from wherry.testing.simulation import bus as buses
 from wherry.testing.simulation import chance as chances
-from wherry.testing.simulation import database, disk, hypervisor, perils, process
 from wherry.testing.simulation import trace as traces
 
 #: An ASGI application.
@@ -51,29 +52,35 @@ class Part:
     watches_since: float | None = None
 
 
-class System:
+class System(names.Names):
     """A cloud whose every process may die. `start` brings it up."""
 
     def __init__(
         self, world: simulated.World, chance: chances.Chance, trace: traces.Trace, *, overrides: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        self.world = world
+        super().__init__(world)
         self.chance = chance
         self.trace = trace
         self.clock = virtual_time.virtual_clock()
         self.config = _config(overrides)
         self.bus = buses.SimulatedBus(chance.stream("bus"), trace)
         self.trouble = database.Trouble(chance.stream("database"), self.clock, trace)
-        self.perils = perils.Perils(chance.stream("perils"), trace, kill=self.kill, disturb=self._disturb)
+        self.perils = perils.Perils(chance.stream("perils"), trace, kill=self.kill, stall=self.stall, disturb=self._disturb)
         self.disks = {name: disk.Disk() for name in world.hosts}
         self.boots = {name: virtual_boot.VirtualBootClock(self.clock) for name in world.hosts}
         self.parts: dict[process.Process, Part] = {}
         self.on_commit: list[OnCommit] = []
         self.on_call: list[hypervisor.OnCall] = []
+        #: Told of each host whose agent may have lost some of its notes.
+        self.on_loss: list[Callable[[str], None]] = []
+        #: Entered for each call of a hypervisor.
+        self.in_call: hypervisor.InCall = lambda _of, _method, _instance_uuid: contextlib.nullcontext()
         #: Does what a strike calls for, given its name and a host or an empty text.
         self.disturb: Callable[[str, str], None] = lambda _deed, _host: None
         #: Seconds after which the dead come back, drawn at each death; a long one outlives a lease.
         self.absence: Callable[[], float] = lambda: 1.0
+        #: Seconds for which a process stops that is struck so, drawn at each blow.
+        self.stalling: Callable[[], float] = lambda: 1.0
         self.deaths = 0
         self._around = wiring.Surroundings(config=self.config, clock=self.clock, metrics=metrics.Metrics())
         self._numbers = itertools.count(1)
@@ -134,7 +141,13 @@ class System:
         of = process.Process("agent", f"agent-{host}-{next(self._numbers)}")
         settings = base.HostSettings(name=host, connection_uri=self.world.uri(host))
         driver = hypervisor.SimulatedHypervisor(
-            self.world, settings, of=of, dangers=self.perils, chance=self.chance.stream("hypervisors"), on_call=self._called
+            self.world,
+            settings,
+            of=of,
+            dangers=self.perils,
+            chance=self.chance.stream("hypervisors"),
+            on_call=self._called,
+            in_call=self._in_call,
         )
 
         async def begin(part: Part) -> None:
@@ -164,6 +177,12 @@ class System:
             seconds = self.absence()
             self.trace.note(f"-- {of.name} is dead for {seconds:.3f} s")
             process.outside(lambda: self._revive(part), seconds)
+
+    def stall(self, of: process.Process, seconds: float = 0.0) -> None:
+        """Let a process stop where it is, and go on after a while."""
+        seconds = seconds or self.stalling()
+        self.trace.note(f"-- {of.name} stands still for {seconds:.3f} s")
+        of.stall(seconds)
 
     async def stop(self, of: process.Process) -> None:
         """End a conductor or an agent in order; it comes back after a while."""
@@ -196,10 +215,6 @@ class System:
         return next((part for part in self.parts.values() if part.host == host), None)
 
     # ----------------------------------------------------------- for the judges
-
-    def uuid(self, name: str) -> str:
-        """Give the uuid of the guest of that name."""
-        return self.world.uuid_for("guest", name)
 
     def journals(self) -> Iterator[tuple[str, bytes]]:
         """Give every note of every agent's journal, with its host."""
@@ -280,6 +295,9 @@ class System:
         for told in self.on_call:
             told(host, method, instance_uuid, is_done)
 
+    def _in_call(self, of: process.Process, method: str, instance_uuid: str) -> contextlib.AbstractContextManager[None]:
+        return self.in_call(of, method, instance_uuid)
+
     def _disturb(self, deed: str, of: process.Process) -> None:
         part = self.parts.get(of)
         self.disturb(deed, part.host if part is not None else "")
@@ -290,6 +308,7 @@ def _config(overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
         "DEFAULT": {"host": "control", "state_path": str(pathlib.Path("/nowhere"))},
         "database": {"connection": "sqlite:///:memory:"},
         "agent": {"driver": "simulated"},
+        "images": {"directory": births.images()},
     }
     for section, options in overrides.items():
         settings.setdefault(section, {}).update(options)

@@ -10,18 +10,21 @@ import dataclasses
 
 from wherry.drivers import simulated
 from wherry.drivers.simulated import transfer as transfers
-from wherry.model import deadline, guest, migration, operation, power, states
+from wherry.model import build, deadline, guest, migration, operation, power, states
 from wherry.testing.simulation import process
 from wherry.testing.simulation import system as systems
 
 _S = guest.GuestState
 #: Seconds that the agents have, by the design, and a hair for rounding.
 _GRACE_SECONDS = 1.0 + 0.05
+#: Calls from an agent's first look to its deed, and what one takes where nothing is slow.
+_CALLS = 5
+_USUAL_CALL_SECONDS = 0.02
 #: Seconds in which a source that is there has heard of an abort.
 _DELIVERED_SECONDS = 40.0
 _ALIVE = frozenset({_S.RUNNING, _S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER, _S.POST_COPY, _S.POST_COPY_FAILED})
 #: Requests on whose way a guest is powered off.
-_STOPPING = (migration.ColdMigrationRequest, migration.ConfirmRequest, migration.RevertRequest)
+_STOPPING = (migration.ColdMigrationRequest, migration.ConfirmRequest, migration.RevertRequest, build.DeleteRequest)
 _ACTS = frozenset({"abort_transfer", "start_post_copy", "pause_guest"})
 
 
@@ -50,9 +53,13 @@ class Watch:
         self.hampered: dict[str, float] = {}
         #: Guests that somebody else, or a request, may stop.
         self.stoppable: dict[str, None] = {}
+        #: Guests that are to be deleted, or whose making was taken back.
+        self.removable: dict[str, None] = {}
         #: Guests that were seen to run on two hosts, however shortly.
         self.doubled: dict[str, None] = {}
         self._watched: dict[str, _Watched] = {}
+        # What an agent does takes some calls; those of a slow hypervisor are not the agent's delay.
+        self._grace_seconds = _GRACE_SECONDS + _CALLS * max(0.0, system.world.call_seconds - _USUAL_CALL_SECONDS)
         self._requests: dict[str, operation.Request] = {}
         self._holding: dict[str, migration.Migration] = {}
         system.world.copying.observers.append(self._stepped)
@@ -89,9 +96,9 @@ class Watch:
         self.doubled[order.spec.name] = None
         one.double_since = now if one.double_since is None else one.double_since
         since = self._watched_since(order.source.name, one.double_since)
-        if since is not None and now - since > _GRACE_SECONDS and not one.is_told:
+        if since is not None and now - since > self._grace_seconds and not one.is_told:
             one.is_told = True
-            self._tell(f"{order.spec.name} runs on {order.source.name} and {order.destination.name} for {now - one.double_since:.3f} s")
+            self.tell(f"{order.spec.name} runs on {order.source.name} and {order.destination.name} for {now - one.double_since:.3f} s")
 
     # ---------------------------------------------------------------- deadlines
 
@@ -107,16 +114,16 @@ class Watch:
         if request.on_timeout is not deadline.TimeoutAction.ABORT:
             due = max(due, one.idle_at)
         since = self._watched_since(one.transfer.order.source.name, due)
-        if since is not None and now - since > _GRACE_SECONDS:
+        if since is not None and now - since > self._grace_seconds:
             one.is_told = True
-            self._tell(f"the deadline of {one.transfer.order.spec.name} is over since {now - due:.3f} s, and nothing was done")
+            self.tell(f"the deadline of {one.transfer.order.spec.name} is over since {now - due:.3f} s, and nothing was done")
 
     def _watched_since(self, host: str, start: float) -> float | None:
         """Give since when, after a start, the host's agent has been able to do something; None while it is not."""
         part = self._system.agent_of(host)
         if part is None or part.watches_since is None:
             return None
-        return max(start, part.watches_since, self.hampered.get(host, 0.0))
+        return max(start, part.watches_since, part.of.stalled_until, self.hampered.get(host, 0.0))
 
     # ------------------------------------------------------------------ intents
 
@@ -130,7 +137,7 @@ class Watch:
             since = self._watched_since(order.source.name, one.began)
             if one.acted_at is None and since is not None and now - since > _DELIVERED_SECONDS:
                 one.is_told = True
-                self._tell(f"an abort of {order.spec.name} was asked for, and {order.source.name} has not heard of it")
+                self.tell(f"an abort of {order.spec.name} was asked for, and {order.source.name} has not heard of it")
 
     # ------------------------------------------------------------- what is done
 
@@ -153,15 +160,17 @@ class Watch:
         if method == "start_guest" and instance_uuid not in self._watched:
             running = [one.name for one in self._system.world.hosts_of(instance_uuid) if one.guests[instance_uuid].state is _S.RUNNING]
             if len(running) > 1:
-                self._tell(f"{instance_uuid} was started on {host} and runs on {running}")
+                self.tell(f"{instance_uuid} was started on {host} and runs on {running}")
+        if method == "destroy_guest" and instance_uuid not in self.removable:
+            self.tell(f"{host} removed {instance_uuid}, and nobody had asked for it")
         if method == "power_off_guest" and instance_uuid not in self.stoppable:
-            self._tell(f"{host} powered {instance_uuid} off, and nobody had asked for it")
+            self.tell(f"{host} powered {instance_uuid} off, and nobody had asked for it")
         if (
             method in ("clean_up_source", "roll_back_destination")
             and instance_uuid not in self.stoppable
             and not self._lives(instance_uuid)
         ):
-            self._tell(f"{method} at {host} destroyed the last of {instance_uuid}")
+            self.tell(f"{method} at {host} destroyed the last of {instance_uuid}")
 
     def _lives(self, instance_uuid: str) -> bool:
         hosts = self._system.world.hosts_of(instance_uuid)
@@ -175,9 +184,11 @@ class Watch:
             if isinstance(one, operation.Operation):
                 self._requests[one.id] = one.request
                 if isinstance(one.request, _STOPPING) or (
-                    isinstance(one.request, power.PowerRequest) and one.request.action is power.PowerAction.STOP
+                    isinstance(one.request, power.PowerRequest) and one.request.action is not power.PowerAction.PAUSE
                 ):
                     self.stoppable[one.instance_uuid] = None
+                if isinstance(one.request, build.DeleteRequest) or one.step is operation.StepName.TAKE_BACK:
+                    self.removable[one.instance_uuid] = None
                 self._system.trace.note(f"{of.name}: committed {one.id[:8]} {one.step.value} epoch {one.epoch}")
             elif isinstance(one, migration.Migration):
                 self._count(one)
@@ -198,9 +209,10 @@ class Watch:
             ("in the cluster", len(held), options.max_concurrent_live_migrations_cluster),
         ):
             if limit and count > limit:
-                self._tell(f"{count} migrations {what} hold a slot, {limit} may")
+                self.tell(f"{count} migrations {what} hold a slot, {limit} may")
 
-    def _tell(self, problem: str) -> None:
+    def tell(self, problem: str) -> None:
+        """Note what does not hold."""
         self.problems.append(f"at {self._system.clock.monotonic():.3f} s: {problem}")
         self._system.trace.note(f"## {problem}")
 
