@@ -32,6 +32,8 @@ _TEXT_SECRET = re.compile(
 _SECRET_WORDS = ("-token", "authorization", "password")
 #: What would start another line or steer a terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: What needs no quotes as a field's value.
+_PLAIN = re.compile(r"[^\s\"\[\]=]+")
 _HIDDEN = "(hidden)"
 
 Logger = structlog.stdlib.BoundLogger
@@ -175,5 +177,4 @@ def render_text(_logger: Any, _method: str, event: _Event) -> str:
 
 def _show(value: Any) -> str:
     text = str(value)
-    is_plain = text != "" and not any(c.isspace() or c in '"[]=' for c in text)
-    return text if is_plain else repr(text)
+    return text if _PLAIN.fullmatch(text) else repr(text)
