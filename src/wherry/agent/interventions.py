@@ -7,17 +7,15 @@ Each is written down before it is done, since it cannot be taken back; and each 
 from __future__ import annotations
 
 from wherry import errors
+from wherry.agent import forecast, reporting, timing
 from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
-from wherry.agent import reporting, timing
 from wherry.drivers import base
 from wherry.model import convergence, guest, operation, progress, truth
 from wherry.rpc import messages
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
-
-_MIB = 1 << 20
 
 
 class Interventions:
@@ -27,9 +25,7 @@ class Interventions:
         self._parts = parts
         self._entry = entry
         self._reporter = reporter
-        self._sent_bytes: int | None = None
-        #: When bytes were last seen to move; None until two looks showed it.
-        self._moved_at: float | None = None
+        self._forecast = forecast.Forecast(parts.clock)
         #: Whether a switch to post-copy waits for a link that sends.
         self.is_waiting = False
 
@@ -59,7 +55,8 @@ class Interventions:
         if note.is_post_copy or transfer.is_post_copy:
             self.is_waiting = False
             return
-        self._note_movement(transfer.progress)
+        if transfer.progress is not None:
+            self._forecast.note(transfer.progress)
         elapsed = timing.elapsed_seconds(self._parts, note)
         self._spend_deadline(note, elapsed)
         self._bound_pause(note)
@@ -141,40 +138,36 @@ class Interventions:
         """Whether the switch, which cannot be taken back, can succeed: the link sends, and the rest fits into what it may take."""
         if counters is None:
             return True
-        section, now = self._parts.config.libvirt, self._parts.clock.monotonic()
-        if self._moved_at is None or now - self._moved_at > section.live_migration_post_copy_idle_seconds:
-            if not self.is_waiting and self._sent_bytes is not None and self._moved_at is not None:
+        section, moved_at = self._parts.config.libvirt, self._forecast.moved_at
+        if moved_at is None or self._parts.clock.monotonic() - moved_at > section.live_migration_post_copy_idle_seconds:
+            if not self.is_waiting and moved_at is not None:
                 numbers = self._numbers(note, cause, counters, "no switch to post-copy")
                 await self._report(note.intent, f"{numbers}; it waits, since nothing is being sent", is_done=False)
             self.is_waiting = True
             return False
         self.is_waiting = False
-        needed, limit = _pause_estimate(counters), section.live_migration_max_post_copy_seconds
+        needed, limit = self._forecast.post_copy_seconds(counters), section.live_migration_max_post_copy_seconds
         if limit > 0 and self._parts.capabilities.abort and (needed is None or needed > limit):
-            cause.is_applied = True
-            note.abort = wherry_journal.Cause(origin="max_post_copy")
-            await self._abort(note, note.abort, counters)
+            await self._abort_instead(note, cause, counters, "max_post_copy")
             return False
         return True
 
-    def _note_movement(self, counters: progress.Progress | None) -> None:
-        if counters is None:
-            return
-        sent = counters.memory_processed_bytes + counters.disk_processed_bytes
-        if self._sent_bytes is not None and sent > self._sent_bytes:
-            self._moved_at = self._parts.clock.monotonic()
-        self._sent_bytes = sent
+    async def _abort_instead(
+        self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None, origin: str
+    ) -> None:
+        """Abort what was to be forced, since what that takes does not fit into its bound."""
+        cause.is_applied = True
+        note.abort = wherry_journal.Cause(origin=origin)
+        await self._abort(note, note.abort, counters)
 
     async def _pause(self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None) -> None:
         detail = self._numbers(note, cause, counters, "pause the guest")
         if not self._parts.capabilities.force_complete_by_pause:
             await self._cannot(note, cause, f"{detail}; the driver cannot force it to complete, the transfer goes on")
             return
-        needed, limit = _pause_estimate(counters), self._parts.config.libvirt.live_migration_max_pause_seconds
-        if limit > 0 and needed is not None and needed > limit and self._parts.capabilities.abort:
-            cause.is_applied = True
-            note.abort = wherry_journal.Cause(origin="max_pause")
-            await self._abort(note, note.abort, counters)
+        needed, limit = self._forecast.pause_seconds(counters), self._parts.config.libvirt.live_migration_max_pause_seconds
+        if limit > 0 and needed is not None and needed[1] > limit and self._parts.capabilities.abort:
+            await self._abort_instead(note, cause, counters, "max_pause")
             return
         seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
         if seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER:
@@ -214,19 +207,7 @@ class Interventions:
         text = f"{origin}: {what} after {elapsed:.2f} s of {budget}"
         if counters is None:
             return text
-        remaining = (counters.memory_remaining_bytes + counters.disk_remaining_bytes) / _MIB
-        bandwidth = counters.memory_bytes_per_second / _MIB
-        dirtied = counters.dirty_bytes_per_second / _MIB
-        pause = _pause_estimate(counters)
-        estimate = f", which a pause of {pause:.1f} s would send" if pause is not None else ""
-        return f"{text}; {remaining:.0f} MiB remain at {bandwidth:.1f} MiB/s against {dirtied:.1f} MiB/s dirtied{estimate}"
+        return f"{text}; {self._forecast.words(counters)}"
 
     def _driver_name(self) -> str:
         return self._parts.description.driver if self._parts.description is not None else ""
-
-
-def _pause_estimate(counters: progress.Progress | None) -> float | None:
-    """Give the seconds that the rest takes when nothing is dirtied any more; None where nothing is known of the bandwidth."""
-    if counters is None or counters.memory_bytes_per_second <= 0:
-        return None
-    return (counters.memory_remaining_bytes + counters.disk_remaining_bytes) / counters.memory_bytes_per_second
