@@ -10,13 +10,14 @@ import datetime
 import hashlib
 import os
 import pathlib
+import threading
 import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.lab import libvirt_harness
-from wherry import errors
+from wherry import config, errors
 from wherry.drivers import base, registry
 from wherry.model import build, guest, image
 from wherry.testing import lab as labs
@@ -94,12 +95,7 @@ async def test_what_a_disk_is_based_on_stays_and_of_the_rest_the_one_used_longes
 ) -> None:
     """A limit for three images: the first is below a guest that is off, whose definition does not name it."""
     host = harness.hosts["h1"]
-    limited = dataclasses.replace(
-        libvirt_harness.SECTION, image_cache_directory="/var/lib/libvirt/images/limited", image_cache_limit_gib=3.5 / 1024
-    )
-    driver = registry.load("libvirt")(harness.source, limited, harness.clock)
-    await driver.open()
-    try:
+    async with _driver(harness, _limited(3.5 / 1024)) as driver:
         images = {name: _image(tmp_path / name) for name in ("first", "second", "third", "fourth", "fifth")}
         fetched: list[str] = []
 
@@ -134,8 +130,108 @@ async def test_what_a_disk_is_based_on_stays_and_of_the_rest_the_one_used_longes
         await driver.start_guest(off.instance_uuid)
         for task in (off, *both):
             await driver.destroy_guest(task)
+
+
+async def test_an_image_that_is_slow_to_come_holds_up_nobody_but_those_who_want_it(
+    harness: libvirt_harness.LibvirtHarness, tmp_path: pathlib.Path
+) -> None:
+    """Another one is brought and built from meanwhile. What is still to come of the first counts in full: a third finds no room."""
+    limited = _limited(2.5 / 1024)
+    async with _driver(harness, limited) as driver:
+        slow, quick, third = (_image(tmp_path / name) for name in ("slow", "quick", "third"))
+        pipe = _Pipe(tmp_path / "pipe", (tmp_path / "slow").read_bytes())
+        order, first = _order(slow)
+        coming = asyncio.create_task(driver.build_guest(first, order, lambda: contextlib.nullcontext(str(pipe.path))))
+        await pipe.until_half_read()
+        try:
+            order, second = _order(quick)
+            async with asyncio.timeout(10):
+                await driver.build_guest(second, order, lambda: contextlib.nullcontext(str(tmp_path / "quick")))
+            order, task = _order(third)
+            with pytest.raises(errors.BuildFailed, match="may be taken by images"):
+                await driver.build_guest(task, order, lambda: contextlib.nullcontext(str(tmp_path / "third")))
+            assert not coming.done()
+        finally:
+            pipe.give_the_rest()
+            await coming
+        kept = [path for path in (harness.hosts["h1"].private_images / "limited").glob(f"{slow.id}-*") if path.suffix == ".raw"]
+        assert [path.read_bytes() for path in kept] == [(tmp_path / "slow").read_bytes()]
+        for task in (first, second):
+            await driver.destroy_guest(task)
+
+
+async def test_an_image_that_was_given_up_does_not_come_in_between(harness: libvirt_harness.LibvirtHarness, tmp_path: pathlib.Path) -> None:
+    """Its bytes stopped and time was up, so it is brought anew; what goes on of the first try then neither deletes nor vouches for it."""
+    limited = dataclasses.replace(_limited(0), image_upload_timeout_seconds=1.0)
+    others = set(threading.enumerate())
+    async with _driver(harness, limited) as driver:
+        made = _image(tmp_path / "image")
+        pipe = _Pipe(tmp_path / "pipe", (tmp_path / "image").read_bytes())
+        order, task = _order(made)
+        try:
+            with pytest.raises(errors.Error, match="bring an image"):
+                await driver.build_guest(task, order, lambda: contextlib.nullcontext(str(pipe.path)))
+            order, task = _order(made)
+            await driver.build_guest(task, order, lambda: contextlib.nullcontext(str(tmp_path / "image")))
+            folder = harness.hosts["h1"].private_images / "limited"
+            before = sorted(path.name for path in folder.glob(f"{made.id}-*"))
+            await driver.destroy_guest(task)
+        finally:
+            pipe.give_the_rest()
+        await driver.close()
+        for thread in {each for each in threading.enumerate() if each.name.startswith("libvirt-h1-")} - others:
+            # What had been given up is over when its thread is.
+            await asyncio.to_thread(thread.join, 20)
+            assert not thread.is_alive()
+        assert sorted(path.name for path in folder.glob(f"{made.id}-*")) == before
+        assert _are_alike(next(folder.glob(f"{made.id}-*.raw")), tmp_path / "image")
+
+
+def _limited(limit_gib: float) -> config.LibvirtSection:
+    """Give what is configured with a cache of the test's own."""
+    return dataclasses.replace(
+        libvirt_harness.SECTION, image_cache_directory="/var/lib/libvirt/images/limited", image_cache_limit_gib=limit_gib
+    )
+
+
+@contextlib.asynccontextmanager
+async def _driver(harness: libvirt_harness.LibvirtHarness, section: config.LibvirtSection) -> AsyncIterator[base.HypervisorDriver]:
+    driver = registry.load("libvirt")(harness.source, section, harness.clock)
+    await driver.open()
+    try:
+        yield driver
     finally:
         await driver.close()
+        folder = harness.hosts["h1"].private_images / "limited"
+        for path in folder.glob("*"):
+            path.unlink()
+
+
+class _Pipe:
+    """A file that gives the first half of its bytes, and the rest when it is told to."""
+
+    def __init__(self, path: pathlib.Path, content: bytes) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._content = content
+        self._half, self._go_on = threading.Event(), threading.Event()
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def _write(self) -> None:
+        middle = len(self._content) // 2
+        with contextlib.suppress(BrokenPipeError), self.path.open("wb", buffering=0) as file:
+            file.write(self._content[:middle])
+            self._half.set()
+            self._go_on.wait()
+            file.write(self._content[middle:])
+
+    async def until_half_read(self) -> None:
+        """Wait until the first half is taken, but for what a pipe holds."""
+        assert await asyncio.to_thread(self._half.wait, 20)
+
+    def give_the_rest(self) -> None:
+        """Let it come to its end."""
+        self._go_on.set()
 
 
 def _image(path: pathlib.Path) -> image.Image:

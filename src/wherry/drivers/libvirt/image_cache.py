@@ -7,9 +7,12 @@ An image is whole when its marker is there: a file that a dead process left half
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import pathlib
+import threading
 import weakref
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -31,6 +34,10 @@ _USED = ".used"
 _GIB = 1 << 30
 
 
+class _GivenUp(Exception):
+    """Nobody waits for it any more, and another one may be at it."""
+
+
 class ImageCache:
     """The cache of one host. Whoever wants an image that another is bringing waits for it, so that each is brought once."""
 
@@ -40,8 +47,12 @@ class ImageCache:
         self._section = section
         #: Of the images on their way, by name.
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        #: Room is made and filled by one at a time.
+        #: Room is made by one at a time.
         self._room = asyncio.Lock()
+        #: Sizes of those for which room was made and which are on their way, by name.
+        self._coming: dict[str, int] = {}
+        #: Each takes a control connection; the other half is for all else.
+        self._sending = asyncio.Semaphore(max(1, section.max_control_connections // 2))
         #: Names in use by guests that are being made, which no definition names yet.
         self.in_use: dict[str, int] = {}
 
@@ -64,10 +75,18 @@ class ImageCache:
                 return
             for missing in await self._link.call("look for a directory", self._files.missing_directories, directory):
                 await self._link.call("create a directory", self._files.create_directory, missing)
-            async with fetch() as path, self._room:
-                await self._link.call("make room for an image", self._make_room, wanted)
-                seconds = self._section.image_upload_timeout_seconds
-                await self._link.call_within(seconds, "bring an image", lambda handle: self._upload(handle, wanted, path))
+            async with fetch() as path, self._sending:
+                async with self._room:
+                    await self._link.call("make room for an image", self._make_room, wanted, dict(self._coming))
+                    self._coming[name] = wanted.size_bytes
+                given_up = threading.Event()
+                try:
+                    seconds = self._section.image_upload_timeout_seconds
+                    await self._link.call_within(seconds, "bring an image", lambda handle: self._upload(handle, wanted, path, given_up))
+                finally:
+                    # A thread that goes on after its time must not touch what the next try makes.
+                    given_up.set()
+                    del self._coming[name]
             _log.info("An image was brought to a host", host=self._link.host, image=wanted.id, bytes=wanted.size_bytes)
 
     def _mark_used(self, handle: libvirt.virConnect, name: str) -> None:
@@ -76,33 +95,43 @@ class ImageCache:
             _delete(pool, name + _USED)
             pool.createXML(storage.volume_xml(name + _USED, 0, "raw"), 0)
 
-    def _upload(self, handle: libvirt.virConnect, wanted: image.Image, path: str) -> None:
-        name = _name_of(wanted)
+    def _upload(self, handle: libvirt.virConnect, wanted: image.Image, path: str, given_up: threading.Event) -> None:
+        name, digest = _name_of(wanted), ""
+        try:
+            # The stream goes on when the pool in which it was opened is gone: others need the pool meanwhile.
+            with _sending_to(self._opened(handle, wanted)) as stream:
+                digest = _send(stream, path, wanted, given_up)
+        finally:
+            with self._files.pool(handle, self._section.image_cache_directory) as pool:
+                if given_up.is_set():
+                    raise _GivenUp
+                if digest == wanted.checksum:
+                    pool.createXML(storage.volume_xml(name + _MARK, 0, "raw"), 0)
+                else:
+                    # The disk is full, as a rule: what was written must not keep it so.
+                    _delete(pool, name)
+        if digest != wanted.checksum:
+            kind = _ALGORITHM_NAMES.get(wanted.checksum_algorithm, wanted.checksum_algorithm)
+            detail = f"the file {path} has the {kind} {digest}, promised was {wanted.checksum}"
+            raise errors.ImageCorrupt(image=wanted.id, detail=detail)
+
+    def _opened(self, handle: libvirt.virConnect, wanted: image.Image) -> libvirt.virStream:
+        """Make the file anew and give a stream into it."""
+        name, stream = _name_of(wanted), handle.newStream(0)
         with self._files.pool(handle, self._section.image_cache_directory) as pool:
             for leftover in (name + _MARK, name + _USED, name):
                 _delete(pool, leftover)
-            volume = pool.createXML(storage.volume_xml(name, wanted.size_bytes, "raw"), 0)
-            try:
-                digest = _send(handle, volume, path, wanted)
-            except libvirt.libvirtError:
-                # The disk is full, as a rule: what was written must not keep it so.
-                _delete(pool, name)
-                raise
-            if digest != wanted.checksum:
-                volume.delete(0)
-                kind = _ALGORITHM_NAMES.get(wanted.checksum_algorithm, wanted.checksum_algorithm)
-                detail = f"the file {path} has the {kind} {digest}, promised was {wanted.checksum}"
-                raise errors.ImageCorrupt(image=wanted.id, detail=detail)
-            pool.createXML(storage.volume_xml(name + _MARK, 0, "raw"), 0)
+            pool.createXML(storage.volume_xml(name, wanted.size_bytes, "raw"), 0).upload(stream, 0, wanted.size_bytes, 0)
+        return stream
 
-    def _make_room(self, handle: libvirt.virConnect, wanted: image.Image) -> None:
+    def _make_room(self, handle: libvirt.virConnect, wanted: image.Image, coming: Mapping[str, int]) -> None:
         limit = self._section.image_cache_limit_gib * _GIB
         directory = self._section.image_cache_directory
         if not limit:
             return
         with self._files.pool(handle, directory) as pool:
             kept = _kept(pool)
-        total = sum(size for _, size in kept.values()) + wanted.size_bytes
+        total = sum(size for name, (_, size) in kept.items() if name not in coming) + sum(coming.values()) + wanted.size_bytes
         if total <= limit:
             return
         used = image_use.paths_in_use(handle, self._files, self._section.guest_directory)
@@ -144,22 +173,27 @@ def _kept(pool: libvirt.virStoragePool) -> dict[str, tuple[float, int]]:
     return found
 
 
-def _send(handle: libvirt.virConnect, volume: libvirt.virStorageVol, path: str, wanted: image.Image) -> str:
-    """Send a file's bytes and give their hash."""
-    digest = hashlib.new(wanted.checksum_algorithm, usedforsecurity=False)
-    stream = handle.newStream(0)
+@contextlib.contextmanager
+def _sending_to(stream: libvirt.virStream) -> Iterator[libvirt.virStream]:
     try:
-        volume.upload(stream, 0, wanted.size_bytes, 0)
-        with pathlib.Path(path).open("rb") as reader:
-            while chunk := reader.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[stream.send(bytes(rest)) :]
+        yield stream
         stream.finish()
     except BaseException:
         stream.abort()
         raise
+
+
+def _send(stream: libvirt.virStream, path: str, wanted: image.Image, given_up: threading.Event) -> str:
+    """Send a file's bytes and give their hash."""
+    digest = hashlib.new(wanted.checksum_algorithm, usedforsecurity=False)
+    with pathlib.Path(path).open("rb") as reader:
+        while chunk := reader.read(_CHUNK_BYTES):
+            if given_up.is_set():
+                raise _GivenUp
+            digest.update(chunk)
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[stream.send(bytes(rest)) :]
     return digest.hexdigest()
 
 
