@@ -64,6 +64,7 @@ class Registration:
                 incarnation=self._parts.incarnation,
                 description=description,
                 replaces=self._predecessor,
+                zone=self._parts.config.zone_of(self._parts.host.name),
             )
             try:
                 await self._parts.client.call(addresses.conductor(), request, section.report_timeout_seconds)

@@ -163,7 +163,11 @@ class Endpoints:
     async def _on_register(self, sender: str, message: messages.RegisterHost) -> messages.HostAccepted:
         _must_be(sender, message.name)
         registration = host_records.Registration(
-            name=message.name, incarnation=message.incarnation, description=message.description, replaces=message.replaces
+            name=message.name,
+            incarnation=message.incarnation,
+            description=message.description,
+            replaces=message.replaces,
+            zone=message.zone,
         )
         limit = self.config.default.service_down_time_seconds
         record = await self.store.run(lambda uow: uow.hosts.register(registration, limit))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
+from wherry.config import default
 from wherry.config import option as opt
 
 _HOST_NAME = re.compile(r"[a-zA-Z0-9._-]{1,255}")
@@ -49,6 +50,11 @@ class AgentSection:
         (),
         "Addresses at which the hosts above receive migrations, as NAME=ADDRESS pairs. A host "
         "without a pair uses [libvirt] live_migration_inbound_addr.",
+    )
+    availability_zones: tuple[str, ...] = opt.option(
+        (),
+        "Availability zones of the hosts that this process serves, as NAME=ZONE pairs. A host without a pair is in [DEFAULT] "
+        "default_availability_zone. Changed, it holds from the agent's next start on, and moves no server.",
     )
     inventory_interval_seconds: float = opt.option(
         60.0,
@@ -145,12 +151,9 @@ class AgentSection:
             names.append(name.strip())
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"[agent] hosts names {name} twice; every host needs a name of its own"
-        for item in self.migration_addresses:
-            name, separator, address = item.partition("=")
-            if not separator or not address.strip():
-                yield f"[agent] migration_addresses: {item!r} is not NAME=ADDRESS"
-            elif names and name.strip() not in names:
-                yield (f"[agent] migration_addresses names {name.strip()}, which is not among hosts ({', '.join(names)})")
+        yield from _wrong_pairs("migration_addresses", self.migration_addresses, names, "NAME=ADDRESS", bool)
+        what = "NAME=ZONE; a zone has 1 to 255 characters, without colon, comma or equals sign"
+        yield from _wrong_pairs("availability_zones", self.availability_zones, names, what, lambda zone: bool(default.ZONE.fullmatch(zone)))
         if self.report_retry_interval_seconds > self.report_retry_max_seconds:
             yield (f"[agent] report_retry_interval_seconds must not exceed report_retry_max_seconds ({self.report_retry_max_seconds:g})")
         if self.post_copy_resume_initial_seconds > self.post_copy_resume_max_seconds:
@@ -164,3 +167,13 @@ def pairs(items: tuple[str, ...]) -> dict[str, str]:
     """Read NAME=VALUE items; only the first equals sign divides."""
     split = (item.partition("=") for item in items)
     return {name.strip(): value.strip() for name, _, value in split}
+
+
+def _wrong_pairs(option: str, items: tuple[str, ...], hosts: Sequence[str], form: str, is_value: Callable[[str], bool]) -> Iterator[str]:
+    """Say which items are no pairs of a host that is served and a value."""
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator or not is_value(value.strip()):
+            yield f"[agent] {option}: {item!r} is not {form}"
+        elif hosts and name.strip() not in hosts:
+            yield f"[agent] {option} names {name.strip()}, which is not among hosts ({', '.join(hosts)})"

@@ -7,11 +7,14 @@ Declares options only; nothing here acts on them.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
 from wherry.config import option as opt
 
+#: Name of an availability zone: a colon would divide it from a host, a comma and an equals sign pairs of them.
+ZONE = re.compile(r"[^:,=]{1,255}")
 _HOST = opt.matching(r"[a-zA-Z0-9._-]{0,255}", "a name of at most 255 letters, digits, dots, dashes and underscores")
 
 
@@ -66,6 +69,11 @@ class DefaultSection:
         constraint=opt.at_least(-1),
         unit="destinations",
         mutable=True,
+    )
+    default_availability_zone: str = opt.option(
+        "nova",
+        "Availability zone of hosts for which [agent] availability_zones names none.",
+        constraint=opt.matching(ZONE.pattern, "a name of 1 to 255 characters without a colon, a comma or an equals sign"),
     )
     report_interval_seconds: float = opt.option(
         10.0,

@@ -79,6 +79,10 @@ class Config:
         inbound = self.libvirt.live_migration_inbound_addr
         return tuple(AgentHost(name=name, connection_uri=uri, migration_address=addresses.get(name, inbound)) for name, uri in uris.items())
 
+    def zone_of(self, host: str) -> str:
+        """Give the availability zone of a host that this process serves."""
+        return agent_section.pairs(self.agent.availability_zones).get(host, self.default.default_availability_zone)
+
 
 #: Attribute of Config -> its section, in the order of the sample file.
 SECTIONS: Mapping[str, type[opt.Section]] = types.MappingProxyType(

@@ -212,6 +212,9 @@ def test_a_relative_policy_file_lies_beside_the_configuration_file(write: Write)
         ({"agent": {"hosts": ("h1",)}}, "'h1' is not NAME=URI"),
         ({"agent": {"hosts": ("h1=a", "h1=b")}}, "names h1 twice"),
         ({"agent": {"hosts": ("h1=a",), "migration_addresses": ("h2=10.0.0.1",)}}, "names h2, which is not among hosts (h1)"),
+        ({"agent": {"availability_zones": ("h1",)}}, "'h1' is not NAME=ZONE"),
+        ({"agent": {"availability_zones": ("h1=a:b",)}}, "without colon"),
+        ({"agent": {"hosts": ("h1=a",), "availability_zones": ("h2=east",)}}, "availability_zones names h2, which is not among hosts (h1)"),
         ({"agent": {"reconnect_initial_seconds": 99.0}}, "reconnect_max_seconds"),
     ],
 )

@@ -57,6 +57,8 @@ class Registration:
     description: model.HostDescription
     #: Incarnation found in the agent's own journal directory, whose lock proves that the process that had it is dead.
     replaces: str = ""
+    #: Availability zone of the host.
+    zone: str = "nova"
 
 
 class Hosts:
@@ -165,10 +167,11 @@ class Hosts:
             "last_seen_at": now,
             "is_signed_off": False,
             "booted_at": _booted_at(description, now),
+            "zone": registration.zone,
         }
         known = await self._session.row(sa.select(*_COLUMNS, _T.c.is_signed_off).where(_T.c.name == name).with_for_update(key_share=True))
         if known is None:
-            values |= {"name": name, "uuid": self._session.new_uuid(), "zone": "nova", "created_at": now}
+            values |= {"name": name, "uuid": self._session.new_uuid(), "created_at": now}
             await self._session.change(sa.insert(_T).values(**values))
             return
         if known.incarnation != incarnation:

@@ -28,6 +28,8 @@ class RegisterHost(Request[HostAccepted]):
     description: HostDescription
     #: Incarnation named in the journal directory that this agent has locked: that one is dead for certain. Empty for none.
     replaces: str = ""
+    #: Availability zone of the host.
+    zone: str = "nova"
 
 
 class HeartbeatNoted(Message):
