@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast live migrations are accepted: every request names another server, and only 202s count.
 
-The conductors are up. Held: one migration has the only slot of the cluster for the whole time, so that the others are checked, as fast as
-conductors can beside the requests, and queued. Running: there are as many slots as hosts have, and what was accepted moves meanwhile.
-How many of those accepted had been checked when the load ended is told.
+The conductors are up. Held: they begin nothing ([conductor] max_concurrent_checks = 0), so that what is measured is accepting. Beside it,
+what a site does. Checked: they check what was accepted as fast as they can beside the requests; one migration has the only slot of the
+cluster for the whole time, so that the others are queued. Running: there are as many slots as hosts have, and what was accepted moves
+meanwhile. How many of those accepted had been checked when the load ended is told.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks import load, site, usage
 from benchmarks.measures import Measure
 
 _HOSTS = 20
 _BODY = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+_Options = Mapping[str, Mapping[str, int]]
+_CHECKED: _Options = {"DEFAULT": {"max_concurrent_live_migrations_cluster": 1}}
+_HELD: _Options = {**_CHECKED, "conductor": {"max_concurrent_checks": 0}}
 #: Microversion -> how such requests are answered.
 _KINDS = {"2.90": "async", "2.30": "blocking"}
 _AIMS = {
@@ -25,6 +29,7 @@ _AIMS = {
 }
 _MOST_CPU_SECONDS = 0.003
 _ACCEPTED = 202
+_UNCHECKED = "SELECT count(*) FROM migrations WHERE status = 'accepted'"
 #: More than any accept takes: the list of servers must not run out.
 _PER_SECOND = {"async": 900, "blocking": 250}
 
@@ -33,20 +38,20 @@ def measure(store: str, *, clients: Sequence[int], seconds: float) -> Iterator[M
     """Measure every kind with every number of clients, each on a site of its own."""
     for version, kind in _KINDS.items():
         for number in clients:
-            with _site(store, kind, seconds, is_held=True) as (running, servers):
+            with _site(store, kind, seconds, _HELD) as (running, servers):
                 yield from _one(running, servers, name=f"accepts.{store}.{kind}.{number}", version=version, clients=number, seconds=seconds)
-    with _site(store, "async", seconds, is_held=False) as (running, servers):
-        yield from _one(running, servers, name=f"accepts.{store}.async-running.16", version="2.90", clients=16, seconds=seconds)
+    for name, options in (("async-checked", _CHECKED), ("async-running", {})):
+        with _site(store, "async", seconds, options) as (running, servers):
+            yield from _one(running, servers, name=f"accepts.{store}.{name}.16", version="2.90", clients=16, seconds=seconds)
 
 
 @contextlib.contextmanager
-def _site(store: str, kind: str, seconds: float, *, is_held: bool) -> Iterator[tuple[site.Site, list[str]]]:
+def _site(store: str, kind: str, seconds: float, options: _Options) -> Iterator[tuple[site.Site, list[str]]]:
     count = round(_PER_SECOND[kind] * (seconds + 2))
-    options = {"DEFAULT": {"max_concurrent_live_migrations_cluster": 1 if is_held else 0}}
-    # The one that has the slot is copied for an hour.
-    with site.Site(store, hosts=_HOSTS, guests=count, copy_seconds=3600.0 if is_held else 0.0, options=options) as running:
+    # Where there are slots, the one that has the first is copied for an hour.
+    with site.Site(store, hosts=_HOSTS, guests=count, copy_seconds=3600.0 if options else 0.0, options=options) as running:
         servers = running.server_ids()
-        if is_held:
+        if options:
             running.ask("POST", f"/v2.1/servers/{servers.pop()}/action", _BODY)
         yield running, servers
 
@@ -54,10 +59,11 @@ def _site(store: str, kind: str, seconds: float, *, is_held: bool) -> Iterator[t
 def _one(running: site.Site, servers: Sequence[str], *, name: str, version: str, clients: int, seconds: float) -> Iterator[Measure]:
     paths = [f"/v2.1/servers/{server}/action" for server in servers]
     body = _BODY if version == "2.90" else {"os-migrateLive": {"host": None, "block_migration": "auto", "force": False}}
+    unchecked = -running.count(_UNCHECKED)
     before = running.used()
     done = load.run(running.url, paths, running.directory, clients=clients, seconds=seconds, method="POST", body=body, version=version)
     used = running.used().since(before)
-    waiting = running.count("SELECT count(*) FROM migrations WHERE status = 'accepted'")
+    unchecked += running.count(_UNCHECKED)
     accepted = done.codes.get(_ACCEPTED, 0)
     _, store, kind, _number = name.split(".")
     rate, p99 = _AIMS.get((store, kind, clients), (None, None))
@@ -65,7 +71,7 @@ def _one(running: site.Site, servers: Sequence[str], *, name: str, version: str,
         "codes": {str(status): count for status, count in done.codes.items()},
         "latency_ms": {str(share): value for share, value in done.latency_ms.items()},
         "failures": done.failures,
-        "checked_by_then": accepted - waiting,
+        "checked_by_then": accepted - unchecked,
         "client_cpu_seconds": round(done.client_cpu_seconds, 3),
         "cpu_seconds": used,
         "memory_mib": {one.name: usage.memory_mib(one.pid) for one in running.programs},

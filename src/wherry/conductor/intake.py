@@ -56,6 +56,10 @@ class Intake:
         self._waiting.append(operation_id)
         self._begin()
 
+    def resume(self) -> None:
+        """Begin what a configuration that was read again allows."""
+        self._begin()
+
     def _begin(self) -> None:
         while self._waiting and self._running < min(self._allowed, self._config().conductor.max_concurrent_checks):
             operation_id = self._waiting.popleft()

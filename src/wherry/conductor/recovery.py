@@ -40,6 +40,7 @@ class Recovery:
         if not self._surface.orchestrator.may_command:
             return
         left, asked, reported = await self._surface.store.read(self._look)
+        self._surface.intake.resume()
         driven = self._surface.orchestrator.driven
         for operation_id in left:
             if operation_id not in driven and operation_id not in self._surface.intake:

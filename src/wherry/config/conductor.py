@@ -47,8 +47,9 @@ class ConductorSection:
     max_concurrent_checks: int = opt.option(
         64,
         "Live migrations that a conductor checks at one time; others wait as accepted, first come, first served. Requests below "
-        "microversion 2.34, which are answered after the checks, do not wait.",
-        constraint=opt.at_least(1),
+        "microversion 2.34, which are answered after the checks, do not wait. 0 holds them all: requests go on being accepted, none begins "
+        "until this is raised, which a running conductor takes over on SIGHUP.",
+        constraint=opt.at_least(0),
         unit="migrations",
     )
     busy_turn_seconds: float = opt.option(

@@ -78,6 +78,25 @@ async def test_checks_begin_in_order_and_no_more_than_configured_at_a_time(backg
     assert "op-4" not in intake
 
 
+async def test_held_ones_begin_once_the_configuration_lets_them(background: backgrounds.Background) -> None:
+    checks = _Checks()
+    most = [0]
+    intake = intakes.Intake(
+        check=checks.run,
+        clock=clocks.LoopClock(),
+        config=lambda: configs.Config(conductor=configs.ConductorSection(max_concurrent_checks=most[0])),
+        background=background,
+    )
+    intake.add("a")
+    intake.add("b")
+    await asyncio.sleep(0)
+    assert checks.begun == [] and "a" in intake
+    most[0] = 1
+    intake.resume()
+    await asyncio.sleep(0)
+    assert checks.begun == ["a"]
+
+
 async def test_one_that_waits_or_is_checked_is_not_checked_twice_but_may_be_later(background: backgrounds.Background) -> None:
     checks = _Checks()
     intake = _made(background, checks, max_concurrent_checks=1)
