@@ -23,6 +23,8 @@ Reported = type[messages.TransferStarted] | type[messages.PostCopyStarted] | typ
 _KINDS: dict[str, Reported] = {
     kind.__name__: kind for kind in (messages.TransferStarted, messages.PostCopyStarted, messages.ActionTaken, messages.TransferEnded)
 }
+#: Those that tell how long the transfer has been going on.
+_TIMED = frozenset({messages.TransferStarted.__name__, messages.ActionTaken.__name__})
 #: Errors that sending again may cure. Any other is the conductor's word that it does not want the report.
 _PASSING = (errors.Unavailable, errors.Timeout, errors.Internal)
 
@@ -89,7 +91,7 @@ class Reporter:
         return True
 
     def _stamped(self, entry: wherry_journal.Entry, fact: wherry_journal.Fact) -> dict[str, Any]:
-        if fact.kind != messages.TransferStarted.__name__ or entry.transfer is None:
+        if fact.kind not in _TIMED or entry.transfer is None:
             return {}
         # The conductor counts from when it hears of it, so that durations travel and clocks need not agree.
         return {"elapsed_seconds": timing.elapsed_seconds(self._parts, entry.transfer)}

@@ -233,7 +233,10 @@ class Transition:
     source_node: str | None = None
     reason: Reason | None = None
     clear_reason: bool = False
+    #: When the transfer began, with the event that says that it did; None: now.
+    started_at: datetime.datetime | None = None
     deadline: Deadline | None = None
+    #: Time of the deadline that comes with it; None: there is none.
     deadline_at: datetime.datetime | None = None
     server: ServerChange | None = None
     started: tuple[EventStart, ...] = ()

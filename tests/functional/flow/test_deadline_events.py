@@ -87,3 +87,34 @@ async def test_a_changed_configuration_is_told_and_shown(make_cloud: clouds.Make
         told = await _told(cloud, "busy")
         assert [name for name, _, _ in told] == ["deadline_changed", "deadline_applied"]
         assert "40 s, abort (it was 10 s)" in told[0][2]
+
+
+async def test_it_is_the_time_that_the_source_keeps(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """No conductor lived when the transfer began: beginning and deadline are what the source counts, also when changed."""
+    async with make_cloud(world, libvirt=_OPTIONS | {"live_migration_completion_timeout": 30}) as cloud:
+        began: list[float] = []
+
+        def without_conductor() -> None:
+            began.append(cloud.clock.now().timestamp())
+            cloud.kill_conductor()
+
+        asking.at_call(cloud, "h1", "start_transfer", without_conductor, is_done=True)
+        assert (await cloud.live_migrate("busy", host="h2")).status_code == 202
+        await cloud.until(lambda: began)
+        await cloud.clock.sleep(15.0)
+        await cloud.start_conductor()
+        running = await asking.until_status(cloud, "busy", Status.RUNNING)
+        assert running.started_at is not None
+        assert running.deadline_at is not None
+        assert running.started_at.timestamp() == pytest.approx(began[0], abs=0.1)
+        assert (running.deadline_at - running.started_at).total_seconds() == 60.0
+        section = dataclasses.replace(cloud.config.libvirt, live_migration_completion_timeout=20)
+        await cloud.agents["h1"].part.reload(dataclasses.replace(cloud.config, libvirt=section))
+        await cloud.clock.sleep(1.0)
+        changed = await asking.migration_of(cloud, "busy")
+        assert changed.deadline_at is not None
+        assert changed.deadline_at.timestamp() == pytest.approx(began[0] + 40.0, abs=0.1)
+        section = dataclasses.replace(cloud.config.libvirt, live_migration_completion_timeout=0)
+        await cloud.agents["h1"].part.reload(dataclasses.replace(cloud.config, libvirt=section))
+        await cloud.clock.sleep(1.0)
+        assert (await asking.migration_of(cloud, "busy")).deadline_at is None

@@ -12,7 +12,7 @@ from wherry import errors
 from wherry.conductor import drive
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import instance_actions, migration, operation, states
+from wherry.model import deadline, instance_actions, migration, operation, states
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
 
@@ -138,20 +138,32 @@ def _started(on: drive.Drive, report: operation.Report | None) -> operation.Tran
     if report is None:
         return operation.Transition(event=states.Event.TRANSFER_STARTED)
     body = messages.TransferStarted.model_validate(report.body)
-    ends_at = None
-    if body.deadline.is_set:
-        ends_at = report.received_at + datetime.timedelta(seconds=body.deadline.timeout_seconds - body.elapsed_seconds)
-    return operation.Transition(event=states.Event.TRANSFER_STARTED, deadline=body.deadline, deadline_at=ends_at)
+    # Durations travel, so that clocks need not agree; and nobody may have been here to hear of it when it began.
+    began = report.received_at - datetime.timedelta(seconds=body.elapsed_seconds)
+    return operation.Transition(
+        event=states.Event.TRANSFER_STARTED, started_at=began, deadline=body.deadline, deadline_at=_ends_at(began, body.deadline)
+    )
 
 
 def _changed(on: drive.Drive, reports: list[operation.Report]) -> drive.Advance | None:
     """Give the move to the budget that the source keeps now, where the configuration has changed it since."""
-    taken = [messages.ActionTaken.model_validate(one.body) for one in reports if one.kind is operation.ReportKind.ACTION_TAKEN]
-    budget = next((one.deadline for one in reversed(taken) if one.deadline is not None), None)
-    if budget is None or budget == on.migration.deadline or on.migration.started_at is None:
-        return None
-    ends_at = on.migration.started_at + datetime.timedelta(seconds=budget.timeout_seconds)
-    return drive.Advance(transition=operation.Transition(deadline=budget, deadline_at=ends_at))
+    for report in reversed(reports):
+        if report.kind is not operation.ReportKind.ACTION_TAKEN:
+            continue
+        body = messages.ActionTaken.model_validate(report.body)
+        if body.deadline is None:
+            continue
+        began = on.migration.started_at
+        if body.elapsed_seconds is not None:
+            began = report.received_at - datetime.timedelta(seconds=body.elapsed_seconds)
+        if body.deadline == on.migration.deadline or began is None:
+            return None
+        return drive.Advance(transition=operation.Transition(deadline=body.deadline, deadline_at=_ends_at(began, body.deadline)))
+    return None
+
+
+def _ends_at(began: datetime.datetime, budget: deadline.Deadline) -> datetime.datetime | None:
+    return began + datetime.timedelta(seconds=budget.timeout_seconds) if budget.is_set else None
 
 
 def _refused(on: drive.Drive, error: errors.TransferRefused) -> drive.Advance:

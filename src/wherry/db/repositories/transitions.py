@@ -76,7 +76,7 @@ async def _store_at_once(
     closing = transition.closing if is_last else None
     guards = _guards(operation)
     if transition.event in _STARTS:
-        guards["transfer_started_at"] = session.now
+        guards["transfer_started_at"] = transition.started_at or session.now
     writes = transitions_at_once.Writes(
         guards=guards,
         operation=(changes := _operation_changes(session, operation, transition, is_last=is_last)),
@@ -149,7 +149,7 @@ async def _store_migration(session: sessions.Session, uuid: str, transition: mod
     changes = _migration_changes(session, transition, is_over=is_over)
     if changes or transition.event is not None:
         if transition.event in _STARTS:
-            changes["transfer_started_at"] = session.now
+            changes["transfer_started_at"] = transition.started_at or session.now
         row = await session.row(_moving(transition.event), {"of_uuid": uuid} | changes | _stamps(session))
     else:
         row = await session.row(_LOOK, {"of_uuid": uuid})
@@ -160,10 +160,12 @@ async def _store_migration(session: sessions.Session, uuid: str, transition: mod
 
 
 def _migration_changes(session: sessions.Session, transition: model.Transition, *, is_over: bool) -> dict[str, Any]:
-    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline", "deadline_at")
+    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline")
     changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
     if transition.clear_reason and transition.reason is None:
         changes["reason"] = None
+    if transition.deadline is not None:
+        changes["deadline_at"] = transition.deadline_at
     if is_over:
         changes["finished_at"] = session.now
     return changes

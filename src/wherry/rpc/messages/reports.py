@@ -106,6 +106,10 @@ class ActionTaken(Request[Done], TransferFact):
     deadline: Deadline | None = None
     #: False: it was due, and the driver or the hypervisor could not do it.
     is_done: bool = True
+    #: Request that asked for it; empty where none did.
+    request_id: str = ""
+    #: Seconds since the transfer started, by the source's clock; None from an agent that does not tell.
+    elapsed_seconds: float | None = None
 
 
 class TransferEnded(Request[Done], TransferFact):

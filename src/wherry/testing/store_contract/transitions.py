@@ -57,6 +57,27 @@ class TransitionContract:
         after = await harness.server(owned.instance_uuid)
         assert (after.host, after.node, after.task_state, after.updated_at) == ("host-b", "host-b.example", None, finished_at)
 
+    async def test_a_transfer_began_when_it_is_said_to_have(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_queued("host-a", "host-b")
+        owned = await harness.advance(owned, _Event.ADMITTED)
+        began = harness.clock.now()
+        harness.clock.advance(30)
+        owned = await harness.advance(owned, operation.Transition(event=_Event.TRANSFER_STARTED, started_at=began))
+        running = await harness.migration(owned)
+        assert (running.started_at, running.deadline_at) == (began, None)
+
+    async def test_a_deadline_that_is_none_has_no_time(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_queued("host-a", "host-b")
+        by = deadline.Origin.CONFIGURATION
+        some = deadline.Deadline(timeout_seconds=60, timeout_origin=by, on_timeout=deadline.TimeoutAction.ABORT, on_timeout_origin=by)
+        none = dataclasses.replace(some, timeout_seconds=0)
+        at = harness.clock.now() + datetime.timedelta(seconds=60)
+        owned = await harness.advance(owned, operation.Transition(deadline=some, deadline_at=at))
+        assert (await harness.migration(owned)).deadline_at == at
+        owned = await harness.advance(owned, operation.Transition(deadline=none))
+        ended = await harness.migration(owned)
+        assert (ended.deadline, ended.deadline_at) == (none, None)
+
     async def test_what_a_transition_does_not_name_stays(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_queued("host-a", "host-b")
         reason = migration.Reason(slug="waiting", message="for a slot")
