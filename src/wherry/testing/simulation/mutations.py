@@ -128,14 +128,15 @@ def unreachable_is_not_absent() -> None:
 
 @_mutation
 def intent_redelivery() -> None:
-    """An abort is sent once, whether or not its source has taken it up."""
+    """An abort is sent once, whether or not its source has taken it up; nor is it sent again with what a silent source is told again."""
     deliver = transfer.Transfer._deliver_intents
+    sent: set[tuple[str, int, int]] = set()
 
     async def deliver_once(self: transfer.Transfer, on: drive.Drive) -> None:
-        try:
-            await deliver(self, on)
-        finally:
-            on.delivered.update(intent.id for intent in on.intents)
+        named = {intent.id: (on.operation.id, on.operation.epoch, intent.id) for intent in on.intents}
+        on.delivered.update(number for number, name in named.items() if name in sent)
+        sent.update(named.values())
+        await deliver(self, on)
 
     _put(transfer.Transfer, "_deliver_intents", deliver_once)
 

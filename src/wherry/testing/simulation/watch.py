@@ -7,6 +7,7 @@ Looks only. What holds in the end is the judge's.
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 
 from wherry.drivers import simulated
 from wherry.drivers.simulated import transfer as transfers
@@ -58,6 +59,7 @@ class Watch:
         #: Guests that were seen to run on two hosts, however shortly.
         self.doubled: dict[str, None] = {}
         self._watched: dict[str, _Watched] = {}
+        self._sent_live: dict[str, None] = {}
         # What an agent does takes some calls; those of a slow hypervisor are not the agent's delay.
         self._grace_seconds = _GRACE_SECONDS + _CALLS * max(0.0, system.world.call_seconds - _USUAL_CALL_SECONDS)
         self._requests: dict[str, operation.Request] = {}
@@ -144,6 +146,7 @@ class Watch:
     def _stepped(self, transfer: transfers.Transfer, step: str) -> None:
         uuid = transfer.order.spec.uuid
         if step == "started":
+            self._sent_live[uuid] = None
             self._watched[uuid] = _Watched(transfer=transfer, began=self._system.clock.monotonic())
         self._system.trace.note(
             f"world: {transfer.order.spec.name} {step} {transfer.order.source.name} -> {transfer.order.destination.name}"
@@ -161,6 +164,8 @@ class Watch:
             running = [one.name for one in self._system.world.hosts_of(instance_uuid) if one.guests[instance_uuid].state is _S.RUNNING]
             if len(running) > 1:
                 self.tell(f"{instance_uuid} was started on {host} and runs on {running}")
+        if method == "receive_guest" and instance_uuid not in self._sent_live:
+            self._look_at_disks(host, instance_uuid)
         if method == "destroy_guest" and instance_uuid not in self.removable:
             self.tell(f"{host} removed {instance_uuid}, and nobody had asked for it")
         if method == "power_off_guest" and instance_uuid not in self.stoppable:
@@ -171,6 +176,16 @@ class Watch:
             and not self._lives(instance_uuid)
         ):
             self.tell(f"{method} at {host} destroyed the last of {instance_uuid}")
+
+    def _look_at_disks(self, host: str, instance_uuid: str) -> None:
+        """Whether all that a cold migration sent has arrived. What a live one copies is not written down in the simulated files."""
+        here = self._system.world.hosts[host]
+        local = here.guests.get(instance_uuid)
+        for disk in local.spec.disks if local is not None else ():
+            store = here.store_of(disk.source)
+            held = store.contents.get(posixpath.basename(disk.source)) if store is not None else None
+            if held != f"{instance_uuid} {disk.name}":
+                self.tell(f"{host} took {instance_uuid} in, and {disk.source} holds {held!r} there")
 
     def _lives(self, instance_uuid: str) -> bool:
         hosts = self._system.world.hosts_of(instance_uuid)
