@@ -124,7 +124,7 @@ class Fence:
         entry = self._parts.journal.find(command.operation_id)
         if entry is None:
             entry = self._parts.journal.add(command)
-        elif command.epoch == entry.epoch:
+        elif command.epoch == entry.epoch and self._parts.journal.is_saved(entry):
             return entry
         else:
             self._refuse_lower(entry, command, command.epoch)

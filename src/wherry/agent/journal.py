@@ -160,6 +160,7 @@ class Journal:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._writing: dict[str, asyncio.Lock] = {}
+        self._unsaved: set[str] = set()
 
     async def open(self, incarnation: str) -> str:
         """Lock the place, read everything, and give the incarnation that had it before, or an empty text.
@@ -220,7 +221,13 @@ class Journal:
         entry.touched_at = self._clock.now()
         # Two writers of one entry: the later one must also land later, and holds the newer state.
         async with self._writing.setdefault(entry.operation_id, asyncio.Lock()):
+            self._unsaved.add(entry.operation_id)
             await self._storage.write(_file_name(entry.operation_id), entry.model_dump_json().encode(), is_synced=is_synced)
+            self._unsaved.discard(entry.operation_id)
+
+    def is_saved(self, entry: Entry) -> bool:
+        """Whether what it says now was written; not so while its disk is full, or a write is under way."""
+        return entry.operation_id not in self._unsaved
 
     def owned(self, instance_uuid: str) -> frozenset[str]:
         """Give the files on this host that migrations of ours created for the guest and left to it."""

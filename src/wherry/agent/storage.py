@@ -38,7 +38,10 @@ class Storage(Protocol):
         """Give every note by its name."""
 
     async def write(self, name: str, data: bytes, *, is_synced: bool) -> None:
-        """Put a note in place of the one of that name, whole or not at all; `is_synced`: it survives a power failure when this returns."""
+        """Put a note in place of the one of that name, whole or not at all; `is_synced`: it survives a power failure when this returns.
+
+        :raises JournalUnwritable: the disk is full, say; the note of that name is as it was.
+        """
 
     async def remove(self, name: str) -> None:
         """Remove a note; one that is gone is fine."""
@@ -79,7 +82,10 @@ class FileStorage:
         return await self._run(lambda: {path.stem: path.read_bytes() for path in sorted(self._directory.glob(f"*{_SUFFIX}"))})
 
     async def write(self, name: str, data: bytes, *, is_synced: bool) -> None:
-        await self._run(lambda: self._write(name, data, is_synced=is_synced and self._is_synced))
+        try:
+            await self._run(lambda: self._write(name, data, is_synced=is_synced and self._is_synced))
+        except OSError as error:
+            raise errors.JournalUnwritable(path=str(self._directory), detail=error.strerror or str(error)) from error
 
     async def remove(self, name: str) -> None:
         await self._run(lambda: self._path(name).unlink(missing_ok=True))
@@ -112,12 +118,18 @@ class FileStorage:
         path = self._path(name)
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            if is_synced:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            # Unbuffered: at its end a buffered file would try once more to write what did not fit.
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                written = 0
+                while written < len(data):
+                    written += file.write(data[written:])
+                if is_synced:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         if is_synced:
             # The new name is durable only once its directory is.
             directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -150,6 +150,12 @@ class HostRefused(Conflict):
     remedy_template = "{instead}"
 
 
+class JournalUnwritable(Unavailable):
+    slug = "journal_unwritable"
+    template = "The agent's journal {path} cannot be written: {detail}."
+    remedy_template = "Give the agent's file system room; what waits for it goes on by itself."
+
+
 class JournalLocked(Conflict):
     """A second agent with one journal: both would act on the same guests."""
 

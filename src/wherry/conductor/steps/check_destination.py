@@ -107,7 +107,7 @@ def may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
 
 def as_refusal(on: drive.Drive, error: errors.Error) -> errors.Error:
     """Say in the checks' words that the destination gave no answer; nothing has been touched, so another may be tried."""
-    if isinstance(error, errors.CheckFailed | errors.HypervisorUnavailable):
+    if isinstance(error, errors.CheckFailed | errors.HypervisorUnavailable | errors.JournalUnwritable):
         return error
     if isinstance(error, errors.Timeout):
         return errors.CheckTimeout(host=on.destination)
