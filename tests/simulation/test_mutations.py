@@ -29,10 +29,12 @@ _SLOW = (
     "report_acknowledgement",
     "start_is_noted_first",
     "suspension_after_a_lost_reply",
+    "stop_before_the_way_back",
     "sweep",
     "synced_notes",
     "take_back_of_a_build",
     "tombstones",
+    "undo_of_a_move_at_the_destination",
     "unreachable_is_not_absent",
 )
 
