@@ -18,6 +18,7 @@ from wherry.db.repositories import hosts as host_records
 from wherry.db.repositories import migrations as migration_records
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import addresses, instance_events, messages
+from wherry.rpc import client as clients
 from wherry.rpc import server as servers
 from wherry.telemetry import logs
 
@@ -39,6 +40,8 @@ class Endpoints:
     clock: clocks.Clock
     config: configs.Config
     orchestrator: orchestrators.Orchestrator
+    #: The way to the other conductors.
+    conductors: clients.Client
     inventory: inventory.Inventory
     progress: progress.ProgressWriter
     heartbeats: heartbeats.Heartbeats
@@ -62,6 +65,8 @@ class Endpoints:
         server.register(messages.ShowConsole, self._on_console, only_from=api)
         server.register(messages.OperationRecorded, self._on_recorded, only_from=api)
         server.register(messages.IntentRecorded, self._on_intent, only_from=api)
+        server.register(messages.OperationChanged, self._on_changed, only_from=addresses.Role.CONDUCTOR)
+        server.register(messages.SlotsFreed, self._on_slots_freed, only_from=addresses.Role.CONDUCTOR)
         server.register(messages.RegisterHost, self._on_register, only_from=agent)
         server.register(messages.Heartbeat, self._on_heartbeat, only_from=agent)
         server.register(messages.SignOff, self._on_sign_off, only_from=agent)
@@ -155,8 +160,28 @@ class Endpoints:
         if message.operation_id in self.orchestrator.driven:
             self.orchestrator.nudge(message.operation_id, has_news=True)
         else:
+            await self._tell_owner(message.operation_id, has_intent=True)
             # By its own door, so that also a request that is given up before anybody took it on has its event.
             await self.take_on(message.operation_id, is_urgent=True)
+
+    # ------------------------------------------- from the other conductors
+
+    async def _on_changed(self, sender: str, message: messages.OperationChanged) -> None:
+        del sender
+        if message.operation_id in self.orchestrator.driven:
+            self.orchestrator.nudge(message.operation_id, has_news=message.has_intent)
+
+    async def _on_slots_freed(self, sender: str, message: messages.SlotsFreed) -> None:
+        del sender
+        if message.conductor_id != self.orchestrator.conductor_id:
+            self.orchestrator.queue.look()
+
+    async def _tell_owner(self, operation_id: str, *, has_intent: bool = False) -> None:
+        """Tell whoever drives an operation, at once; the owner's sweep finds it too."""
+        try:
+            await self.conductors.cast(addresses.conductors(), messages.OperationChanged(operation_id=operation_id, has_intent=has_intent))
+        except errors.Error as error:
+            _log.debug("The owner finds by itself what was stored.", migration_id=operation_id, slug=error.slug)
 
     # ---------------------------------------------------- from the agents
 
@@ -215,7 +240,10 @@ class Endpoints:
             return is_new
 
         if await self.store.run(unit):
-            self.orchestrator.nudge(message.operation_id)
+            if message.operation_id in self.orchestrator.driven:
+                self.orchestrator.nudge(message.operation_id)
+            else:
+                await self._tell_owner(message.operation_id)
         return messages.Done()
 
     async def _on_progress(self, sender: str, message: messages.TransferProgressed) -> None:

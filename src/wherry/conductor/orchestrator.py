@@ -75,7 +75,8 @@ class Orchestrator:
         self._claimed: dict[str, drive.Drive] = {}
         self._survey = surveys.Survey(store)
         #: Who waits for slots here; somebody must run its `keep`.
-        self.queue = queues.Queue(store=store, clock=clock, config=config, waiters=lambda: _queued(self._journeys))
+        own, waiters = lease.conductor_id, functools.partial(_queued, self._journeys)
+        self.queue = queues.Queue(store=store, others=agents, conductor_id=own, clock=clock, config=config, waiters=waiters)
 
     @property
     def conductor_id(self) -> str:
@@ -263,6 +264,8 @@ class Orchestrator:
         if before is not None and on.migration.status is not before.status:
             _log_transition(on, before.status)
             _count_end(self._counters, on.migration)
+            if before.status in states.HOLDING_SLOTS and on.migration.status not in states.HOLDING_SLOTS:
+                await self.queue.freed()
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""

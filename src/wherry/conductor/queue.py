@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
-from wherry import background
+from wherry import background, errors
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.conductor import drive
 from wherry.db import store as stores
 from wherry.db.repositories import admission
+from wherry.rpc import addresses, messages
+from wherry.rpc import client as clients
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 #: Of those whose destination is full, how many look for another one after each poll: each of them asks for all hosts.
 _LOOKING_ELSEWHERE = 10
@@ -26,11 +31,23 @@ Waiters = Mapping[str, tuple[drive.Drive, asyncio.Event]]
 class Queue:
     """The queue as one conductor sees it.
 
+    :param others: the way to the other conductors.
     :param waiters: gives those that wait here now.
     """
 
-    def __init__(self, *, store: stores.Store, clock: clocks.Clock, config: configs.Config, waiters: Callable[[], Waiters]) -> None:
+    def __init__(
+        self,
+        *,
+        store: stores.Store,
+        others: clients.Client,
+        conductor_id: str,
+        clock: clocks.Clock,
+        config: configs.Config,
+        waiters: Callable[[], Waiters],
+    ) -> None:
         self.config = config
+        self._others = others
+        self._conductor_id = conductor_id
         self._store = store
         self._clock = clock
         self._waiters = waiters
@@ -39,6 +56,14 @@ class Queue:
     def look(self) -> None:
         """A slot may be free."""
         self._is_free.set()
+
+    async def freed(self) -> None:
+        """A migration has given its slots back; those who wait for them may wait with another conductor."""
+        self.look()
+        try:
+            await self._others.cast(addresses.conductors(), messages.SlotsFreed(conductor_id=self._conductor_id))
+        except errors.Error as error:
+            _log.debug("The other conductors find by themselves that slots are free.", slug=error.slug)
 
     async def keep(self) -> None:
         """Look when a slot may be free, and every `queue_poll_interval_seconds`, for as long as this runs."""

@@ -54,6 +54,7 @@ class Conductor:
             clock=clock,
             config=config,
             orchestrator=self.orchestrator,
+            conductors=client,
             inventory=inventory.Inventory(store=store, agents=client, clock=clock, config=config),
             progress=self._progress,
             heartbeats=self._heartbeats,

@@ -5,6 +5,7 @@ The sender is a token of the subject, which a bus can hold a process to by permi
 
     wherry.conductor.agent.<host>.<message>     from the agent of a host
     wherry.conductor.api.<name>.<message>       from an api process
+    wherry.conductor.conductor.<name>.all.<message>     from a conductor, to each of them
     wherry.agent.<host>.<message>               from a conductor
     wherry.inbox.<role>.<host or name>.…        an answer to who asked
 """
@@ -16,6 +17,7 @@ import enum
 import re
 
 _PREFIX = "wherry"
+_TO_ALL = "all."
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"=([0-9A-F]{2})")
 
@@ -30,10 +32,11 @@ class Role(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message goes: to any conductor, or to the agent of one host."""
+    """Where a message goes: to any conductor, to each of them, or to the agent of one host."""
 
     role: Role
     host: str = ""
+    is_everybody: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ def conductor() -> Address:
     return Address(Role.CONDUCTOR)
 
 
+def conductors() -> Address:
+    """Address each of the conductors, the sender included where it is one."""
+    return Address(Role.CONDUCTOR, is_everybody=True)
+
+
 def agent(host: str) -> Address:
     """Address the agent of this host."""
     return Address(Role.AGENT, host)
@@ -58,14 +66,14 @@ def subject(address: Address, sender: Sender, message_name: str) -> str:
     """Give the subject on which `sender` sends this message there."""
     if address.role is Role.AGENT:
         return f"{to_agent(address.host)}.{message_name}"
-    return f"{from_sender(sender)[:-1]}{message_name}"
+    return f"{from_sender(sender)[:-1]}{_TO_ALL if address.is_everybody else ''}{message_name}"
 
 
 def pattern(address: Address) -> str:
     """Give the pattern under which everything sent there is found, unknown message names included."""
     if address.role is Role.AGENT:
         return f"{to_agent(address.host)}.*"
-    return f"{_PREFIX}.conductor.*.*.*"
+    return f"{_PREFIX}.conductor.*.*.{_TO_ALL if address.is_everybody else ''}*"
 
 
 def to_agent(host: str) -> str:
@@ -107,7 +115,12 @@ def may_be_answered(subject_text: str, reply_subject: str) -> bool:
 
 def queue(address: Address) -> str:
     """Give the queue group: conductors share their messages, an agent's are its own."""
-    return "conductors" if address.role is Role.CONDUCTOR else ""
+    return "conductors" if address.role is Role.CONDUCTOR and not address.is_everybody else ""
+
+
+def heard_at(address: Address) -> tuple[Address, ...]:
+    """Give where somebody listens who has this address: a conductor also to what is said to all of them."""
+    return (address, conductors()) if address == conductor() else (address,)
 
 
 def sender_of(subject_text: str) -> str:

@@ -55,7 +55,7 @@ class Server:
         self._drain_seconds = drain_seconds
         self._metrics = metrics
         self._handlers: dict[str, _Registered] = {}
-        self._subscription: base.Subscription | None = None
+        self._subscriptions: list[base.Subscription] = []
         #: In the order in which they began.
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
@@ -68,14 +68,14 @@ class Server:
 
     async def start(self) -> None:
         """Listen."""
-        pattern, queue = addresses.pattern(self._address), addresses.queue(self._address)
-        self._subscription = await self._transport.subscribe(pattern, self._receive, queue)
+        for address in addresses.heard_at(self._address):
+            subscription = await self._transport.subscribe(addresses.pattern(address), self._receive, addresses.queue(address))
+            self._subscriptions.append(subscription)
 
     async def stop(self) -> None:
         """Listen no longer, wait for what is in work, and cancel what takes too long. Idempotent."""
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
-            self._subscription = None
+        while self._subscriptions:
+            await self._subscriptions.pop().unsubscribe()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         if not tasks:
             return

@@ -90,8 +90,10 @@ from wherry.rpc.messages.requests import (
     LiveMigrateServer,
     LiveMigrationChecked,
     MigrateServer,
+    OperationChanged,
     OperationRecorded,
     OperationsLeft,
+    SlotsFreed,
 )
 
 __all__ = [
@@ -139,6 +141,7 @@ __all__ = [
     "Moving",
     "ObserveGuest",
     "Observed",
+    "OperationChanged",
     "OperationRecorded",
     "OperationsLeft",
     "PlannedCommand",
@@ -159,6 +162,7 @@ __all__ = [
     "ShowConsole",
     "ShutDownGuest",
     "SignOff",
+    "SlotsFreed",
     "SourceChecked",
     "StageAnswer",
     "StageDone",

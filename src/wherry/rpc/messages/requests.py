@@ -49,5 +49,18 @@ class IntentRecorded(AboutOperation):
     """Cast: an abort or a force-complete was recorded; deliver it. Only a nudge."""
 
 
+class OperationChanged(AboutOperation):
+    """Cast, from a conductor to each of them: a report or an intent was stored of an operation that another drives. Only a nudge."""
+
+    has_intent: bool = False
+
+
+class SlotsFreed(Message):
+    """Cast, from a conductor to each of them: a migration has given its slots back. Only a nudge, the poll finds it too."""
+
+    #: Who says so, and knows it.
+    conductor_id: str
+
+
 class OperationsLeft(Message):
     """Cast, from a conductor that ends in order: what it drove is anybody's now. Only a nudge, the sweep finds it too."""
