@@ -228,7 +228,11 @@ class Endpoints:
         )
         last = message.progress if isinstance(message, messages.TransferEnded) else None
 
+        is_plain = last is None and not isinstance(message, messages.ActionTaken)
+
         async def unit(uow: uows.UnitOfWork) -> bool:
+            if is_plain and await uow.reports.store_at_once(report):
+                return True
             source = (await uow.operations.get(message.operation_id)).plan.source
             if message.host != source:
                 raise errors.SenderRefused(sender=message.host, named=f"{source}, the source of migration {message.operation_id}")
@@ -239,7 +243,7 @@ class Endpoints:
                 await facts.tell(uow, message)
             return is_new
 
-        if await self.store.run(unit):
+        if await (self.store.put if is_plain else self.store.run)(unit):
             if message.operation_id in self.orchestrator.driven:
                 self.orchestrator.nudge(message.operation_id)
             else:

@@ -49,18 +49,19 @@ class Inventory:
             record = known.get(one.uuid)
             if record is not None and _is_free(record) and not _is_deleted(record) and record.host not in (None, report.name):
                 await self._elsewhere(report.name, one, record, record.host or "")
-        await self._missing(report)
+        await self._missing(report, known)
 
     def _taken_in(self, report: messages.ReportInventory, settled: list[guest.Guest]) -> stores.Unit[dict[str, server.Server] | None]:
         """Insert what is new and update what is where it was; give the records as they were, or None for a report that is too old."""
 
         async def unit(uow: uows.UnitOfWork) -> dict[str, server.Server] | None:
-            if not await uow.hosts.accept_inventory(report.name, report.incarnation, report.sequence):
+            node = await uow.hosts.accept_inventory(report.name, report.incarnation, report.sequence)
+            if node is None:
                 return None
             if report.description is not None:
                 await uow.hosts.update_description(report.name, report.description)
-            node = await uow.hosts.node_of(report.name)
-            known = await uow.servers.find([one.uuid for one in settled])
+                node = report.description.hypervisor_hostname
+            known = await uow.servers.find([*(one.uuid for one in settled), *report.absent])
             new = [_discovered(one, report.name, node, self._config, uow.now) for one in settled if one.uuid not in known]
             try:
                 await uow.servers.insert_all(new)
@@ -141,11 +142,15 @@ class Inventory:
             _log.error("A guest runs on two hosts.", instance_uuid=record.uuid, host=record.host, other_host=name)
             await self._write(record, vm_state=server.VmState.ERROR, reason="two_hosts")
 
-    async def _missing(self, report: messages.ReportInventory) -> None:
+    async def _missing(self, report: messages.ReportInventory, known: dict[str, server.Server]) -> None:
         """Servers that the record puts on this host and that the report says or shows to be gone: ask again, then believe."""
         listed = {one.uuid for one in report.guests} | set(report.described_before)
         absent = set(report.absent)
-        recorded = await self._store.read(lambda uow: uow.servers.on_host(report.name)) if report.is_complete or absent else []
+        if report.is_complete:
+            recorded = await self._store.look(lambda uow: uow.servers.on_host(report.name))
+        else:
+            found = (known[uuid] for uuid in report.absent if uuid in known)
+            recorded = [one for one in found if one.host == report.name and one.deleted_at is None]
         for record in recorded:
             is_suspect = record.uuid in absent or (report.is_complete and record.uuid not in listed)
             if not is_suspect or not _is_free(record):

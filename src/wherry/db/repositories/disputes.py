@@ -31,6 +31,8 @@ class Dispute:
 
 
 _COLUMNS = sessions.columns_of(_T, Dispute)
+_IN_ORDER = sa.select(*_COLUMNS).order_by(_T.c.id)
+_OF_HOST = _IN_ORDER.where(_T.c.host == sa.bindparam("of_host"))
 
 
 class Disputes:
@@ -50,10 +52,8 @@ class Disputes:
 
     async def list(self, host: str | None = None) -> builtins.list[Dispute]:
         """Give what this host claims, or all hosts, oldest first."""
-        statement = sa.select(*_COLUMNS).order_by(_T.c.id)
-        if host is not None:
-            statement = statement.where(_T.c.host == host)
-        return [sessions.record_of(Dispute, row) for row in await self._session.rows(statement)]
+        rows = await (self._session.rows(_IN_ORDER) if host is None else self._session.rows(_OF_HOST, {"of_host": host}))
+        return [sessions.record_of(Dispute, row) for row in rows]
 
     async def are_about(self, instance_uuid: str) -> bool:
         """Whether any host claims this server."""

@@ -33,6 +33,15 @@ _BEAT = (
     .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
     .values(last_seen_at=sa.bindparam("beat_at"))
 )
+_TAKE_IN = (
+    sa.update(_T)
+    .where(
+        _T.c.name == sa.bindparam("of_name"),
+        _T.c.incarnation == sa.bindparam("of_incarnation"),
+        _T.c.inventory_sequence < sa.bindparam("of_sequence"),
+    )
+    .returning(_T.c.hypervisor_hostname)
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,14 +202,14 @@ class Hosts:
         known = await self._session.rows(sa.select(_T.c.name, _T.c.incarnation).where(_T.c.name.in_([name for name, _ in beats])))
         return {(row.name, row.incarnation) for row in known} & set(beats)
 
-    async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> bool:
-        """Record that an inventory is taken in. False: it is late (a newer one was taken, or the agent has a successor); drop it."""
-        statement = (
-            sa.update(_T)
-            .where(_T.c.name == name, _T.c.incarnation == incarnation, _T.c.inventory_sequence < sequence)
-            .values(inventory_sequence=sequence, last_seen_at=self._session.now)
-        )
-        return await self._session.change(statement) == 1
+    async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> str | None:
+        """Record that an inventory is taken in; gives the name that the host's hypervisor has for itself.
+
+        None: it is late (a newer one was taken, or the agent has a successor); drop it.
+        """
+        where = {"of_name": name, "of_incarnation": incarnation, "of_sequence": sequence}
+        row = await self._session.row(_TAKE_IN, where | {"inventory_sequence": sequence, "last_seen_at": self._session.now})
+        return None if row is None else str(row.hypervisor_hostname)
 
     async def update_service(
         self, name: str, *, is_disabled: bool | None = None, disabled_reason: str | None = None, is_forced_down: bool | None = None

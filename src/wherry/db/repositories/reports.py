@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import functools
 
 import sqlalchemy as sa
 
@@ -16,6 +17,17 @@ from wherry.model import operation as model
 _T = schema.reports
 _O = schema.operations
 _COLUMNS = sessions.columns_of(_T, model.Report)
+_NAMES = [column.name for column in _COLUMNS]
+_M = schema.migrations
+#: A row of what was reported, if the migration is known and its source is who reports.
+_FROM_SOURCE = sa.select(*(sa.bindparam(f"new_{name}", type_=_T.c[name].type).label(name) for name in _NAMES)).where(
+    _M.c.uuid == sa.bindparam("new_operation_id"), _M.c.source_compute == sa.bindparam("new_host")
+)
+
+
+@functools.cache
+def _storing(insert: sa.Insert) -> sa.Insert:
+    return insert.from_select(_NAMES, _FROM_SOURCE)
 
 
 class Reports:
@@ -34,6 +46,19 @@ class Reports:
             return await self._session.change(self._session.dialect.insert_ignoring(_T).values(**values)) == 1
         except sa.exc.IntegrityError as error:
             raise errors.NotFound(what="Operation", name=report.operation_id) from error
+
+    async def store_at_once(self, report: model.Report) -> bool:
+        """Keep a fact that its migration's source reports, in one statement; where that cannot be told, it takes more.
+
+        :raises TakesMore: where only one may be run.
+        """
+        if self._session.dialect.writes_at_once:
+            parameters = {f"new_{name}": getattr(report, name) for name in _NAMES}
+            if await self._session.change(_storing(self._session.dialect.insert_ignoring(_T)), parameters) == 1:
+                return True
+        if self._session.is_single:
+            raise sessions.TakesMore
+        return False
 
     async def list(self, operation_id: str, after: tuple[int, int] | None = None) -> builtins.list[model.Report]:
         """Give the facts of an operation in order, those after (epoch, sequence) only where that is given."""

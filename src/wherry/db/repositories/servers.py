@@ -29,6 +29,7 @@ SORT_KEYS = frozenset(
 #: What only an operation may change while there is one.
 _OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
+_BY_UUIDS = sa.select(*COLUMNS).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 _BIRTHS = sa.select(_T.c.uuid, _T.c.birth).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 #: What some columns are compared as.
 _COMPARED: Mapping[str, sa.ColumnElement[Any]] = {"hostname": sa.func.coalesce(_T.c.hostname, _T.c.name)}
@@ -141,7 +142,7 @@ class Servers:
 
     async def find(self, uuids: Sequence[str]) -> dict[str, model.Server]:
         """Give those of the servers that are known, deleted ones too, by uuid."""
-        rows = await self._session.rows(sa.select(*COLUMNS).where(_T.c.uuid.in_(uuids)))
+        rows = await self._session.rows(_BY_UUIDS, {"uuids": builtins.list(uuids)})
         return {row.uuid: sessions.record_of(model.Server, row) for row in rows}
 
     async def zones_of(self, uuids: Sequence[str]) -> dict[str, str | None]:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
 import pytest
 
 from wherry import errors
+from wherry.db import uow as uows
 from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import migrations as records
 from wherry.model import instance_actions, operation, progress, server, states
@@ -199,6 +201,25 @@ class ReportContract:
         harness.clock.advance(1)
         assert not await harness.store.run(lambda uow: uow.reports.store(self._report(harness, owned.id, 1, 1)))
         assert await harness.store.read(lambda uow: uow.reports.list(owned.id)) == [first]
+
+    async def test_a_report_in_one_statement_is_the_sources_own_or_takes_more(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_owned()
+        report = self._report(harness, owned.id, 1, 1)
+        strange = dataclasses.replace(report, host="host-b", sequence=2)
+
+        async def at_once(one: operation.Report) -> tuple[bool, bool]:
+            async def unit(uow: uows.UnitOfWork) -> tuple[bool, bool]:
+                if await uow.reports.store_at_once(one):
+                    return True, True
+                return False, one.host == "host-a" and await uow.reports.store(one)
+
+            return await harness.store.put(unit)
+
+        is_fast = harness.engine.dialect.writes_at_once
+        assert await at_once(report) == (is_fast, True)
+        assert await at_once(report) == (False, False)
+        assert await at_once(strange) == (False, False)
+        assert await harness.store.read(lambda uow: uow.reports.list(owned.id)) == [report]
 
     async def test_reports_are_counted_for_the_conductor_that_drives(self, harness: harnesses.Harness) -> None:
         mine, ended = await harness.make_owned(conductor="one"), await harness.make_owned(conductor="one")

@@ -88,7 +88,7 @@ class RegistrationContract:
             await harness.store.run(_taking(incarnation, sequence))
             for incarnation, sequence in [("host-a-1", 1), ("host-a-1", 3), ("host-a-1", 2), ("host-a-1", 3), ("old", 9)]
         ]
-        assert taken == [True, True, False, False, False]
+        assert taken == ["host-a.example", "host-a.example", None, None, None]
         await harness.make_host("host-a", incarnation="host-a-2", replaces="host-a-1")
         assert await harness.store.run(lambda uow: uow.hosts.accept_inventory("host-a", "host-a-2", 1))
 
