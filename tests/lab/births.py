@@ -94,9 +94,15 @@ class Birth:
         assert self.flow.request("DELETE", f"/servers/{self.uuid}").status_code == 204
         flow.until(lambda: self.flow.request("GET", f"/servers/{self.uuid}").status_code == 404, "the server to be gone")
 
+    def told(self) -> list[dict[str, Any]]:
+        """Give the events of its last action."""
+        actions = self.flow.get(f"/servers/{self.uuid}/os-instance-actions")["instanceActions"]
+        found = self.flow.get(f"/servers/{self.uuid}/os-instance-actions/{actions[0]['request_id']}")
+        return list(found["instanceAction"]["events"])
+
     def _check_migration(self) -> None:
         for record in self.flow.get(f"/os-migrations?instance_uuid={self.uuid}")["migrations"]:
-            assert record["status"] not in ("error", "failed", "cancelled"), record
+            assert record["status"] not in ("error", "failed", "cancelled"), (record, self.told())
 
 
 def files(host: labs.Host) -> set[str]:

@@ -90,6 +90,32 @@ async def test_a_half_brought_image_is_brought_again(harness: libvirt_harness.Li
     await harness.source_driver.destroy_guest(task)
 
 
+async def test_what_virtlogd_kept_of_a_console_is_read_and_goes_with_the_guest(harness: libvirt_harness.LibvirtHarness) -> None:
+    """Files by its names, made by hand; what is named otherwise, or after another guest, stays."""
+    made, path = await harness.image()
+    order, task = _order(made)
+    await harness.source_driver.build_guest(task, order, lambda: contextlib.nullcontext(path))
+    await harness.source_driver.power_off_guest(order.uuid)
+    folder = harness.hosts["h1"].private_images
+    console = f"{order.uuid}.console.log"
+    theirs = [f"{console}.old", f"{console}.1.gz", f"{uuid.uuid4()}.console.log.0"]
+    try:
+        _write(folder, {console: "now\n", f"{console}.0": "before\n", f"{console}.1": "at first\n"} | dict.fromkeys(theirs, "theirs\n"))
+        assert await harness.source_driver.read_console(order.uuid, 100) == "at first\nbefore\nnow\n"
+        assert await harness.source_driver.read_console(order.uuid, 7) == "re\nnow\n"
+        assert await harness.source_driver.read_console(order.uuid, 2) == "w\n"
+        await harness.source_driver.destroy_guest(task)
+        assert sorted(each.name for each in folder.glob("*console.log*")) == sorted(theirs)
+    finally:
+        for name in theirs:
+            (folder / name).unlink()
+
+
+def _write(folder: pathlib.Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
 async def test_what_a_disk_is_based_on_stays_and_of_the_rest_the_one_used_longest_ago_goes(
     harness: libvirt_harness.LibvirtHarness, tmp_path: pathlib.Path
 ) -> None:

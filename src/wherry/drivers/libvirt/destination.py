@@ -10,7 +10,7 @@ import libvirt
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.libvirt import connection, job, observe, storage
+from wherry.drivers.libvirt import connection, console_log, job, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import guest, migration
 from wherry.telemetry import logs
@@ -87,9 +87,12 @@ def remove_leftover(handle: libvirt.virConnect, instance_uuid: str) -> bool:
 
 
 def delete_created(handle: libvirt.virConnect, files: storage.Storage, created: frozenset[str]) -> None:
-    """Delete the files and empty directories named as created by this migration, except what a domain here uses."""
+    """Delete the files and empty directories named as created by this migration, except what a domain here uses.
+
+    With a console goes what it held before.
+    """
     used = storage.used_paths(handle)
-    paths = sorted(path for path in created if not path.endswith(DIRECTORY_MARK))
+    paths = console_log.with_earlier(handle, files, sorted(path for path in created if not path.endswith(DIRECTORY_MARK)))
     for path in paths:
         if path in used:
             _log.warning("the undo keeps a file that a domain uses", path=path, instance_uuid=used[path])

@@ -13,7 +13,7 @@ import libvirt
 
 from wherry import errors
 from wherry.drivers import base
-from wherry.drivers.libvirt import capabilities, connection, destination, guest_cpu, guest_xml, image_cache, observe, storage
+from wherry.drivers.libvirt import capabilities, connection, console_log, destination, guest_cpu, guest_xml, image_cache, observe, storage
 from wherry.drivers.libvirt import errors as libvirt_errors
 from wherry.model import build, guest
 from wherry.telemetry import logs
@@ -93,11 +93,11 @@ class Maker:
         path = await self._link.call("look for the console", _console_of, self._link.host, instance_uuid)
         if not path:
             return ""
-        return (await self._link.call("read the console", self._files.read_end, path, most_bytes)).decode(errors="replace")
+        return (await self._link.call("read the console", console_log.read_end, self._files, path, most_bytes)).decode(errors="replace")
 
     async def _make(self, task: base.Task, order: build.GuestOrder, fetch: base.FetchImage) -> None:
         directory = self._section.guest_directory
-        disk, console = f"{directory}/{order.uuid}.qcow2", f"{directory}/{order.uuid}.console.log"
+        disk, console = f"{directory}/{order.uuid}.qcow2", console_log.path_of(directory, order.uuid)
         earlier = await self._link.call("look for the guest", _made_earlier, order.uuid)
         if earlier is not None:
             if not earlier:

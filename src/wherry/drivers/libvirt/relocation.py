@@ -23,6 +23,7 @@ from wherry.drivers import base
 from wherry.drivers.libvirt import (
     capabilities,
     connection,
+    console_log,
     departure,
     describe,
     destination,
@@ -366,8 +367,10 @@ def _release(handle: libvirt.virConnect, host: str, instance_uuid: str) -> None:
 
 def _delete_owned(handle: libvirt.virConnect, files: storage.Storage, paths: list[str], owned: frozenset[str]) -> tuple[str, ...]:
     used, kept = storage.used_paths(handle), []
-    for path in paths:
-        if path in owned and path not in used:
+    # With a console goes what it held before.
+    ours = frozenset(console_log.with_earlier(handle, files, owned))
+    for path in console_log.with_earlier(handle, files, paths):
+        if path in ours and path not in used:
             files.delete(handle, path)
         elif files.length(handle, path) is not None:
             kept.append(path)
