@@ -66,6 +66,7 @@ class Interventions:
                 await self._abort(note, note.abort, transfer.progress)
         elif note.force is not None and not note.force.is_applied:
             await self._force_complete(note, note.force, transfer.progress)
+        self.is_waiting = self.is_waiting and note.is_forcing
 
     async def suspend_after_hand_over(self, note: wherry_journal.TransferNote) -> None:
         """Stop a guest that its hypervisor resumed although the destination may be running it (the closing reply was lost)."""
@@ -78,16 +79,19 @@ class Interventions:
         await self._report(note.intent, detail)
 
     def _spend_deadline(self, note: wherry_journal.TransferNote, elapsed: float) -> None:
-        action = convergence.on_deadline(note.budget, elapsed_seconds=elapsed, is_post_copy=note.is_post_copy)
-        if action is convergence.Action.WAIT or note.is_deadline_spent:
+        if note.has_deadline_acted:
             return
-        note.is_deadline_spent = True
+        was_spent = note.is_deadline_spent
+        # Due and not done yet: the configuration may want something else by now.
+        note.abort, note.force = _not_by_deadline(note.abort), _not_by_deadline(note.force)
+        action = convergence.on_deadline(note.budget, elapsed_seconds=elapsed, is_post_copy=note.is_post_copy)
+        note.is_deadline_spent = action is not convergence.Action.WAIT
         cause = wherry_journal.Cause(origin="deadline")
         if action is convergence.Action.ABORT:
             note.abort = note.abort or cause
-        else:
+        elif action is convergence.Action.FORCE_COMPLETE:
             note.force = note.force or cause
-        if self._parts.metrics is not None:
+        if note.is_deadline_spent and not was_spent and self._parts.metrics is not None:
             self._parts.metrics.deadlines_fired.labels(action=action.value).inc()
 
     def _bound_pause(self, note: wherry_journal.TransferNote) -> None:
@@ -211,3 +215,7 @@ class Interventions:
 
     def _driver_name(self) -> str:
         return self._parts.description.driver if self._parts.description is not None else ""
+
+
+def _not_by_deadline(cause: wherry_journal.Cause | None) -> wherry_journal.Cause | None:
+    return None if cause is not None and cause.origin == "deadline" else cause

@@ -84,6 +84,16 @@ class TransferNote(_Note):
     is_ended: bool = False
 
     @property
+    def has_deadline_acted(self) -> bool:
+        """Whether the deadline is over and was followed by something that cannot be taken back, whoever wanted that."""
+        return self.is_deadline_spent and any(cause is not None and cause.is_applied for cause in (self.abort, self.force))
+
+    @property
+    def is_forcing(self) -> bool:
+        """Whether it is to be forced to complete, and that has not been done."""
+        return self.abort is None and self.force is not None and not self.force.is_applied
+
+    @property
     def was_paused_by_us(self) -> bool:
         """Whether the guest would run but for us."""
         return self.paused_boot_seconds is not None or self.is_suspended

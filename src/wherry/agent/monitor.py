@@ -77,7 +77,8 @@ class Monitor:
     async def reload(self) -> None:
         """Resolve anew what comes from the configuration, and say so if it changed."""
         note = self._note
-        if note is None or note.is_ended or self._is_stopped:
+        # What the deadline has done stays done: a change would be told, and never come true.
+        if note is None or note.is_ended or note.is_post_copy or note.has_deadline_acted or self._is_stopped:
             return
         budget = timing.budget_of(self._parts, note.command)
         if budget == note.budget:
@@ -173,8 +174,7 @@ class Monitor:
             seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
         if not note.call_error:
             await self._report_start(note)
-        if self._progress is not None:
-            self._progress = timing.with_pause(self._parts, note, self._progress)
+        self._progress = timing.with_pause(self._parts, note, self._progress)
         await self._send_progress(is_last=True)
         if is_broken:
             if not note.is_post_copy:

@@ -44,13 +44,15 @@ def settle_beginning(parts: wherry_parts.Parts, note: wherry_journal.TransferNot
     return True
 
 
-def with_pause(parts: wherry_parts.Parts, note: wherry_journal.TransferNote, counters: progress.Progress) -> progress.Progress:
+def with_pause(
+    parts: wherry_parts.Parts, note: wherry_journal.TransferNote, counters: progress.Progress | None
+) -> progress.Progress | None:
     """Give the last counters with how long the guest stood still, where we had paused it and the hypervisor does not tell.
 
     libvirt counts a pause of ours with its switch-over, and ends the count when the guest runs at the destination; it tells nothing of a
     transfer that ended otherwise.
     """
-    if note.paused_boot_seconds is None or counters.downtime_ms is not None:
+    if note.paused_boot_seconds is None or counters is None or counters.downtime_ms is not None:
         return counters
     return dataclasses.replace(counters, downtime_ms=round((parts.boot_clock.seconds() - note.paused_boot_seconds) * 1000))
 
