@@ -32,8 +32,9 @@ RETURN NULL; END $$;
 CREATE TRIGGER noted AFTER UPDATE OF status ON migrations FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION note();
 """
 _SPANS = """
-SELECT s.source, s.destination, s.at, e.at, m.status FROM migrations m
+SELECT s.source, s.destination, s.at, e.at, m.status, q.at FROM migrations m
 JOIN moves s ON s.id = m.id AND s.status = 'preparing' JOIN moves e ON e.id = m.id AND e.status = m.status
+JOIN moves q ON q.id = m.id AND q.status = 'queued'
 """
 
 
@@ -75,14 +76,19 @@ def measure(*, conductors: int, migrations: int) -> Iterator[Measure]:
 def _of_slots(name: str, spans: Sequence[Sequence[str]]) -> Iterator[Measure]:
     out: dict[str, list[tuple[float, float]]] = {}
     into: dict[str, list[tuple[float, float]]] = {}
-    for source, destination, started, ended, _status in spans:
+    for source, destination, started, ended, *_ in spans:
         span = (float(started), float(ended))
         out.setdefault(source, []).append(span)
         into.setdefault(destination, []).append(span)
     yield Measure(name=f"{name}.most-out-of-a-host", value=max(map(measures.most_at_once, out.values())), unit="at once", at_most=_OUT)
     yield Measure(name=f"{name}.most-into-a-host", value=max(map(measures.most_at_once, into.values())), unit="at once", at_most=_IN)
-    # Out of a host one leaves after the other, and the next one waits for nothing else where its destination has room.
-    waits = [gap for one in out.values() for gap in measures.gaps(one)]
+    waits = []
+    for source, destination, started, _ended, _status, queued in spans:
+        freed = max(measures.freed_at(out[source], _OUT, float(started)), measures.freed_at(into[destination], _IN, float(started)))
+        # Who found its slots free was handed none.
+        if freed > float(queued):
+            waits.append(float(started) - freed)
+    yield Measure(name=f"{name}.slots-handed-over", value=len(waits), unit="slots")
     yield Measure(name=f"{name}.slot-to-start.p50", value=measures.percentile(waits, 50) * 1000, unit="ms")
     yield Measure(name=f"{name}.slot-to-start.p99", value=measures.percentile(waits, 99) * 1000, unit="ms", at_most=200.0)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -60,10 +59,16 @@ def most_at_once(spans: Sequence[tuple[float, float]]) -> int:
     return most
 
 
-def gaps(spans: Sequence[tuple[float, float]]) -> list[float]:
-    """Give the times between an end and the next beginning, of spans that follow one another."""
-    ordered = sorted(spans)
-    return [after[0] - before[1] for before, after in itertools.pairwise(ordered)]
+def freed_at(spans: Sequence[tuple[float, float]], limit: int, before: float) -> float:
+    """Give the last time before the one given at which a limit on spans at once stopped being reached; minus infinity if there was none."""
+    freed, now = -math.inf, 0
+    for at, step in sorted([(end, -1) for _, end in spans] + [(start, 1) for start, _ in spans]):
+        if at >= before:
+            break
+        if step < 0 and now == limit:
+            freed = at
+        now += step
+    return freed
 
 
 def compared(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -40,8 +41,13 @@ def test_what_begins_as_another_ends_is_not_at_once_with_it() -> None:
     assert measures.most_at_once([]) == 0
 
 
-def test_gaps_are_between_an_end_and_the_next_beginning() -> None:
-    assert measures.gaps([(5.0, 6.0), (0.0, 1.0), (1.25, 4.0)]) == [0.25, 1.0]
+@pytest.mark.parametrize(
+    ("limit", "before", "freed"),
+    [(1, 9.0, 6.0), (2, 9.0, 4.0), (3, 9.0, -math.inf), (1, 6.0, 1.0), (2, 3.5, -math.inf), (1, 0.5, -math.inf)],
+)
+def test_a_slot_is_free_since_its_limit_was_last_reached(limit: int, before: float, freed: float) -> None:
+    """At most two at once, from 3 to 4; none from 1 to 2 and from 6 on."""
+    assert measures.freed_at([(0.0, 1.0), (2.0, 4.0), (3.0, 6.0)], limit, before) == freed
 
 
 def test_two_results_are_compared_by_name() -> None:
