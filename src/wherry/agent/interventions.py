@@ -191,7 +191,7 @@ class Interventions:
     async def _applied(self, cause: wherry_journal.Cause, intent: truth.LastIntent, detail: str) -> None:
         cause.is_applied = True
         _log.info("A transfer was acted on", migration_id=self._entry.operation_id, intent=intent.value, detail=detail)
-        await self._report(intent, detail)
+        await self._report(intent, detail, request_id=cause.request_id)
 
     async def _cannot(self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, detail: str) -> None:
         cause.is_applied = True
@@ -199,8 +199,9 @@ class Interventions:
         _log.warning("A transfer could not be acted on", migration_id=self._entry.operation_id, detail=detail)
         await self._report(truth.LastIntent.NONE, detail, is_done=False)
 
-    async def _report(self, intent: truth.LastIntent, detail: str, *, is_done: bool = True) -> None:
-        await self._reporter.add(self._entry, messages.ActionTaken, {"intent": intent.value, "detail": detail, "is_done": is_done})
+    async def _report(self, intent: truth.LastIntent, detail: str, *, is_done: bool = True, request_id: str = "") -> None:
+        body = {"intent": intent.value, "detail": detail, "is_done": is_done, "request_id": request_id}
+        await self._reporter.add(self._entry, messages.ActionTaken, body)
 
     def _numbers(
         self, note: wherry_journal.TransferNote, cause: wherry_journal.Cause, counters: progress.Progress | None, what: str

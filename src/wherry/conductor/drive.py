@@ -294,6 +294,11 @@ def unreachable(slug: str, host: str) -> migrations.Reason:
     )
 
 
+def headline(told: str) -> str:
+    """Give what was done to a transfer, and when; the numbers that it went by are in the event of that."""
+    return told.partition(";")[0]
+
+
 def states_of(state: guests.GuestState | None) -> dict[str, Any]:
     """Give the server's states that a guest's state means; nothing where it means nothing."""
     if state is None or state not in server.STATES_OF_GUEST:

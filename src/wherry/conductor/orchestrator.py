@@ -22,6 +22,7 @@ from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import client as clients
+from wherry.rpc import messages
 from wherry.telemetry import logs, metrics
 
 _log = logs.get_logger(__name__)
@@ -350,8 +351,8 @@ async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: ope
             await uow.operations.acknowledge_intent(intent)
             continue
         name = drive.INTENT_EVENTS[intent.kind]
-        served_by, asked = _SERVED_BY[intent.kind]
-        outcome = instance_actions.SUCCEEDED if transition.event is served_by else _too_late(on, transition, asked)
+        is_served = transition.event is _SERVED_BY[intent.kind][0]
+        outcome = instance_actions.SUCCEEDED if is_served else await _not_served(uow, on, transition, intent)
         where = (on.operation.instance_uuid, intent.request_id)
         await uow.actions.start_event(*where, instance_actions.EventStart(name=name, host=on.plan.source))
         await uow.operations.acknowledge_intent(
@@ -370,11 +371,19 @@ async def _begin_deletion(uow: uows.UnitOfWork, instance_uuid: str, request_id: 
     return (await deletion.begin(uow, freed, request_id=request_id, user_id=asked.user_id, project_id=asked.project_id)).id
 
 
-def _too_late(on: drive.Drive, transition: operation.Transition, asked: str) -> instance_actions.EventOutcome:
+async def _not_served(
+    uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition, intent: operation.Intent
+) -> instance_actions.EventOutcome:
+    """Say why the outcome is not what was asked for: it came too late, or was done and then overruled."""
     ended = states.advance(on.migration.status, transition.event) if transition.event else on.migration.status
-    return instance_actions.EventOutcome(
-        result=instance_actions.Result.ERROR, details=f"The migration was {ended.value} before the {asked}."
-    )
+    reports = [one for one in await uow.reports.list(on.operation.id) if one.kind is operation.ReportKind.ACTION_TAKEN]
+    taken = [messages.ActionTaken.model_validate(one.body) for one in reports]
+    applied = next((one for one in taken if one.is_done and one.request_id == intent.request_id), None)
+    details = f"The migration was {ended.value} before the {_SERVED_BY[intent.kind][1]}."
+    if applied is not None:
+        told = "; then ".join(drive.headline(one.detail) for one in (applied, *taken[taken.index(applied) + 1 :]) if one.is_done)
+        details = f"It was applied, and the migration ended as {ended.value}: {told}."
+    return instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=details)
 
 
 def _text(error: Exception) -> str:

@@ -77,6 +77,29 @@ async def test_an_abort_beats_a_force(make_cloud: clouds.MakeCloud, world: simul
         await invariants.come_to_hold(cloud, before)
 
 
+@pytest.mark.parametrize("is_by_deadline", [False, True], ids=["by-request", "by-deadline"])
+async def test_a_force_that_was_applied_and_then_overruled_says_so(
+    make_cloud: clouds.MakeCloud, world: simulated.World, is_by_deadline: bool
+) -> None:
+    """The guest was paused, and then the migration was aborted: its event tells both, as the migration's own do."""
+    simulated.Disturbances(world).change_link("h1", mib_per_s=50.0)
+    async with make_cloud(world, libvirt={"live_migration_completion_timeout": 5}) as cloud:
+        before = invariants.snapshot(world)
+        await _running(cloud)
+        forced = await _force(cloud)
+        await cloud.clock.sleep(2.0)
+        aborted = None if is_by_deadline else await asking.abort(cloud, "busy")
+        assert (await asking.until_ended(cloud, "busy", seconds=120)).status is Status.CANCELLED
+        ids = [one.headers["x-openstack-request-id"] for one in (forced, aborted) if one is not None]
+        (event,) = (await asking.action_of(cloud, "busy", ids[0])).events
+        assert event.details is not None
+        assert "before the force-complete" not in event.details
+        overruled = "deadline: abort after 10.0" if is_by_deadline else f"requested {ids[1]}: abort after 7."
+        assert f"It was applied, and the migration ended as cancelled: requested {ids[0]}: pause the guest after 5." in event.details
+        assert f"; then {overruled}" in event.details
+        await invariants.come_to_hold(cloud, before)
+
+
 @pytest.mark.parametrize("at", [Status.ACCEPTED, Status.QUEUED, Status.PREPARING, Status.RUNNING])
 async def test_a_reset_ends_the_task_at_once_and_the_migration_soon(
     make_cloud: clouds.MakeCloud, world: simulated.World, at: Status

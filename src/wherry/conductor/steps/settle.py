@@ -112,7 +112,7 @@ class Settle:
     def _arrived(self, on: drive.Drive, reading: _Reading) -> drive.Advance:
         # It may have arrived before its source could report that it began.
         # A success with a story: what the deadline did, and how a broken post-copy was mended.
-        details = "; ".join(_headline(one) for one in reading.actions) or None
+        details = "; ".join(drive.headline(one) for one in reading.actions) or None
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.SUCCESS, details=details)
         is_unreported = on.migration.status is states.Status.PREPARING
         return drive.Advance(
@@ -131,7 +131,7 @@ class Settle:
             reason=_why(on, verdict, reading),
             guest_state=_without_us(on, reading.source.state),
         )
-        details = _headline(ending.reason.message) if reading.actions else ending.reason.message
+        details = drive.headline(ending.reason.message) if reading.actions else ending.reason.message
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=details)
         transition = drive.undo(
             ending,
@@ -204,11 +204,6 @@ async def _observe(on: drive.Drive, host: str) -> messages.Observed:
         record = await on.store.read(lambda uow: uow.hosts.get(host))
         state = guest.GuestState.ABSENT if record.is_forced_down else guest.GuestState.UNREACHABLE
         return messages.Observed(observation=guest.Observation(state=state, detail=error.message))
-
-
-def _headline(told: str) -> str:
-    """Give what was done and when; the numbers that it went by are in the event of that."""
-    return told.partition(";")[0]
 
 
 def _why(on: drive.Drive, verdict: truth.Verdict, reading: _Reading) -> migration.Reason:
