@@ -188,6 +188,8 @@ class Moves:
     async def confirm_resize(self, command: messages.ConfirmSource) -> messages.StageDone:
         """Give up what was kept here: the definition, and the disks that we made on this host ourselves."""
         entry = await self._noted(command)
+        if command.is_deletion and await self._is_on(command.instance_uuid):
+            await self._parts.driver.power_off_guest(command.instance_uuid)
         owned = self._parts.journal.owned(command.instance_uuid)
         kept = await self._parts.driver.release_guest(self._parts.task_of(entry), command.plan, owned)
         await self._parts.journal.disown(command.instance_uuid)

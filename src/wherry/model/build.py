@@ -35,6 +35,8 @@ class BuildRequest:
 class DeleteRequest:
     """That a server is to be deleted."""
 
+    #: Of a server that waits to be confirmed or reverted: the migration, which ends with it.
+    migration_id: str | None = None
     #: Tells the kinds of request apart where they are stored.
     kind: Literal["delete"] = "delete"
 

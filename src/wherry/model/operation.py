@@ -2,7 +2,7 @@
 """Operations: what a conductor owns and drives, step by step, whatever dies on the way.
 
 A live migration is one kind, a cold one another; each has a migration of the same id beside it, and the confirm or revert of a cold
-migration goes on with that one. `Transition` is the only way to change either.
+migration goes on with that one, as does the deletion of a server that waits for either. `Transition` is the only way to change either.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Operation:
 
 def migration_of(kind: OperationKind, operation_id: str, request: Request) -> str | None:
     """Give the migration that such an operation moves on; None where it is about none."""
-    if isinstance(request, ConfirmRequest | RevertRequest):
+    if isinstance(request, ConfirmRequest | RevertRequest | DeleteRequest):
         return request.migration_id
     return operation_id if kind in MIGRATING else None
 

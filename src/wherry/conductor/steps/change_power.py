@@ -53,25 +53,25 @@ def _states_of(on: drive.Drive, state: guest.GuestState) -> dict[str, Any]:
     return drive.states_of(state)
 
 
-async def tell(on: drive.Drive, command: messages.Request[R], what: str = "") -> R:
+async def tell(on: drive.Drive, command: messages.Request[R], what: str = "", host: str = "") -> R:
     """Send a command to the guest's host.
 
     :param what: the command in words; empty for the power action.
+    :param host: where the plan's source is not that host.
 
     :raises SourceDown: when it is silent and an operator has said that it is dead.
     :raises HypervisorFailure: when a migration of the guest that has not ended there forbids it.
     """
+    host = host or on.plan.source
     try:
-        return await on.ask(on.plan.source, command)
+        return await on.ask(host, command)
     except errors.StaleEpoch as error:
         await on.require_own(error)
-        raise errors.HypervisorFailure(
-            host=on.plan.source, what=what or f"{on.power_action.value} the guest", detail=error.message
-        ) from error
+        raise errors.HypervisorFailure(host=host, what=what or f"{on.power_action.value} the guest", detail=error.message) from error
     except SILENT as error:
-        record = await on.store.read(lambda uow: uow.hosts.get(on.plan.source))
+        record = await on.store.read(lambda uow: uow.hosts.get(host))
         if record.is_forced_down:
-            raise errors.SourceDown(host=on.plan.source) from error
+            raise errors.SourceDown(host=host) from error
         raise
 
 

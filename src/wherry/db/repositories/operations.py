@@ -141,7 +141,7 @@ class Operations:
         self,
         before: model.Operation,
         server: server_model.Server,
-        request: migration.ConfirmRequest | migration.RevertRequest,
+        request: migration.ConfirmRequest | migration.RevertRequest | build.DeleteRequest,
         **asked: str,
     ) -> model.Operation:
         """Record as `accept_after` does what had its action recorded when it was asked for."""
@@ -173,7 +173,7 @@ class Operations:
         return sessions.record_of(model.Operation, row)
 
     async def last_of_migration(self, migration_id: str) -> model.Operation:
-        """Give the operation that last moved a migration on: the one that began it, or a confirmation or way back that was given up.
+        """Give the operation that last moved a migration on: the one that began it, or one after it that was given up.
 
         :raises NotFound: there is none.
         """

@@ -86,6 +86,8 @@ class ConfirmSource(Request[StageDone], MoveCommand):
     """Give up what was kept here of a guest that was read at its destination. Ends it here."""
 
     reply_type: ClassVar[type[Message]] = StageDone
+    #: Whether the server is deleted: one that somebody has started here goes too, where it else would be refused.
+    is_deletion: bool = False
 
 
 class ConfirmDestination(Request[StageDone], MoveCommand):
