@@ -21,6 +21,8 @@ from wherry.db.repositories import usage
 from wherry.model import host as model
 
 _T = schema.hosts
+_M = schema.migrations
+_C = schema.chores
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
 _BY_NAME = sa.select(*_COLUMNS).where(_T.c.name == sa.bindparam("name"))
@@ -245,19 +247,28 @@ class Hosts:
             raise errors.HostNotFound(host=name)
 
     async def remove(self, name: str) -> None:
-        """Forget a host that has no servers and takes part in no migration; what it is owed is forgotten with it.
+        """Forget a host that has no servers, takes part in no migration and is owed nothing.
 
+        What a host is owed that was called dead stays owed to a host of that name, should it ever register again.
         :raises HostNotFound: no agent ever registered it.
-        :raises HostInUse: it has servers, or is the source or destination of a migration that has not ended.
+        :raises HostInUse: it has servers; is the source or destination of a migration that has not ended, one that waits to be confirmed or
+            reverted included; or is owed its cleaning, and nobody has said that it is dead.
         """
         # A migration takes this lock before it names a destination.
         await self._session.rows(sa.select(schema.locks).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update())
-        taken = (await self.get(name)).usage
-        if taken.servers:
+        host = await self.get(name)
+        if host.usage.servers:
             raise errors.HostInUse(host=name, what="is hosting instances", instead="Move the servers away first.")
-        if taken.outgoing_migrations or taken.incoming_migrations:
-            raise errors.HostInUse(host=name, what="has in-progress migrations", instead="Wait for them, or abort them.")
-        await self._session.change(sa.delete(schema.chores).where(schema.chores.c.host == name))
+        is_end = sa.or_(_M.c.source_compute == name, _M.c.dest_compute == name)
+        if await self._session.row(sa.select(_M.c.id).where(_M.c.finished_at.is_(None), is_end).limit(1)) is not None:
+            instead = "Wait for them, or abort them; confirm or revert those that are finished."
+            raise errors.HostInUse(host=name, what="has in-progress migrations", instead=instead)
+        is_owed = await self._session.row(sa.select(_C.c.id).where(_C.c.host == name).limit(1)) is not None
+        if is_owed and not host.is_forced_down:
+            instead = (
+                "Let its agent run until `wherry status` shows nothing that it is owed, or force the service down if the host is gone."
+            )
+            raise errors.HostInUse(host=name, what="is owed its cleaning", instead=instead)
         await self._session.change(sa.delete(_T).where(_T.c.name == name))
 
     async def _one(self, condition: sa.ColumnElement[bool], name: str) -> model.Host:

@@ -151,9 +151,10 @@ class Harness:
         return accepted, moving
 
     async def make_owned(self, *, conductor: str = "conductor-1", **fields: Any) -> operation.Operation:
-        """Record a live migration of a new server, and let a conductor with a long lease own it."""
+        """Record a migration of a new server, a live one unless `request` says otherwise; a conductor with a long lease owns it."""
+        request = fields.pop("request", migration.LiveMigrationRequest())
         made = await self.make_server(**fields)
-        accepted, _ = await self.accept(made)
+        accepted, _ = await self.accept(made, request=request)
 
         async def claim(uow: uows.UnitOfWork) -> operation.Operation:
             await uow.conductors.renew(conductor, "control", 3600)

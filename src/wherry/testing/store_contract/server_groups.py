@@ -8,7 +8,7 @@ import pytest
 from wherry import errors
 from wherry.db.repositories import server_groups as records
 from wherry.db.repositories import servers as server_records
-from wherry.model import operation, server_group, states
+from wherry.model import migration, operation, server, server_group, states
 from wherry.testing.store_contract import harness as harnesses
 
 _POLICY = server_group.Policy.ANTI_AFFINITY
@@ -114,3 +114,32 @@ class RemovalContract:
             await harness.store.run(lambda uow: uow.hosts.remove("host-b"))
         await harness.advance(owned, operation.Transition(event=states.Event.CHECK_FAILED))
         await harness.store.run(lambda uow: uow.hosts.remove("host-b"))
+
+    async def test_both_ends_of_a_cold_migration_are_kept_until_it_is_settled(self, harness: harnesses.Harness) -> None:
+        for name in ("host-a", "host-b"):
+            await harness.make_host(name)
+        moving = await harness.make_owned(host="host-a", request=migration.ColdMigrationRequest())
+        moving = await harness.advance(moving, operation.Transition(dest_compute="host-b"))
+        for event in (states.Event.MOVE_STARTED, states.Event.MOVED):
+            moving = await harness.advance(moving, operation.Transition(event=event))
+            with pytest.raises(errors.HostInUse, match="in-progress migrations"):
+                await harness.store.run(lambda uow: uow.hosts.remove("host-b"))
+        arrived = operation.Transition(
+            step=operation.StepName.DONE,
+            event=states.Event.TAKEN_IN,
+            server=server.ServerChange(host="host-b", vm_state=server.VmState.RESIZED, clear_task=True),
+        )
+        await harness.advance(moving, arrived)
+        with pytest.raises(errors.HostInUse, match="in-progress migrations"):
+            await harness.store.run(lambda uow: uow.hosts.remove("host-a"))
+
+    async def test_a_host_that_is_owed_something_is_kept_unless_it_is_dead(self, harness: harnesses.Harness) -> None:
+        """Dead, it is forgotten, and what it is owed is kept for one of its name."""
+        await harness.make_host("host-b")
+        owned = await harness.make_owned()
+        await harness.store.run(lambda uow: uow.chores.add(owned.id, "host-b", "DestroyGuest", {}))
+        with pytest.raises(errors.HostInUse, match="is owed its cleaning"):
+            await harness.store.run(lambda uow: uow.hosts.remove("host-b"))
+        await harness.store.run(lambda uow: uow.hosts.update_service("host-b", is_forced_down=True))
+        await harness.store.run(lambda uow: uow.hosts.remove("host-b"))
+        assert [one.host for one in await harness.store.read(lambda uow: uow.chores.list())] == ["host-b"]
