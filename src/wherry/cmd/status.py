@@ -18,8 +18,10 @@ from wherry import config as configs
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.migrations import runner
-from wherry.db.repositories import admission, conductors, overview
+from wherry.db.repositories import admission, conductors, migrations, overview
+from wherry.model import confirmation
 from wherry.model import host as hosts
+from wherry.model import server as servers
 
 _SLOT_OPTIONS = {
     "outgoing": "max_concurrent_live_migrations",
@@ -43,6 +45,11 @@ _SHOWN = {
     "operations": (
         "Operations in progress",
         "migration server_name kind status step source destination conductor_name age_seconds",
+        "none.",
+    ),
+    "moves": (
+        "Moves that wait to be confirmed or reverted",
+        "migration server_name source destination waits_for_seconds notes",
         "none.",
     ),
     "chores": ("Owed to hosts that were away", "host command operation owed_for_seconds", "nothing."),
@@ -109,6 +116,7 @@ async def _fleet(uow: uows.UnitOfWork, config: configs.Config) -> Row:
             }
             for one in chores
         ],
+        "moves": [move_row(one, uow.now, config) for one in await uow.migrations.unconfirmed()],
         "conflicts": [
             {"server": one.uuid, "name": one.name, "host": one.host, "reason": one.reason} for one in await uow.overview.conflicts()
         ],
@@ -157,6 +165,27 @@ def _agent(one: hosts.Host, now: datetime.datetime, down_time_seconds: float) ->
         "is_forced_down": one.is_forced_down,
         "is_disabled": one.is_disabled,
         "disabled_reason": one.disabled_reason,
+    }
+
+
+def move_row(one: migrations.Unconfirmed, now: datetime.datetime, config: configs.Config) -> Row:
+    """Give what is told of a cold migration or resize that waits, and of what it waits for."""
+    window, most = config.default.resize_confirm_window, config.conductor.confirm_retry_max_seconds
+    due = confirmation.due_at(one.rested_at, one.refusals, window_seconds=window, most_seconds=most)
+    notes = [f"{one.refusals} confirmations were refused"] if one.refusals else []
+    if one.vm_state is not servers.VmState.RESIZED:
+        notes.append(f"its state was reset to {one.vm_state.value}: it waits for a person")
+    elif due is not None:
+        notes.append(f"confirmed by itself in {max(0.0, _seconds(due - now)):g} s")
+    return {
+        "id": one.uuid,
+        "migration": one.id,
+        "server_name": one.server_name,
+        "source": one.source_compute,
+        "destination": one.dest_compute,
+        "waits_for_seconds": _seconds(now - one.rested_at),
+        "refused_confirmations": one.refusals,
+        "notes": "; ".join(notes),
     }
 
 

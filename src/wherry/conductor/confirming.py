@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Confirm by itself what nobody confirmed or reverted in its time. Records the confirmation only, as a client would."""
+"""Confirm by itself what nobody confirmed or reverted in its time. Records the confirmation only, as a client would.
+
+One that is refused is tried again after a pause that doubles each time. A server whose state was reset is left to a person.
+"""
 
 from __future__ import annotations
 
-import datetime
 import uuid
 
 from wherry import errors
 from wherry.conductor import endpoints
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import migration, operation, server
+from wherry.model import confirmation, migration, operation, server
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
@@ -18,11 +20,15 @@ _log = logs.get_logger(__name__)
 
 async def confirm_due(surface: endpoints.Endpoints) -> None:
     """Look once. Several conductors may look at the same time: a server takes one operation."""
-    window = surface.orchestrator.config.default.resize_confirm_window
+    config = surface.orchestrator.config
+    window, most = config.default.resize_confirm_window, config.conductor.confirm_retry_max_seconds
     if not window or not surface.orchestrator.may_command:
         return
-    before = surface.clock.now() - datetime.timedelta(seconds=window)
-    for migration_id in await surface.store.read(lambda uow: uow.migrations.unconfirmed_since(before)):
+    for one in await surface.store.read(lambda uow: uow.migrations.unconfirmed()):
+        due = confirmation.due_at(one.rested_at, one.refusals, window_seconds=window, most_seconds=most)
+        if one.vm_state is not server.VmState.RESIZED or due is None or due > surface.clock.now():
+            continue
+        migration_id = one.uuid
         try:
             accepted = await surface.store.run(_confirmation_of(migration_id))
         except errors.StaleWrite:

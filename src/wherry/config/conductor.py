@@ -157,6 +157,13 @@ class ConductorSection:
         constraint=opt.at_least(0.1),
         unit="seconds",
     )
+    confirm_retry_max_seconds: float = opt.option(
+        86400.0,
+        "Longest pause before a confirmation that was refused is tried again by itself. The pause is resize_confirm_window, doubled with "
+        "each refusal, and never shorter than that.",
+        constraint=opt.at_least(1),
+        unit="seconds",
+    )
 
     def problems(self) -> Iterator[str]:
         """Say what does not fit together."""

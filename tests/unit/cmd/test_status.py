@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import pathlib
 
@@ -11,10 +12,10 @@ import pytest
 
 from wherry import clock as clocks
 from wherry import config as configs
-from wherry.cmd import main
+from wherry.cmd import main, status
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.db.repositories import servers
+from wherry.db.repositories import migrations, servers
 from wherry.model import guest, server
 
 
@@ -57,3 +58,27 @@ def test_a_dispute_is_told(file: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert main.main(["status", "--config-file", file, "--format", "json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["disputes"]
     assert (told["recorded_on"], told["says"], told["claimed_by"]) == ("h1", "shut_off", "h2")
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "refusals", "notes"),
+    [
+        (server.VmState.RESIZED, 0, "confirmed by itself in 40 s"),
+        (server.VmState.RESIZED, 1, "1 confirmations were refused; confirmed by itself in 140 s"),
+        (server.VmState.ERROR, 0, "its state was reset to error: it waits for a person"),
+    ],
+)
+def test_a_move_that_waits_says_for_what(vm_state: server.VmState, refusals: int, notes: str) -> None:
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    waiting = migrations.Unconfirmed(
+        id=7,
+        uuid="m",
+        server_name="web",
+        vm_state=vm_state,
+        source_compute="h1",
+        dest_compute="h2",
+        rested_at=now - datetime.timedelta(seconds=60),
+        refusals=refusals,
+    )
+    told = status.move_row(waiting, now, configs.load([], {}, {"DEFAULT": {"resize_confirm_window": 100}}))
+    assert (told["migration"], told["waits_for_seconds"], told["notes"]) == (7, 60.0, notes)

@@ -15,10 +15,11 @@ from wherry import errors
 from wherry.db import paging, schema
 from wherry.db import session as sessions
 from wherry.model import migration as model
+from wherry.model import operation, server, states
 from wherry.model import progress as progress_model
-from wherry.model import states
 
 _T = schema.migrations
+_S = schema.servers
 COLUMNS = sessions.columns_of(_T, model.Migration)
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
 
@@ -52,6 +53,32 @@ class Counted:
     uuid: str
     host: str
     counters: progress_model.Progress
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Unconfirmed:
+    """A cold migration or resize that waits to be confirmed or reverted."""
+
+    id: int
+    uuid: str
+    server_name: str
+    #: RESIZED, unless it was reset since.
+    vm_state: server.VmState
+    source_compute: str
+    dest_compute: str | None
+    #: When its last operation ended: the move, or one that would have settled it and was given up.
+    rested_at: datetime.datetime
+    #: Confirmations that were given up.
+    refusals: int
+
+
+#: Operations on a server whose last move waits, and the move.
+_SETTLING = (
+    operation.OperationKind.COLD_MIGRATION,
+    operation.OperationKind.CONFIRM_RESIZE,
+    operation.OperationKind.REVERT_RESIZE,
+    operation.OperationKind.DELETE,
+)
 
 
 class Migrations:
@@ -102,16 +129,21 @@ class Migrations:
             MigrationQuery(instance_uuid=instance_uuid, statuses=sorted(states.IN_PROGRESS), is_newest_first=False),
         )
 
-    async def unconfirmed_since(self, before: datetime.datetime) -> builtins.list[str]:
-        """Give the uuids of those whose guest has been at its destination, without a word of confirmation, since before this time."""
+    async def unconfirmed(self) -> builtins.list[Unconfirmed]:
+        """Give those that wait to be confirmed or reverted, oldest first. One query."""
         moved = schema.operations
+        is_own = sa.and_(moved.c.instance_uuid == _T.c.instance_uuid, moved.c.created_at >= _T.c.created_at, moved.c.kind.in_(_SETTLING))
+        is_confirmation = sa.case((moved.c.kind == operation.OperationKind.CONFIRM_RESIZE, 1), else_=0)
+        own = (_T.c.id, _T.c.uuid, _S.c.name.label("server_name"), _S.c.vm_state, _T.c.source_compute, _T.c.dest_compute)
         statement = (
-            sa.select(_T.c.uuid)
-            .join(moved, moved.c.id == _T.c.uuid)
-            .where(_T.c.finished_at.is_(None), _T.c.status == states.Status.FINISHED, moved.c.finished_at <= before)
+            sa.select(*own, sa.func.max(moved.c.finished_at).label("rested_at"), sa.func.sum(is_confirmation).label("refusals"))
+            .join(_S, _S.c.uuid == _T.c.instance_uuid)
+            .join(moved, is_own)
+            .where(_T.c.finished_at.is_(None), _T.c.status == states.Status.FINISHED)
+            .group_by(*(column.element if isinstance(column, sa.Label) else column for column in own))
             .order_by(_T.c.id)
         )
-        return [row.uuid for row in await self._session.rows(statement)]
+        return [sessions.record_of(Unconfirmed, row) for row in await self._session.rows(statement)]
 
     async def record_progress(self, counters: Sequence[Counted]) -> None:
         """Store counters of many migrations, and the share sent of their servers. Those that have ended are left alone.
@@ -146,7 +178,6 @@ _STORE_COUNTERS = (
     .where(_T.c.uuid == sa.bindparam("of_uuid"), _T.c.finished_at.is_(None))
     .values(progress=sa.bindparam("new_progress"), updated_at=sa.bindparam("at"), changed_at=sa.bindparam("at"))
 )
-_S = schema.servers
 _STORE_SHARE = (
     sa.update(_S)
     .where(

@@ -13,7 +13,7 @@ from wherry import errors
 from wherry.db import uow as uows
 from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import migrations as records
-from wherry.model import instance_actions, operation, progress, server, states
+from wherry.model import instance_actions, migration, operation, progress, server, states
 from wherry.testing.store_contract import harness as harnesses
 
 
@@ -51,6 +51,35 @@ class MigrationListContract:
             await harness.store.read(lambda uow: uow.migrations.get(other.instance_uuid, moving.id))
         with pytest.raises(errors.NotFound):
             await harness.store.read(lambda uow: uow.migrations.get_by_uuid("nobody"))
+
+    async def test_a_move_waits_since_its_last_operation_with_its_refused_confirmations(self, harness: harnesses.Harness) -> None:
+        moving = await harness.make_owned(host="host-a", request=migration.ColdMigrationRequest())
+        started = operation.Transition(event=states.Event.MOVE_STARTED, dest_compute="host-b")
+        resting = operation.Transition(
+            step=operation.StepName.DONE,
+            event=states.Event.TAKEN_IN,
+            server=server.ServerChange(host="host-b", vm_state=server.VmState.RESIZED, clear_task=True),
+        )
+        assert await harness.store.read(lambda uow: uow.migrations.unconfirmed()) == []
+        moved = await harness.advance(moving, started, states.Event.MOVED, resting)
+        (first,) = await harness.store.read(lambda uow: uow.migrations.unconfirmed())
+        assert (first.uuid, first.source_compute, first.dest_compute) == (moved.id, "host-a", "host-b")
+        assert (first.vm_state, first.rested_at, first.refusals) == (server.VmState.RESIZED, harness.clock.now(), 0)
+        harness.clock.advance(60)
+        asked = {"request_id": "req-confirm", "user_id": "u", "project_id": "p"}
+        request = migration.ConfirmRequest(migration_id=moved.id)
+        waiting = await harness.server(moved.instance_uuid)
+
+        async def confirm(uow: uows.UnitOfWork) -> operation.Operation:
+            accepted = await uow.operations.accept_after(await uow.operations.last_of_migration(moved.id), waiting, request, **asked)
+            claimed = await uow.operations.claim(accepted.id, "conductor-1")
+            assert claimed is not None
+            return claimed
+
+        given_up = operation.Transition(step=operation.StepName.DONE, event=states.Event.GIVEN_UP)
+        await harness.advance(await harness.store.run(confirm), states.Event.CONFIRM_STARTED, given_up)
+        (second,) = await harness.store.read(lambda uow: uow.migrations.unconfirmed())
+        assert (second.rested_at, second.refusals) == (harness.clock.now(), 1)
 
     async def test_in_progress_is_what_has_not_ended(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_owned()
