@@ -172,7 +172,7 @@ class Feasibility:
         storage: migration.StoragePlan | None = None,
     ) -> feasibility.Candidate:
         ends = abilities.Ends(source=question.source.description.capabilities, destination=candidate.description.capabilities)
-        notes = abilities.notes(abilities.shortfalls(question.ask, ends), question.source.description.driver)
+        notes = abilities.notes(question.ask, ends, question.source.description.driver)
         return feasibility.Candidate(
             host=candidate.name,
             is_allowed=is_allowed,

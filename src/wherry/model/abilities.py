@@ -162,20 +162,29 @@ def error_of(found: tuple[Shortfall, ...], *, side: Side, driver: str, host: str
     )
 
 
-def notes(found: tuple[Shortfall, ...], driver: str) -> tuple[str, ...]:
-    """Give what the migration goes on without, for the event: what was configured and cannot be kept."""
-    return tuple(
+def notes(ask: Ask, ends: Ends, driver: str) -> tuple[str, ...]:
+    """Give what the event is to tell of a request that is not refused: what will not be done, although somebody wants it."""
+    left_out = (
         f"The {driver} driver cannot {one.ability}, which the configuration wants: the migration goes on without it."
-        for one in found
+        for one in shortfalls(ask, ends)
         if not one.is_requested
     )
+    return (*left_out, *_idle_action(ask))
+
+
+def _idle_action(ask: Ask) -> tuple[str, ...]:
+    timeout, action = ask.request.timeout_seconds, ask.request.on_timeout
+    if action is None or (ask.configured_timeout_seconds_per_gib if timeout is None else timeout):
+        return ()
+    why = "live_migration_completion_timeout is 0" if timeout is None else "timeout_seconds is 0"
+    return (f'on_timeout "{action}" will not be done: the migration has no deadline, since {why}. Send timeout_seconds to give it one.',)
 
 
 def _of_deadline(ask: Ask, ends: Ends) -> list[Shortfall]:
     found = []
     if ask.has_keys:
         for side, flags in ((Side.SOURCE, ends.source), (Side.DESTINATION, ends.destination)):
-            if flags is not None and not flags.per_migration_deadline:
+            if flags is not None and not flags.per_migration_deadline and not _is_without_deadline(ask, ends, side):
                 ability = "keep a deadline that comes with the request"
                 where = "" if side is Side.SOURCE else ", or name another host"
                 found.append(Shortfall(side=side, ability=ability, instead=f"{_instead(ask, ends)}{where}."))
@@ -185,6 +194,14 @@ def _of_deadline(ask: Ask, ends: Ends) -> list[Shortfall]:
     if ask.action is TimeoutAction.FORCE_COMPLETE:
         found += _of_forcing(ask, ends)
     return found
+
+
+def _is_without_deadline(ask: Ask, ends: Ends, side: Side) -> bool:
+    """Whether the request wants no deadline, and this side keeps none anyway: only a source may, where it can do what is configured."""
+    if ask.request.timeout_seconds != 0:
+        return False
+    configured = dataclasses.replace(ask, request=dataclasses.replace(ask.request, timeout_seconds=None, on_timeout=None))
+    return side is Side.DESTINATION or configured.action is None or bool(_of_deadline(configured, ends))
 
 
 def _of_forcing(ask: Ask, ends: Ends) -> list[Shortfall]:

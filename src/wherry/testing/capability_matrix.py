@@ -22,6 +22,7 @@ TIMEOUT_SECONDS = 30
 ASKED: dict[str, migration.LiveMigrationRequest] = {
     "none": migration.LiveMigrationRequest(),
     "timeout_seconds": migration.LiveMigrationRequest(timeout_seconds=TIMEOUT_SECONDS),
+    "timeout_seconds 0": migration.LiveMigrationRequest(timeout_seconds=0),
     "on_timeout abort": migration.LiveMigrationRequest(on_timeout=_ABORT),
     "on_timeout force_complete": migration.LiveMigrationRequest(on_timeout=_FORCE),
     "timeout_seconds, abort": migration.LiveMigrationRequest(timeout_seconds=TIMEOUT_SECONDS, on_timeout=_ABORT),
@@ -80,10 +81,11 @@ def _judged(case: Case, source_host: str, destination_host: str) -> Case:
     )
     # As the conductor does: the source is judged before there is a destination.
     alone = abilities.shortfalls(ask, abilities.Ends(source=case.source.capabilities))
-    found = abilities.shortfalls(ask, abilities.Ends(source=case.source.capabilities, destination=case.destination.capabilities))
+    ends = abilities.Ends(source=case.source.capabilities, destination=case.destination.capabilities)
+    found = abilities.shortfalls(ask, ends)
     by_source = abilities.error_of(alone, side=abilities.Side.SOURCE, driver=driver_name(case.source), host=source_host)
     by_destination = abilities.error_of(found, side=abilities.Side.DESTINATION, driver=driver_name(case.destination), host=destination_host)
-    return dataclasses.replace(case, refusal=by_source or by_destination, notes=abilities.notes(found, driver_name(case.source)))
+    return dataclasses.replace(case, refusal=by_source or by_destination, notes=abilities.notes(ask, ends, driver_name(case.source)))
 
 
 def reference_text() -> str:
@@ -98,7 +100,8 @@ def reference_text() -> str:
         "to send instead. What comes from the configuration only never fails: the migration goes on without it, and the details of",
         "`compute_check_can_live_migrate_source` say so. The rules stand in `model/abilities.py`; the flags of each host are shown by",
         "os-hypervisors at microversion 2.1000. The rows are those of the default configuration (a timeout, `abort`, no post-copy);",
-        "at the end that is not named stands libvirt.",
+        "at the end that is not named stands libvirt. `timeout_seconds` 0 asks for no deadline, which takes nothing of a driver that keeps",
+        "none; of a source that would keep the configured one, since its agent is too old to know the key, it is refused.",
         "",
         "Forcing to complete means post-copy where `live_migration_permit_post_copy` is on and both drivers can, otherwise a pause of the",
         "guest at the source. Post-copy is ruled out for a paused guest, for one with a device of the host, while disks are copied in the",

@@ -63,7 +63,8 @@ async def test_the_matrix(make_cloud: clouds.MakeCloud, world: simulated.World, 
                 said = await _details(cloud, name, instance_actions.EventName.CHECK_SOURCE)
                 assert all(note in said for note in case.notes), (case, said)
                 assert record.deadline is not None
-                assert record.deadline.is_set is not bool(case.notes)
+                wants_one = capability_matrix.ASKED[case.asked].timeout_seconds != 0
+                assert record.deadline.is_set is (wants_one and not case.notes)
                 continue
             assert record.reason is not None
             assert (record.status, record.reason.slug) == (Status.ERROR, "capability_missing"), case
@@ -90,6 +91,32 @@ async def test_an_agent_too_old_is_named(make_cloud: clouds.MakeCloud, world: si
         assert invariants.snapshot(world) == before
         assert (await asking.move(cloud, "g1", host="h2")).status is Status.COMPLETED
         await invariants.come_to_hold(cloud, before)
+
+
+async def test_no_deadline_is_a_key_that_an_agent_too_old_must_know(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """It would keep the configured deadline; at the destination nothing depends on it."""
+    too_old = dataclasses.replace(simulated.PROFILES["libvirt"].capabilities, per_migration_deadline=False)
+    _limit(world, "h2", too_old)
+    async with make_cloud(world) as cloud:
+        assert (await asking.move(cloud, "g1", host="h2", version="2.1000", timeout_seconds=0)).status is Status.COMPLETED
+        # The guest is where the agent is too old.
+        record = await asking.move(cloud, "g1", host="h1", version="2.1000", timeout_seconds=0)
+        assert record.reason is not None
+        assert (record.status, record.reason.slug) == (Status.ERROR, "capability_missing")
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"), [({}, "live_migration_completion_timeout is 0"), ({"timeout_seconds": 0}, "timeout_seconds is 0")]
+)
+async def test_an_action_without_a_deadline_is_told(
+    make_cloud: clouds.MakeCloud, world: simulated.World, keys: dict[str, int], why: str
+) -> None:
+    """It is accepted, and the event of the check says that it will not be done."""
+    async with make_cloud(world, libvirt={"live_migration_completion_timeout": 0}) as cloud:
+        record = await asking.move(cloud, "g1", host="h2", version="2.1000", on_timeout="force_complete", **keys)
+        assert record.status is Status.COMPLETED
+        said = await _details(cloud, "g1", instance_actions.EventName.CHECK_SOURCE)
+        assert f'on_timeout "force_complete" will not be done: the migration has no deadline, since {why}.' in said
 
 
 async def test_another_destination_that_can_is_chosen(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:

@@ -73,7 +73,7 @@ def test_what_is_only_configured_is_noted_and_not_refused() -> None:
     found = abilities.shortfalls(ask, ends)
     assert [one.is_requested for one in found] == [False]
     assert abilities.error_of(found, side=abilities.Side.SOURCE, driver="d", host="h") is None
-    assert "which the configuration wants" in abilities.notes(found, "d")[0]
+    assert "which the configuration wants" in abilities.notes(ask, ends, "d")[0]
 
 
 @pytest.mark.parametrize("is_source", [True, False])

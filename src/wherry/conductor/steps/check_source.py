@@ -61,6 +61,6 @@ async def _with_notes(on: drive.Drive, outcome: instance_actions.EventOutcome) -
     source = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
     ends = abilities.Ends(source=source.capabilities, destination=on.facts.capabilities)
     ask = select_destination.ask_of(on.config, on.request, on.guest, source)
-    notes = abilities.notes(abilities.shortfalls(ask, ends), source.driver)
+    notes = abilities.notes(ask, ends, source.driver)
     details = " ".join(part for part in (outcome.details, *notes) if part)
     return dataclasses.replace(outcome, details=details or None)
