@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from wherry.conductor import drive
-from wherry.conductor.steps import change_power, shut_down
+from wherry.conductor.steps import shut_down
 from wherry.model import instance_actions, operation, power
 
 
@@ -14,8 +14,8 @@ class Begin:
     name = operation.StepName.BEGIN
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """A reset of the server's state ends it here."""
-        return change_power.given_up(on)
+        """Nothing ends it here: the next step gives up what was reset or deleted meanwhile, and the event tells that."""
+        return None
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Choose the step that follows."""

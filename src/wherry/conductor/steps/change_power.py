@@ -79,7 +79,8 @@ def given_up(on: drive.Drive) -> drive.Advance | None:
     """Give the end of a power action that was given up on request; None where nobody asked for it."""
     if not on.wants(operation.IntentKind.ABORT):
         return None
-    outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details="Given up: the server's state was reset.")
+    why = "it is to be deleted" if on.wants(operation.IntentKind.DELETE) else "its state was reset"
+    outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=f"The action on the server was given up: {why}.")
     return _ended(on, outcome, server.ServerChange(clear_task=True))
 
 
