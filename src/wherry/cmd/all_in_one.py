@@ -60,6 +60,7 @@ class AllInOne(process.Process):
         api = self._api = wiring.make_api(self.around, store, await self._open_transport(stack, addresses.Role.API), self.health)
         self.address = await api.start()
         stack.push_async_callback(api.stop)
+        await wiring.announce(self.around, store, self.address, stack)
         _log.info("All in one is up.", address=self.address, hosts=len(self._agents))
         return f"Wherry serves the Compute API at {self.address}/v2.1"
 

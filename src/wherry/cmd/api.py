@@ -34,6 +34,7 @@ class ApiProcess(process.Process):
         address = await self._api.start()
         await self.require_schema(store)
         await transport.open()
+        await wiring.announce(self.around, store, address, stack)
         return f"Wherry serves the Compute API at {address}/v2.1"
 
     async def apply(self, config: configs.Config) -> None:

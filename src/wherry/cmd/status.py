@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wherry status`: what runs, who holds which lease, and what waits for what.
 
-Reads the database only, so it works when nothing else does; what holds nothing and drives nothing, an api, is not in it.
+Reads the database only, so it works when nothing else does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wherry import config as configs
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.migrations import runner
-from wherry.db.repositories import admission, conductors, migrations, overview
+from wherry.db.repositories import admission, apis, conductors, migrations, overview
 from wherry.model import confirmation
 from wherry.model import host as hosts
 from wherry.model import server as servers
@@ -32,6 +32,11 @@ Row = dict[str, Any]
 
 #: Part of the report -> its title, its columns, and what stands there when it is empty.
 _SHOWN = {
+    "apis": (
+        "Apis",
+        "name address state heard_seconds_ago running_for_seconds",
+        "none: nobody answers requests. Start `wherry api`.",
+    ),
     "conductors": (
         "Conductors",
         "name id lease lease_ends_in_seconds running_for_seconds operations",
@@ -104,6 +109,7 @@ async def _fleet(uow: uows.UnitOfWork, config: configs.Config) -> Row:
     )
     owned = Counter(one.owner for one in operations)
     return {
+        "apis": [_api(one, uow.now, options.service_down_time_seconds) for one in await uow.apis.list()],
         "conductors": [_conductor(one, uow.now, owned[one.id]) for one in running],
         "agents": agents,
         "operations": [_operation(one, uow.now, waits) for one in operations],
@@ -135,6 +141,18 @@ async def _fleet(uow: uows.UnitOfWork, config: configs.Config) -> Row:
 
 def _seconds(span: datetime.timedelta) -> float:
     return round(span.total_seconds(), 1)
+
+
+def _api(one: apis.Api, now: datetime.datetime, down_after_seconds: float) -> Row:
+    heard = (now - one.heard_at).total_seconds()
+    return {
+        "name": one.name,
+        "id": one.id,
+        "address": one.address,
+        "state": "up" if heard <= down_after_seconds else "silent",
+        "heard_seconds_ago": _seconds(now - one.heard_at),
+        "running_for_seconds": _seconds(now - one.started_at),
+    }
 
 
 def _conductor(one: conductors.Conductor, now: datetime.datetime, operations: int) -> Row:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -135,6 +136,15 @@ def make_api(
         health=health,
         new_request_id=new_request_id or api_app.random_request_id,
     )
+
+
+async def announce(around: Surroundings, store: stores.Store, address: str, stack: contextlib.AsyncExitStack) -> None:
+    """Let an api that listens be seen by `wherry status`, until the stack ends."""
+    from wherry.cmd import presence
+
+    seen = presence.Presence(store=store, clock=around.clock, section=around.config.default, address=address)
+    await seen.begin()
+    stack.push_async_callback(seen.end)
 
 
 def make_conductor(

@@ -348,6 +348,16 @@ conductors = sa.Table(
     sa.Column("expires_at", _WHEN, nullable=False),
 )
 
+apis = sa.Table(
+    "apis",
+    metadata,
+    sa.Column("id", _NAME, primary_key=True),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("address", _NAME, nullable=False),
+    sa.Column("started_at", _WHEN, nullable=False),
+    sa.Column("heard_at", _WHEN, nullable=False),
+)
+
 #: Rows that are only there to be locked. `cluster` guards the limits that hold for all hosts together.
 locks = sa.Table("locks", metadata, sa.Column("name", _NAME, primary_key=True))
 CLUSTER_LOCK = "cluster"

@@ -11,6 +11,7 @@ from wherry.db import session as sessions
 from wherry.db.repositories import (
     actions,
     admission,
+    apis,
     chores,
     conductors,
     disputes,
@@ -52,6 +53,7 @@ class UnitOfWork:
         self.server_groups = server_groups.ServerGroups(session)
         self.overview = overview.Overview(session)
         self.conductors = conductors.Conductors(session)
+        self.apis = apis.Apis(session)
 
     @property
     def now(self) -> datetime.datetime:

@@ -44,6 +44,7 @@ def test_it_tells_what_runs_and_what_waits_for_what(site: conftest.Site) -> None
         answer = site.request("GET", f"/servers/{site.uuid('slow-13')}/migrations", version="2.1000").json()["migrations"]
     finally:
         _limit(site, 0)
+    assert sorted((one["name"], one["state"]) for one in told["apis"]) == [("api-1", "up"), ("api-2", "up")]
     assert {one["lease"] for one in told["conductors"]} == {"held"}
     assert {one["name"] for one in told["conductors"]} == {"conductor-1", "conductor-2"}
     assert sum(one["operations"] for one in told["conductors"]) == len(told["operations"])
@@ -58,6 +59,16 @@ def test_it_tells_what_runs_and_what_waits_for_what(site: conftest.Site) -> None
     assert "conductor-1" in text
     assert told["disputes"] == []
     assert [(one["queue_position"], one["waits_for"]) for one in answer] == [(2, ["outgoing:h1"])]
+
+
+def test_an_api_that_has_ended_is_not_told_of(site: conftest.Site) -> None:
+    first, second = site.fleet.apis
+    second.stop()
+    try:
+        assert [one["name"] for one in _status(site)["apis"]] == [first.name]
+    finally:
+        second.start()
+    assert len(_status(site)["apis"]) == 2
 
 
 @pytest.mark.slow

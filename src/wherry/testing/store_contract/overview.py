@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from wherry.model import guest, operation, power, states
 from wherry.testing.store_contract import harness as harnesses
 
@@ -23,6 +25,18 @@ class OverviewContract:
         assert (first.source, first.destination) == ("host-a", "host-b")
         assert first.migration_id == (await harness.migration(queued)).id
         assert (second.owner, second.server_name, second.step) == (None, "new", operation.StepName.SELECT_DESTINATION)
+
+    async def test_apis_are_shown_until_they_end_or_others_take_their_place(self, harness: harnesses.Harness) -> None:
+        for api_id, address in (("1", "http://a:1"), ("2", "http://a:1"), ("3", "http://b:1")):
+            await harness.store.run(lambda uow, one=(api_id, "kvm1", address): uow.apis.hear(*one))  # type: ignore[misc]  # bound at once
+        begun = {one.id: one.started_at for one in await harness.store.read(lambda uow: uow.apis.list())}
+        harness.clock.time += datetime.timedelta(seconds=61)
+        await harness.store.run(lambda uow: uow.apis.hear("2", "kvm1", "http://a:1"))
+        assert await harness.store.run(lambda uow: uow.apis.remove_silent("kvm1", "http://a:1", 60.0)) == 1
+        await harness.store.run(lambda uow: uow.apis.remove("3"))
+        (left,) = await harness.store.read(lambda uow: uow.apis.list())
+        assert (left.id, left.address, left.started_at) == ("2", "http://a:1", begun["2"])
+        assert (left.heard_at - left.started_at).total_seconds() == 61
 
     async def test_an_operation_without_a_migration_is_shown_too(self, harness: harnesses.Harness) -> None:
         made = await harness.make_server()
