@@ -16,7 +16,8 @@ from wherry.testing import lab as labs
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-_BUDGET = 300
+#: Seconds that a migration of a scene may take before it is forced to complete.
+BUDGET = 300
 _pause = threading.Event()
 
 
@@ -30,7 +31,7 @@ class Scene:
 
     def ask(self, guest: labs.Guest | None = None, host: labs.Host | None = None) -> flow.Move:
         """Ask for a migration with a budget of its own."""
-        return self.wherry.live_migrate(guest or self.guest, host, version=flow.OWN, timeout_seconds=_BUDGET, on_timeout="force_complete")
+        return self.wherry.live_migrate(guest or self.guest, host, version=flow.OWN, timeout_seconds=BUDGET, on_timeout="force_complete")
 
     def behind(self) -> tuple[flow.Move, flow.Move]:
         """Ask for one that waits for the only slot; give it and who has the slot."""
@@ -92,7 +93,8 @@ def finishing(scene: Scene) -> tuple[flow.Move, Callable[[], object]]:
     return move, lambda: None
 
 
-_STATUSES: dict[Stage, str] = {
+#: What the record shows at each stage.
+STATUSES: dict[Stage, str] = {
     queued: "queued",
     preparing: "preparing",
     copying: "running",
@@ -101,7 +103,7 @@ _STATUSES: dict[Stage, str] = {
 }
 
 
-@pytest.mark.parametrize("stage", _STATUSES, ids=lambda stage: stage.__name__)
+@pytest.mark.parametrize("stage", STATUSES, ids=lambda stage: stage.__name__)
 def test_all_of_it_killed_at_a_stage(start_wherry: flow.StartWherry, stage: Stage) -> None:
     """Started again it goes on from where it was; the budget that came with the request is the same, to its deadline's moment."""
     options: dict[str, dict[str, Any]] = {
@@ -115,7 +117,7 @@ def test_all_of_it_killed_at_a_stage(start_wherry: flow.StartWherry, stage: Stag
     wherry.h1.migration_link.shape(mib_per_s=8)
     move, go_on = stage(scene)
     before = move.record
-    assert before["status"] == _STATUSES[stage]
+    assert before["status"] == STATUSES[stage]
     process = wherry.process
     assert isinstance(process, flow.Separate)
     process.kill()
@@ -126,7 +128,7 @@ def test_all_of_it_killed_at_a_stage(start_wherry: flow.StartWherry, stage: Stag
     record = move.until_ended(seconds=60)
     assert (record["status"], record["reason"]) == ("completed", None), record
     kept = ("timeout_seconds", "timeout_seconds_origin", "on_timeout", "on_timeout_origin")
-    assert [record[name] for name in kept] == [_BUDGET, "request", "force_complete", "request"]
+    assert [record[name] for name in kept] == [BUDGET, "request", "force_complete", "request"]
     if before["deadline_at"] is not None:
         assert record["deadline_at"] == before["deadline_at"]
     assert scene.guest.where(active_only=False) == ["h2"]
