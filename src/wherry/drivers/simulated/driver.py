@@ -89,10 +89,9 @@ class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation, making.Gu
     ) -> migration.DestinationFacts:
         async with self._calling("check_destination", task.instance_uuid) as here:
             checks.check_destination(here, wanted, source)
-            probes = tuple(
-                migration.StorageProbe(directory=directory, name=f".wherry-probe-{task.operation_id}")
-                for directory in checks.probe_directories(wanted.disks)
-            )
+            # Named after the host, too: another one that was asked before may remove its own at any time.
+            name = f".wherry-probe-{task.operation_id}-{here.name}"
+            probes = tuple(migration.StorageProbe(directory=directory, name=name) for directory in checks.probe_directories(wanted.disks))
             for probe in probes:
                 await task.record_created(posixpath.join(probe.directory, probe.name))
                 here.stores[probe.directory].add(probe.name, 0)

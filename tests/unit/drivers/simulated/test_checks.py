@@ -198,3 +198,22 @@ def test_a_uuid_that_is_there_under_another_name_is_refused() -> None:
             await hosts.check(spec.uuid)
 
     two_hosts.run(body)
+
+
+def test_a_host_that_was_asked_before_cannot_take_anothers_probes_away() -> None:
+    """Found by the simulation (seed 299): a shared disk whose probe was gone looked like one to be copied."""
+
+    async def body() -> None:
+        hosts = TwoHosts()
+        hosts.add_host("c")
+        share_storage(hosts)
+        found = hosts.world.add_guest("a", "g", disks=(disk(),))
+        await hosts.open()
+        (leaving,) = await hosts.drivers["a"].describe_guests([found.uuid])
+        task, source, wanted = hosts.task(found.uuid), await hosts.drivers["a"].describe_host(), migration.LiveMigrationRequest()
+        former = await hosts.drivers["c"].check_destination(task, leaving, wanted, source)
+        facts = await hosts.drivers["b"].check_destination(task, leaving, wanted, source)
+        await hosts.drivers["c"].release_check(task, former.probes)
+        assert (await hosts.drivers["a"].check_source(task, leaving, wanted, facts)).copied == ()
+
+    two_hosts.run(body)
