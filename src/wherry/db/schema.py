@@ -135,6 +135,7 @@ operations = sa.Table(
 _is_open = operations.c.finished_at.is_(None)
 # The last word on "one operation at a time for a server".
 sa.Index("operations_unique_open_instance", operations.c.instance_uuid, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
+sa.Index("operations_by_instance", operations.c.instance_uuid, operations.c.created_at)
 sa.Index("operations_by_owner", operations.c.owner, operations.c.created_at, sqlite_where=_is_open, postgresql_where=_is_open)
 
 migrations = sa.Table(
