@@ -86,6 +86,8 @@ class Drive:
     intents: tuple[operations.Intent, ...] = ()
     #: Whether this conductor has told the source to start, or to go on, since it took the operation on.
     has_commanded: bool = False
+    #: Whether the present destination made its probes for this conductor.
+    has_probed: bool = False
     #: Whether this conductor has seen to it that the present destination's probes are gone.
     has_released: bool = False
     #: Ids of intents that the source has taken up, or refused for good, since this conductor last commanded it.

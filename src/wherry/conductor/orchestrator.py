@@ -191,13 +191,7 @@ class Orchestrator:
 
     async def _take_on(self, operation_id: str) -> drive.Drive | None:
         self._lease.require()
-        on = self._claimed.pop(operation_id, None) or await self._store.run(lambda uow: self._claim(uow, operation_id))
-        if on is None:
-            return None
-        if on.operation.epoch > 1 and on.operation.step is operation.StepName.CHECK_SOURCE:
-            # The probes of the earlier owner may be gone, and a shared disk without its probe would look like a local one.
-            await self._store_advance(on, drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION)))
-        return on
+        return self._claimed.pop(operation_id, None) or await self._store.run(lambda uow: self._claim(uow, operation_id))
 
     async def _claim(self, uow: uows.UnitOfWork, operation_id: str) -> drive.Drive | None:
         claimed = await uow.operations.claim(operation_id, self._lease.conductor_id)

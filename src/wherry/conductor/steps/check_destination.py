@@ -44,7 +44,7 @@ class CheckDestination:
             if may_have_begun(on, error):
                 await let_go(on)
             return refused(on, refusal, instance_actions.EventName.CHECK_DESTINATION, on.destination)
-        on.has_released = False
+        on.has_probed, on.has_released = True, False
         transition = operation.Transition(
             step=operation.StepName.CHECK_SOURCE,
             plan=dataclasses.replace(on.plan, facts=answer.facts),
@@ -58,6 +58,16 @@ class CheckDestination:
         facts = on.plan.facts
         if facts is not None and facts.probes:
             await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes))
+
+
+def anew(on: drive.Drive) -> drive.Advance | None:
+    """Give the way back to the destination's check, where its probes were made for an earlier owner; None where they were not.
+
+    They may be gone, and a shared disk without its probe would look like a local one.
+    """
+    if on.operation.epoch == 1 or on.has_probed:
+        return None
+    return drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION))
 
 
 def _may_pass(on: drive.Drive, error: errors.Error) -> bool:

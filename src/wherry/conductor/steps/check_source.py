@@ -18,9 +18,9 @@ class CheckSource:
     name = operation.StepName.CHECK_SOURCE
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """An abort ends it here, but for the probes."""
+        """An abort ends it here, but for the probes; who takes over has them made anew."""
         if not on.wants(operation.IntentKind.ABORT):
-            return None
+            return check_destination.anew(on)
         await check_destination.let_go(on)
         return drive.Advance(transition=drive.aborted_untouched())
 

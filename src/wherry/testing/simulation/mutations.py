@@ -14,7 +14,7 @@ from wherry.agent import fencing, hand_over, interventions, moves, recovery, rep
 from wherry.agent import journal as wherry_journal
 from wherry.conductor import chores, drive, inventory, lease, orchestrator
 from wherry.conductor import recovery as sweeping
-from wherry.conductor.steps import admit, roll_back, settle, take_back, transfer
+from wherry.conductor.steps import admit, check_destination, roll_back, settle, take_back, transfer
 from wherry.conductor.steps.cold import ends
 from wherry.conductor.steps.cold import roll_back as cold_roll_back
 from wherry.db import session as sessions
@@ -144,13 +144,7 @@ def intent_redelivery() -> None:
 @_mutation
 def checks_after_a_take_over() -> None:
     """A conductor that takes over goes on with the probes of the earlier one, which may be gone."""
-    store_advance = orchestrator.Orchestrator._store_advance
-
-    async def store_all_but_that(self: Any, on: drive.Drive, answer: drive.Advance) -> None:
-        if answer.transition != operation.Transition(step=operation.StepName.CHECK_DESTINATION):
-            await store_advance(self, on, answer)
-
-    _put(orchestrator.Orchestrator, "_store_advance", store_all_but_that)
+    _put(check_destination, "anew", lambda _on: None)
 
 
 @_mutation

@@ -40,6 +40,7 @@ class CheckDestination:
             if live.may_have_begun(on, error):
                 await ends.forget_destination(on)
             return live.refused(on, live.as_refusal(on, error), instance_actions.EventName.PREP_RESIZE, on.destination)
+        on.has_probed = True
         return drive.Advance(
             transition=operation.Transition(step=operation.StepName.CHECK_SOURCE, plan=ends.with_plan(on, facts=answer.facts))
         )

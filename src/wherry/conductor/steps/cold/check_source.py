@@ -19,9 +19,9 @@ class CheckSource:
     name = operation.StepName.CHECK_SOURCE
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """A reset of the server's state ends it here, but for the probes."""
+        """A reset of the server's state ends it here, but for the probes; who takes over has them made anew."""
         if not on.wants(operation.IntentKind.ABORT):
-            return None
+            return live.anew(on)
         await ends.forget_destination(on)
         return drive.Advance(transition=drive.aborted_untouched())
 
