@@ -181,5 +181,6 @@ class Disturbances:
         is_whole_at_source = transfer.stage in UNDECIDED
         if is_whole_at_source and host is transfer.order.destination:
             self._world.copying.cancel(transfer, f"operation failed: the domain was {how} at the destination")
-        elif is_whole_at_source or transfer.stage is Stage.POST_COPY:
+        elif is_whole_at_source or transfer.stage is Stage.POST_COPY or (transfer.stage is Stage.CLOSING and host is transfer.order.source):
+            # Also while the closing reply is awaited: there is nobody left who could be resumed without it.
             self._world.copying.forsake(transfer, f"operation failed: domain is not running, it was {how}")

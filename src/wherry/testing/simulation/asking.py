@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from wherry.testing.simulation import births, schedule, system
 from wherry.testing.simulation import clients as clients_module
 
@@ -18,6 +21,31 @@ class Asking:
         self.reset: dict[str, None] = {}
         #: Operators who have a word to take back.
         self.operators = 0
+        #: Requests of the schedule that are still to come, or not answered yet.
+        self.open = 0
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether somebody asks something still, or will."""
+        return bool(self.operators or self.open)
+
+    def expect(self, deeds: tuple[schedule.Deed, ...]) -> None:
+        """Count the requests among a schedule's deeds as to come."""
+        self.open += sum(_is_request(deed) for deed in deeds)
+
+    def pass_over(self, deed: schedule.Deed) -> None:
+        """Count a deed that is not done as over."""
+        self.open -= _is_request(deed)
+
+    def request(self, deed: schedule.Deed) -> Coroutine[Any, Any, None] | None:
+        """Give what a client does to ask for this; None for a deed that is no request."""
+        return self._ask(deed) if _is_request(deed) else None
+
+    async def _ask(self, deed: schedule.Deed) -> None:
+        try:
+            await getattr(self, f"ask_{deed.what}")(deed)
+        finally:
+            self.open -= 1
 
     async def ask_live_migrate(self, deed: schedule.Deed) -> None:
         await self._clients.live_migrate(deed.name, **deed.keys)
@@ -81,3 +109,7 @@ class Asking:
         uuid = self._system.uuid(deed.name)
         for path in (f"/v2.1/servers/{uuid}", f"/v2.1/servers/{uuid}/os-instance-actions", "/v2.1/os-migrations", "/v2.1/os-services"):
             await self._clients.ask("GET", path)
+
+
+def _is_request(deed: schedule.Deed) -> bool:
+    return hasattr(Asking, f"ask_{deed.what}")

@@ -51,6 +51,7 @@ class Deeds:
         trouble.slowness, trouble.most_seconds = weather.database_slowness, weather.database_seconds
         self._system.perils.rates = dict(weather.death_rates)
         self._system.perils.strikes = [dataclasses.replace(strike) for strike in self._plan.strikes]
+        self.asking.expect(self._plan.deeds)
         for deed in self._plan.deeds:
             process.outside(functools.partial(self._do, deed), deed.at)
 
@@ -80,10 +81,11 @@ class Deeds:
         self._trace.note(f"** {name} {deed.name} {deed.seconds:.1f} {deed.keys or ''}")
         if name != "create" and not self._system.is_known(deed.name):
             # A server that was to be made and was not, or not yet.
+            self.asking.pass_over(deed)
             return
-        asked = getattr(self.asking, f"ask_{name}", None)
+        asked = self.asking.request(deed)
         if asked is not None:
-            process.spawn_outside(asked(deed), f"client {name}")
+            process.spawn_outside(asked, f"client {name}")
         elif not self.is_calm:
             done = getattr(self._hands, f"do_{name}", None) or getattr(self, f"_do_{name}")
             done(deed)
