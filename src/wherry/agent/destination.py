@@ -45,7 +45,8 @@ class Destination:
         gone = {f"{probe.directory}/{probe.name}" for probe in command.probes}
         entry.created = [name for name in entry.created if name not in gone]
         entry.probes = [name for name in entry.probes if name not in gone]
-        await self._parts.journal.save(entry)
+        # Fsynced: it may be the last that this host hears of a migration that goes elsewhere.
+        await self._parts.journal.save(entry, is_synced=True)
         return messages.Done()
 
     async def forget_questions(self) -> None:

@@ -110,8 +110,8 @@ def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_acti
 def may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
     """Whether the check may have come as far as its probes, and did not take them away itself."""
     if isinstance(error, errors.HostUnreachable):
-        # Nobody heard the question; an earlier one, ours or another owner's, may have been heard.
-        return not on.is_step_new
+        # Nobody heard the question; an earlier one, ours or an earlier owner's, may have been heard, and was where there is an answer.
+        return not on.is_step_new or on.plan.facts is not None
     return not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR)
 
 
