@@ -7,13 +7,11 @@ Never touches a running guest to undo something, nor a file that this migration'
 from __future__ import annotations
 
 import datetime
-import posixpath
 
 from wherry import errors
 from wherry.agent import checking, stage_notes
-from wherry.agent import journal as wherry_journal
 from wherry.agent import parts as wherry_parts
-from wherry.model import guest, migration
+from wherry.model import guest
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
 
@@ -57,7 +55,7 @@ class Destination:
         for entry in self._parts.journal.unfinished():
             if not entry.is_question or not entry.probes or entry.touched_at is None or now - entry.touched_at < limit:
                 continue
-            await self._remove_probes(entry)
+            await self._parts.remove_probes(entry)
             await self._parts.journal.finish(entry, "", messages.Done())
             _log.info("The probes of a question were removed", operation_id=entry.operation_id, host=self._parts.host.name)
 
@@ -75,9 +73,8 @@ class Destination:
         """Make the arrived guest this host's own."""
         entry = self._parts.journal.get(command.operation_id)
         arrived = await self._parts.driver.finish_destination(self._parts.task_of(entry), command.plan)
-        if entry.probes:
-            # A check that was doubled, and came late, has made them again.
-            await self._remove_probes(entry)
+        # A check that was doubled, and came late, has made them again.
+        await self._parts.remove_probes(entry)
         # Saved with the migration's end, which this is.
         entry.has_arrived_paused = arrived.state is guest.GuestState.PAUSED
         return messages.FinishedAtDestination(guest=arrived)
@@ -92,13 +89,8 @@ class Destination:
             raise errors.StaleEpoch(operation_id=command.operation_id, epoch=command.epoch, problem=problem)
         if entry.is_question:
             # The guest may have come here by a migration since: nothing but the question's own is touched.
-            await self._remove_probes(entry)
+            await self._parts.remove_probes(entry)
             return messages.StageDone()
         await self._parts.journal.save(entry, is_synced=True)
         await self._parts.driver.roll_back_destination(self._parts.task_of(entry), command.plan)
         return messages.StageDone()
-
-    async def _remove_probes(self, entry: wherry_journal.Entry) -> None:
-        """Remove what checks have left."""
-        probes = tuple(migration.StorageProbe(directory=posixpath.dirname(one), name=posixpath.basename(one)) for one in entry.probes)
-        await self._parts.driver.release_check(self._parts.task_of(entry), probes)

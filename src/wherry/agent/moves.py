@@ -43,7 +43,7 @@ class Moves:
         if command.plan.is_same_host:
             facts = migration.DestinationFacts(host=self._parts.host.name, capabilities=self._parts.capabilities)
             return messages.DestinationChecked(facts=facts)
-        task = self._parts.task_of(self._parts.journal.get(command.operation_id))
+        task = self._parts.task_of(self._parts.journal.get(command.operation_id), is_check=True)
         check = self._parts.driver.check_destination(
             task, _guest_of(command), migration.LiveMigrationRequest(host=self._parts.host.name), command.source
         )
@@ -77,12 +77,8 @@ class Moves:
     async def prepare_arrival(self, command: messages.PrepareArrival) -> messages.StageDone:
         """Make the files into which disks will be sent."""
         entry = await self._noted(command)
-        task, facts = self._parts.task_of(entry), command.plan.facts
-        if facts is not None and facts.probes:
-            await self._parts.driver.release_check(task, facts.probes)
-            gone = {f"{probe.directory}/{probe.name}" for probe in facts.probes}
-            entry.created = [name for name in entry.created if name not in gone]
-            await self._parts.journal.save(entry)
+        await self._parts.remove_probes(entry)
+        await self._parts.journal.save(entry)
         await self._parts.driver.prepare_arrival(self._parts.task_of(entry), command.plan)
         return messages.StageDone()
 
@@ -139,6 +135,8 @@ class Moves:
             return messages.FinishedAtDestination(guest=await self._described(command.instance_uuid))
         await self._parts.driver.receive_guest(self._parts.task_of(entry), command.plan)
         arrived = await self._started(command)
+        # A check that was doubled, and came late, has made them again.
+        await self._parts.remove_probes(entry)
         note.is_taken_in = True
         await self._parts.journal.save(entry, is_synced=True)
         return messages.FinishedAtDestination(guest=arrived)
@@ -199,7 +197,8 @@ class Moves:
         return messages.StageDone(outcome=instance_actions.EventOutcome(result=instance_actions.Result.SUCCESS, details=details))
 
     async def confirm_destination(self, command: messages.ConfirmDestination) -> messages.StageDone:
-        """Let the files that were made for the guest be the guest's."""
+        """Let the files that were made for the guest be the guest's; what a late check left goes."""
+        await self._parts.remove_probes(self._parts.journal.get(command.operation_id))
         return messages.StageDone()
 
     # ------------------------------------------------------------------- pieces

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import posixpath
 import uuid
 
 from wherry import background
@@ -17,7 +18,7 @@ from wherry.agent import boot_clock
 from wherry.agent import journal as wherry_journal
 from wherry.drivers import base
 from wherry.images import base as images_base
-from wherry.model import capabilities, deadline
+from wherry.model import capabilities, deadline, migration
 from wherry.model import host as model_host
 from wherry.rpc import client as rpc_client
 from wherry.rpc import server as rpc_server
@@ -81,6 +82,15 @@ class Parts:
             created=frozenset(entry.created),
             has_arrived_paused=self.journal.has_arrived_paused(entry.instance_uuid),
         )
+
+    async def remove_probes(self, entry: wherry_journal.Entry) -> None:
+        """Remove what checks have left here. The entry is the caller's to save."""
+        if not entry.probes:
+            return
+        probes = tuple(migration.StorageProbe(directory=posixpath.dirname(one), name=posixpath.basename(one)) for one in entry.probes)
+        await self.driver.release_check(self.task_of(entry), probes)
+        entry.created = [name for name in entry.created if name not in entry.probes]
+        entry.probes = []
 
     async def _record_created(self, entry: wherry_journal.Entry, is_probe: bool, name: str) -> None:
         if is_probe and name not in entry.probes:
