@@ -20,6 +20,7 @@ def _check(wherry: flow.Flow, uuid: str, **keys: typing.Any) -> dict[str, typing
     return dict(answer.json()["live_migration_check"])
 
 
+@pytest.mark.slow
 def test_it_says_which_hosts_would_take_the_guest_and_leaves_nothing(wherry: flow.Flow) -> None:
     """Probe volumes are made and taken away again; a domain of the same name blocks one host, the other is allowed and takes it."""
     guest = wherry.guest(memory_mib=64, disk="shared", disk_mib=4)

@@ -142,6 +142,7 @@ def with_bridges(lab: labs.Lab, require_real: Callable[[str, str | None], None])
         host.exec("ip", "link", "set", network.GUEST_BRIDGE, "up")
 
 
+@pytest.mark.slow
 def test_a_server_has_its_interface_on_the_configured_bridge_wherever_it_goes(with_bridges: None, wherry: flow.Flow) -> None:
     """Its interface hangs there, at one host at a time; the bridge hears it after it arrived, as a switch must that sends it frames."""
     server = births.Birth(wherry, availability_zone="nova:h1", networks="auto")
