@@ -33,7 +33,8 @@ def of_servers(world: simulated.World, servers: Iterable[server.Server]) -> Iter
         elif record.vm_state is server.VmState.BUILDING:
             yield f"{record.name} is being built still"
         elif record.vm_state is server.VmState.DELETED:
-            if record.birth is not None:
+            # A deletion that failed is in its fault. What was sent for it may come a second time, and succeed.
+            if record.birth is not None and record.fault is None:
                 yield f"{record.name}, which was made, is gone, and nobody deleted it"
         elif not places and record.birth is not None and not (record.vm_state is server.VmState.ERROR and record.fault is not None):
             yield f"{record.name} is nowhere, the record says {record.vm_state.value} on {record.host}"

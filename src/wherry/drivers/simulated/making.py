@@ -53,13 +53,18 @@ def files_made_for(fleet_world: world.World, instance_uuid: str) -> frozenset[st
 
 
 def remove_left_behind(fleet_world: world.World, here: fleet.Host, instance_uuid: str, plan: migration.Plan) -> None:
-    """Delete the files that were made for a guest and were copied to where it is now."""
+    """Delete the files that were made for a guest and were copied to where it went, also where it is nowhere any more."""
     copied = {disk.source for disk in plan.storage.copied} if plan.storage else set()
-    for other in fleet_world.hosts_of(instance_uuid):
-        for path in copied & set(other.guests[instance_uuid].spec.made_files):
-            store = here.store_of(path)
-            if store is not None and store is not other.store_of(path):
-                store.remove(posixpath.basename(path))
+    others = list(fleet_world.hosts_of(instance_uuid))
+    for path in copied:
+        store = here.store_of(path)
+        is_made = posixpath.basename(path) == _file_of(instance_uuid)
+        if is_made and store is not None and all(store is not other.store_of(path) for other in others):
+            store.remove(posixpath.basename(path))
+
+
+def _file_of(instance_uuid: str) -> str:
+    return f"{instance_uuid}.qcow2"
 
 
 def _directory_of(fleet_world: world.World, here: fleet.Host) -> str:
@@ -73,7 +78,7 @@ def _directory_of(fleet_world: world.World, here: fleet.Host) -> str:
 async def _make(fleet_world: world.World, here: fleet.Host, task: base.Task, order: build.GuestOrder) -> fleet.Guest:
     sending.require(here, here.profile.capabilities.build, "making a guest")
     directory = _directory_of(fleet_world, here)
-    path = f"{directory}/{order.uuid}.qcow2"
+    path = f"{directory}/{_file_of(order.uuid)}"
     capacity_bytes = max(order.root_gib * fleet.GIB, order.image.virtual_bytes or order.image.size_bytes)
     await task.record_created(path)
     store = here.stores[directory]
