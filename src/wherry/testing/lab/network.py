@@ -103,10 +103,10 @@ class Link:
         """Pull the cable: packets vanish, connections live on and stall."""
         self.switch.run(["ip", "link", "set", self.port, "down"])
 
-    def restore(self) -> None:
-        """Plug the cable in again and take limits and delays off."""
+    def restore(self, *, mib_per_s: float = 0) -> None:
+        """Plug the cable in again and take limits and delays off, but for this bandwidth; 0 means none."""
+        self.shape(mib_per_s=mib_per_s)
         self.switch.run(["ip", "link", "set", self.port, "up"])
-        self.shape()
 
     @property
     def is_cut(self) -> bool:
