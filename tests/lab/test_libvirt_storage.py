@@ -91,3 +91,15 @@ class _Noting(storage.Storage):
         self.directories.add(directory)
         with super().pool(connection, directory) as found:
             yield found
+
+
+def test_a_pool_that_a_killed_process_left_goes_with_its_next_use(lab: labs.Lab, connection: libvirt.virConnect) -> None:
+    """While it is there, libvirt refuses anybody else a pool of that directory."""
+    host, directory = lab.host("h1"), str(lab.host("h1").private_images)
+    with storage.Storage("h1", 5.0).pool(connection, directory) as pool:
+        name, definition = pool.name(), pool.XMLDesc(0)
+    left = connection.storagePoolCreateXML(definition, 0)
+    assert left.name() == name
+    with storage.Storage("h1", 5.0).pool(connection, directory):
+        assert host.virsh("pool-list", "--all", "--name").split() == [name]
+    assert host.virsh("pool-list", "--all", "--name").split() == []

@@ -345,7 +345,8 @@ def _activate(connection: libvirt.virConnect, directory: str) -> tuple[libvirt.v
         # A volume is being written in it: what it saw last must do.
         if libvirt_errors.code(problem) != libvirt.VIR_ERR_INTERNAL_ERROR:
             raise
-    return pool, False
+    # One of ours that is there already was left by a process that was killed: nobody else would ever stop it.
+    return pool, pool.name().startswith(POOL_PREFIX)
 
 
 def _start(connection: libvirt.virConnect, directory: str) -> libvirt.virStoragePool:
