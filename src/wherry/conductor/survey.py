@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 from wherry import errors
@@ -109,7 +110,7 @@ class Survey:
             for operation_id in settled:
                 del self._choices[operation_id]
             try:
-                hosts, tied = await self._store.read(lambda uow, asked=list(waiting): _all_of(uow, asked))  # type: ignore[misc]  # bound at once
+                hosts, tied = await self._store.read(functools.partial(_all_of, list(waiting)))
             except Exception as error:
                 # Whatever it is, it is each asker's answer.
                 for seen in waiting.values():
@@ -125,6 +126,6 @@ class Survey:
                     seen.set_exception(errors.ServerNotFound(uuid=instance_uuid))
 
 
-async def _all_of(uow: uows.UnitOfWork, asked: list[str]) -> tuple[dict[str, host.Host], dict[str, ties.Ties]]:
+async def _all_of(asked: list[str], uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], dict[str, ties.Ties]]:
     hosts = {record.name: record for record in await uow.hosts.list()}
     return hosts, await ties.of_all(uow, asked)

@@ -11,7 +11,6 @@ def from_config(config: configs.Config) -> base.Images:
     """Make what lists and fetches them."""
     if config.images.source == "directory":
         return directory.ImageDirectory(config.images.directory)
-    # Not before it is needed: it brings Keystone's libraries along.
-    from wherry.images import glance, service  # noqa: PLC0415 - late
+    from wherry.images import glance, service  # noqa: PLC0415 - brings Keystone's libraries along, which a directory does not need
 
     return service.ImageService(glance.Glance(config.keystone, config.images), config.images)
