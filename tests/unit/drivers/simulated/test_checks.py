@@ -12,6 +12,7 @@ from tests.unit.drivers.simulated import two_hosts
 from tests.unit.drivers.simulated.two_hosts import MIB, TwoHosts
 from wherry import errors
 from wherry.drivers import simulated
+from wherry.drivers.simulated import making
 from wherry.model import guest, migration
 
 _DIRECTORY = "/var/lib/wherry/instances"
@@ -217,3 +218,20 @@ def test_a_host_that_was_asked_before_cannot_take_anothers_probes_away() -> None
         assert (await hosts.drivers["a"].check_source(task, leaving, wanted, facts)).copied == ()
 
     two_hosts.run(body)
+
+
+@pytest.mark.parametrize(("is_shared", "is_elsewhere", "is_kept"), [(False, False, False), (False, True, False), (True, True, True)])
+def test_what_was_made_for_a_guest_that_left_goes_also_when_the_guest_is_gone(is_shared: bool, is_elsewhere: bool, is_kept: bool) -> None:
+    """Found by the simulation (seed 770): deleted at its new host before the old one was cleaned, it left its file there."""
+    hosts, uuid = TwoHosts(), "00000000-0000-0000-0000-000000000770"
+    if is_shared:
+        share_storage(hosts)
+    made = disk(source=f"{_DIRECTORY}/{uuid}.qcow2", format="qcow2")
+    here = hosts.world.hosts["a"]
+    here.stores[_DIRECTORY].add(f"{uuid}.qcow2", MIB)
+    if is_elsewhere:
+        hosts.world.add_guest("b", "g", uuid=uuid)
+    travels = migration.DiskPlan(disk=made, treatment=migration.Treatment.COPIED)
+    plan = migration.Plan(source="a", destination="b", storage=migration.StoragePlan(disks=(travels,)))
+    making.remove_left_behind(hosts.world, here, uuid, plan)
+    assert here.has_file(made.source) is is_kept
