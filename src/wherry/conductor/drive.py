@@ -15,6 +15,7 @@ from wherry import config as configs
 from wherry import errors
 from wherry.conductor import lease as leases
 from wherry.conductor import survey as surveys
+from wherry.conductor import told as tellings
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import build, instance_actions, power, server, states
@@ -102,10 +103,13 @@ class Drive:
     readings: int = 0
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
+    #: What the source has reported.
+    told: tellings.Told = dataclasses.field(init=False)
     #: Number of the lease under which it was taken on.
     term: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        self.told = tellings.Told(self.operation.id)
         self.term = self.lease.term
 
     @property

@@ -15,7 +15,6 @@ from wherry.conductor import orchestrator as orchestrators
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import hosts as host_records
-from wherry.db.repositories import migrations as migration_records
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import addresses, instance_events, messages
 from wherry.rpc import client as clients
@@ -226,9 +225,7 @@ class Endpoints:
             body=message.model_dump(mode="json"),
             received_at=self.clock.now(),
         )
-        last = message.progress if isinstance(message, messages.TransferEnded) else None
-
-        is_plain = last is None and not isinstance(message, messages.ActionTaken)
+        is_plain = not isinstance(message, messages.ActionTaken)
 
         async def unit(uow: uows.UnitOfWork) -> bool:
             if is_plain and await uow.reports.store_at_once(report):
@@ -237,17 +234,18 @@ class Endpoints:
             if message.host != source:
                 raise errors.SenderRefused(sender=message.host, named=f"{source}, the source of migration {message.operation_id}")
             is_new = await uow.reports.store(report)
-            if is_new and last is not None:
-                await uow.migrations.record_progress([migration_records.Counted(uuid=message.operation_id, host=source, counters=last)])
             if is_new and isinstance(message, messages.ActionTaken):
                 await facts.tell(uow, message)
             return is_new
 
-        if await (self.store.put if is_plain else self.store.run)(unit):
-            if message.operation_id in self.orchestrator.driven:
-                self.orchestrator.nudge(message.operation_id)
-            else:
-                await self._tell_owner(message.operation_id)
+        is_new = await (self.store.put if is_plain else self.store.run)(unit)
+        if isinstance(message, messages.TransferEnded):
+            self.progress.drop(message.operation_id, message.host)
+        if message.operation_id in self.orchestrator.driven:
+            # What is doubled here may be new to the driver: the first may have been stored elsewhere, or its commit's answer lost.
+            self.orchestrator.nudge(message.operation_id, report=report if is_new else None)
+        elif is_new:
+            await self._tell_owner(message.operation_id)
         return messages.Done()
 
     async def _on_progress(self, sender: str, message: messages.TransferProgressed) -> None:
@@ -287,7 +285,7 @@ class StoredEvents:
         async def unit(uow: uows.UnitOfWork) -> None:
             await uow.actions.finish_event(*where, finish)
 
-        await self._store.run(unit)
+        await self._store.put(unit)
 
 
 def _must_be(sender: str, named: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from wherry import clock as clocks
 from wherry import config as configs
@@ -99,12 +100,17 @@ class Orchestrator:
         """Ids of the operations that are on their way here."""
         return frozenset(self._journeys)
 
-    def nudge(self, operation_id: str, *, has_news: bool = False) -> None:
-        """Take an operation on, or wake it: something about it was stored. Doubled and mistaken nudges do no harm."""
+    def nudge(self, operation_id: str, *, has_news: bool = False, report: operation.Report | None = None) -> None:
+        """Take an operation on, or wake it: something about it was stored. Doubled and mistaken nudges do no harm.
+
+        :param report: what was stored here; None where that was done elsewhere, or is not known.
+        """
         journey = self._journeys.get(operation_id)
         if journey is None:
             journey = self._begin(operation_id)
         journey.has_news = journey.has_news or has_news
+        if journey.on is not None:
+            journey.on.told.note(report)
         journey.alarm.set()
 
     def reload(self, config: configs.Config) -> None:
@@ -121,20 +127,14 @@ class Orchestrator:
         :raises LeaseLost: another conductor is, or the checks are over.
         """
         self._lease.require()
-
-        async def unit(uow: uows.UnitOfWork) -> drive.Drive | None:
-            on = await self._claim(uow, operation_id)
-            if on is None or on.operation.step not in operation.CHECKING:
-                return None
-            await uow.actions.start_event(on.operation.instance_uuid, on.operation.request_id, start)
-            return on
-
-        on = await self._store.run(unit)
-        if on is None:
+        taken = await self._store.put(lambda uow: uow.operations.take_up(operation_id, self._lease.conductor_id, start))
+        if taken is None:
             raise errors.LeaseLost(conductor=self._lease.conductor_id)
+        claimed, record, is_asked = taken
+        intents = await self._store.look(lambda uow: uow.operations.pending_intents(operation_id)) if is_asked else ()
         if operation_id not in self._journeys:
-            self._claimed[operation_id] = on
-        return on.operation
+            self._claimed[operation_id] = self._drive(claimed, record, intents)
+        return claimed
 
     async def checked(self, operation_id: str) -> None:
         """Drive an operation, and return when its checks have passed.
@@ -197,10 +197,13 @@ class Orchestrator:
         claimed = await uow.operations.claim(operation_id, self._lease.conductor_id)
         if claimed is None:
             return None
+        return self._drive(claimed, await _record_of(uow, claimed), await uow.operations.pending_intents(claimed.id))
+
+    def _drive(self, claimed: operation.Operation, record: migration.Migration | None, intents: Sequence[operation.Intent]) -> drive.Drive:
         return drive.Drive(
             operation=claimed,
-            record=await _record_of(uow, claimed),
-            intents=tuple(await uow.operations.pending_intents(claimed.id)),
+            record=record,
+            intents=tuple(intents),
             store=self._store,
             agents=self._agents,
             clock=self._clock,
@@ -224,7 +227,9 @@ class Orchestrator:
             await self._read_again(journey, on)
             answer = drive.Wait(seconds=_RACE_PAUSE_SECONDS, why="another writer was first")
         on.is_step_new = False
-        await _pause(journey, answer)
+        if not await _pause(journey, answer):
+            # Nobody said that anything was stored; it may have been all the same.
+            on.told.forget()
 
     async def _answer(self, journey: _Journey, on: drive.Drive) -> drive.Answer:
         """Run the step; whatever goes wrong in it has an answer here, or the operation would be left."""
@@ -268,6 +273,7 @@ class Orchestrator:
         if current.owner != on.operation.owner or current.epoch != on.operation.epoch:
             raise errors.LeaseLost(conductor=self._lease.conductor_id)
         on.record = await self._store.read(lambda uow: _record_of(uow, current))
+        on.told.forget()
         on.operation = current
         journey.has_news = True
 
@@ -403,15 +409,16 @@ def _count_end(counters: metrics.Metrics, record: migration.Migration) -> None:
         counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, _seconds_of(record))
 
 
-async def _pause(journey: _Journey, wait: drive.Wait) -> None:
+async def _pause(journey: _Journey, wait: drive.Wait) -> bool:
+    """Pause; whether somebody ended it."""
     if wait.seconds <= 0:
-        return
+        return False
     try:
         # What is left of a time is sometimes a float's last crumb, too short for the clock to pass it.
         async with asyncio.timeout(max(_SHORTEST_PAUSE_SECONDS, wait.seconds)):
-            await journey.alarm.wait()
+            return await journey.alarm.wait()
     except TimeoutError:
-        return
+        return False
 
 
 def _seconds_of(record: migration.Migration) -> float | None:

@@ -39,6 +39,10 @@ class ProgressWriter:
         """Remember the newest counters that this host sent."""
         self._waiting[migration_id, host] = counters
 
+    def drop(self, migration_id: str, host: str) -> None:
+        """Forget what this host sent: it has sent its last counters another way."""
+        self._waiting.pop((migration_id, host), None)
+
     async def flush(self) -> None:
         """Write what is waiting, all in one transaction."""
         waiting, self._waiting = self._waiting, {}

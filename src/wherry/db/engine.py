@@ -33,6 +33,9 @@ class Dialect(Protocol):
     #: Whether one statement may write several tables; where each statement is a trip, that is what makes it fast.
     writes_at_once: bool
 
+    def __hash__(self) -> int:
+        """By what it is: statements are kept by their dialect."""
+
     def database_now(self, now: datetime.datetime, plus: datetime.timedelta = NO_TIME) -> sa.ColumnElement[datetime.datetime]:
         """Give the time that leases are judged by: the database's own where several machines share it, otherwise `now`."""
 

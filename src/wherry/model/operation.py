@@ -16,6 +16,7 @@ from wherry.model.deadline import Deadline
 from wherry.model.instance_actions import SUCCEEDED, ActionName, EventFinish, EventOutcome, EventStart
 from wherry.model.migration import ColdMigrationRequest, ConfirmRequest, DrivenPlan, LiveMigrationRequest, Reason, RevertRequest
 from wherry.model.power import TERMS, PowerRequest
+from wherry.model.progress import Progress
 from wherry.model.server import ServerChange, TaskState
 from wherry.model.states import Event, Status
 
@@ -238,6 +239,8 @@ class Transition:
     deadline: Deadline | None = None
     #: Time of the deadline that comes with it; None: there is none.
     deadline_at: datetime.datetime | None = None
+    #: Last counters of its transfer.
+    progress: Progress | None = None
     server: ServerChange | None = None
     started: tuple[EventStart, ...] = ()
     finished: tuple[EventFinish, ...] = ()

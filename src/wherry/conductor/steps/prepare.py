@@ -40,6 +40,8 @@ class Prepare:
                 return await self._next(on, error)
             return self._give_up(on, states.Event.ROLLED_BACK, drive.reason_of(error))
         on.has_commanded = False
+        # Nobody commands the source before what follows is stored.
+        on.told.begin()
         transition = operation.Transition(
             step=operation.StepName.TRANSFER,
             finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=answer.outcome),),

@@ -10,7 +10,7 @@ from wherry import errors
 from wherry.conductor import drive
 from wherry.db import store as stores
 from wherry.db import uow as uows
-from wherry.model import guest, instance_actions, migration, operation, states, truth
+from wherry.model import guest, instance_actions, migration, operation, progress, states, truth
 from wherry.rpc import messages
 from wherry.telemetry import logs
 
@@ -45,6 +45,8 @@ class _Reading:
     was_hypervisor_lost: bool
     #: Whether the source has reported the end of its job.
     has_ended: bool
+    #: The last counters of the transfer.
+    progress: progress.Progress | None
     #: What was done to the transfer on its way, by the clock or by request, with the numbers: each has an event of its own.
     actions: tuple[str, ...] = ()
 
@@ -61,6 +63,12 @@ class Settle:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Read, judge, and move to the finish or to the undo."""
         reading = await self._read(on)
+        return _counted(on, reading, await self._judge(on, reading))
+
+    async def undo(self, on: drive.Drive) -> None:
+        """Reading changes nothing."""
+
+    async def _judge(self, on: drive.Drive, reading: _Reading) -> drive.Answer:
         sides = truth.Sides(
             source=reading.source.state,
             destination=reading.destination.state,
@@ -84,11 +92,8 @@ class Settle:
             return drive.kept_as_evidence(_GIVEN_UP)
         return self._wait(on, verdict, sides)
 
-    async def undo(self, on: drive.Drive) -> None:
-        """Reading changes nothing."""
-
     async def _read(self, on: drive.Drive) -> _Reading:
-        reports = await on.store.look(lambda uow: uow.reports.list(on.operation.id))
+        reports = await on.told.read(on.store)
         ended = next((one for one in reversed(reports) if one.kind is operation.ReportKind.TRANSFER_ENDED), None)
         told = messages.TransferEnded.model_validate(ended.body) if ended is not None else None
         on.readings += 1
@@ -106,6 +111,7 @@ class Settle:
             call_error=told.call_error if told is not None else "",
             was_hypervisor_lost=told is not None and told.was_hypervisor_lost,
             has_ended=told is not None,
+            progress=told.progress if told is not None else None,
             actions=tuple(str(one.body.get("detail", "")) for one in reports if one.kind is operation.ReportKind.ACTION_TAKEN),
         )
 
@@ -177,6 +183,14 @@ class Settle:
         if reason is not None and (on.migration.reason is None or on.migration.reason.slug != reason.slug):
             return drive.Advance(transition=operation.Transition(reason=reason))
         return drive.Wait(seconds=_PAUSES_SECONDS[min(on.readings, len(_PAUSES_SECONDS)) - 1], why=verdict.value)
+
+
+def _counted(on: drive.Drive, reading: _Reading, answer: drive.Answer) -> drive.Answer:
+    """Have the last counters stored with whatever is stored; the record that they follow is as new as the step before this one."""
+    if reading.progress is None or isinstance(answer, drive.Wait):
+        return answer
+    last = progress.following(on.migration.progress, reading.progress)
+    return dataclasses.replace(answer, transition=dataclasses.replace(answer.transition, progress=last))
 
 
 def _back_to_transfer(on: drive.Drive) -> drive.Advance:

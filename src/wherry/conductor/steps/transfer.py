@@ -7,6 +7,7 @@ The end of the job is not an outcome: the next step reads both sides.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from wherry import errors
 from wherry.conductor import drive
@@ -30,8 +31,7 @@ class Transfer:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Advance by the next reported fact; command and ask only what is still open."""
-        reports = await on.store.look(lambda uow: uow.reports.list(on.operation.id))
-        known = self._by_reports(on, reports)
+        known = self._by_reports(on, await on.told.read(on.store))
         if known is not None:
             return known
         try:
@@ -83,7 +83,7 @@ class Transfer:
         on.heard_at = on.clock.monotonic()
         return None
 
-    def _by_reports(self, on: drive.Drive, reports: list[operation.Report]) -> drive.Advance | None:
+    def _by_reports(self, on: drive.Drive, reports: Sequence[operation.Report]) -> drive.Advance | None:
         kinds = {report.kind: report for report in reports}
         if on.migration.status is states.Status.PREPARING and kinds:
             return drive.Advance(transition=_started(on, kinds.get(operation.ReportKind.TRANSFER_STARTED)))
@@ -145,7 +145,7 @@ def _started(on: drive.Drive, report: operation.Report | None) -> operation.Tran
     )
 
 
-def _changed(on: drive.Drive, reports: list[operation.Report]) -> drive.Advance | None:
+def _changed(on: drive.Drive, reports: Sequence[operation.Report]) -> drive.Advance | None:
     """Give the move to the budget that the source keeps now, where the configuration has changed it since."""
     for report in reversed(reports):
         if report.kind is not operation.ReportKind.ACTION_TAKEN:

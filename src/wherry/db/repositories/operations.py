@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from wherry import errors
 from wherry.db import schema
 from wherry.db import session as sessions
-from wherry.db.repositories import at_once, event_rows, migrations, transitions
+from wherry.db.repositories import at_once, event_rows, migrations, taking_up, transitions
 from wherry.model import build, instance_actions, migration, states
 from wherry.model import operation as model
 from wherry.model import server as server_model
@@ -85,31 +85,10 @@ class Operations:
         """
         asked = {"request_id": request_id, "user_id": user_id, "project_id": project_id}
         if self._session.dialect.writes_at_once and isinstance(request, migration.LiveMigrationRequest):
-            return await self._accept_at_once(server, request, asked)
+            return await _accept_at_once(self._session, server, request, asked)
         accepted = await self.begin(server, request, **asked)
         await _note_action(self._session, accepted[0])
         return accepted
-
-    async def _accept_at_once(
-        self, server: server_model.Server, request: migration.LiveMigrationRequest, by: dict[str, str]
-    ) -> tuple[model.Operation, migration.Migration | None]:
-        """Record a live migration as `accept` does, in one statement: a trip to the database costs more than all else in a request."""
-        beginning = model.beginning_of(request)
-        operation = _operation_of(self._session, server, request, by, _plan_of(server, request), epoch=0)
-        inserts = (
-            (schema.actions, _action_of(operation)),
-            (_T, {name: getattr(operation, name) for name in _NAMES}),
-            (_M, _migration_of(operation, server, beginning.status or states.Status.ACCEPTED)),
-        )
-        where, changes = _marks(self._session, server, beginning.task_state)
-        try:
-            row = await at_once.write(self._session, _MARK_SETTLED, where, changes, inserts)
-        except sa.exc.IntegrityError as error:
-            raise errors.StaleWrite(what="Server", name=server.uuid) from error
-        if row is None:
-            raise errors.StaleWrite(what="Server", name=server.uuid)
-        names = [column.name for column in migrations.COLUMNS]
-        return operation, migration.Migration(**{name: row._mapping[name] for name in names})
 
     async def begin(
         self, server: server_model.Server, request: model.Request, *, request_id: str, user_id: str, project_id: str
@@ -206,6 +185,28 @@ class Operations:
         if row is None and await self._session.row(sa.select(sa.literal(1)).where(mine)) is None:
             raise errors.LeaseLost(conductor=conductor_id)
         return None if row is None else sessions.record_of(model.Operation, row)
+
+    async def take_up(
+        self, operation_id: str, conductor_id: str, start: instance_actions.EventStart
+    ) -> tuple[model.Operation, migration.Migration, bool] | None:
+        """Claim as `claim` does what is a migration whose checks are to run, and open their event; None also where they are over.
+
+        One statement where the database writes at once, or TakesMore: fit for `Store.put`. The flag says whether intents are pending.
+        :raises LeaseLost: the conductor has no live lease of its own.
+        :raises ActionNotFound: the server has no action of that request.
+        """
+        if self._session.dialect.writes_at_once:
+            taken = await taking_up.at_once(self._session, operation_id, conductor_id, start, _KNOWN)
+            if taken is not None:
+                return taken
+            if self._session.is_single:
+                raise sessions.TakesMore
+        claimed = await self.claim(operation_id, conductor_id)
+        if claimed is None or claimed.step not in model.CHECKING:
+            return None
+        await event_rows.write(self._session, (claimed.instance_uuid, claimed.request_id), started=[start])
+        moving = await migrations.Migrations(self._session).get_by_uuid(claimed.id)
+        return claimed, moving, bool(await self.pending_intents(claimed.id))
 
     async def claimable(self, limit: int) -> list[str]:
         """Give ids of operations that nobody with a live lease drives, oldest first."""
@@ -304,6 +305,28 @@ class Operations:
     def _is_free(self) -> sa.ColumnElement[bool]:
         live = sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > self._lease_now())
         return sa.or_(_T.c.owner.is_(None), ~live)
+
+
+async def _accept_at_once(
+    session: sessions.Session, server: server_model.Server, request: migration.LiveMigrationRequest, by: dict[str, str]
+) -> tuple[model.Operation, migration.Migration | None]:
+    """Record a live migration as `accept` does, in one statement: a trip to the database costs more than all else in a request."""
+    beginning = model.beginning_of(request)
+    operation = _operation_of(session, server, request, by, _plan_of(server, request), epoch=0)
+    inserts = (
+        (schema.actions, _action_of(operation)),
+        (_T, {name: getattr(operation, name) for name in _NAMES}),
+        (_M, _migration_of(operation, server, beginning.status or states.Status.ACCEPTED)),
+    )
+    where, changes = _marks(session, server, beginning.task_state)
+    try:
+        row = await at_once.write(session, _MARK_SETTLED, where, changes, inserts)
+    except sa.exc.IntegrityError as error:
+        raise errors.StaleWrite(what="Server", name=server.uuid) from error
+    if row is None:
+        raise errors.StaleWrite(what="Server", name=server.uuid)
+    names = [column.name for column in migrations.COLUMNS]
+    return operation, migration.Migration(**{name: row._mapping[name] for name in names})
 
 
 def _plan_of(server: server_model.Server, request: model.Request) -> migration.DrivenPlan:

@@ -160,7 +160,7 @@ async def _store_migration(session: sessions.Session, uuid: str, transition: mod
 
 
 def _migration_changes(session: sessions.Session, transition: model.Transition, *, is_over: bool) -> dict[str, Any]:
-    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline")
+    named = ("dest_compute", "dest_node", "dest_host", "source_node", "reason", "deadline", "progress")
     changes: dict[str, Any] = {name: getattr(transition, name) for name in named if getattr(transition, name) is not None}
     if transition.clear_reason and transition.reason is None:
         changes["reason"] = None

@@ -224,6 +224,57 @@ class ClaimContract:
         assert await self._claim(harness, owned, "one") is None
         assert await harness.store.read(lambda uow: uow.operations.owned_by("one")) == []
 
+    async def _take_up(
+        self, harness: harnesses.Harness, of: operation.Operation, name: str
+    ) -> tuple[operation.Operation, migration.Migration, bool] | None:
+        start = instance_actions.EventStart(name=instance_actions.EventName.CONDUCTOR_LIVE_MIGRATE, host="control")
+        return await harness.store.put(lambda uow: uow.operations.take_up(of.id, name, start))
+
+    async def test_what_is_to_be_checked_is_taken_up_with_its_event_and_its_migration(self, harness: harnesses.Harness) -> None:
+        accepted, moving = await harness.accept(await harness.make_server())
+        await self._renew(harness, "one")
+        harness.clock.advance(1)
+        before = harness.engine.statements
+        taken = await self._take_up(harness, accepted, "one")
+        statements = harness.engine.statements - before
+        assert taken is not None
+        claimed, read, is_asked = taken
+        assert (claimed.owner, claimed.epoch, claimed.generation) == ("one", 1, 1)
+        assert claimed == await harness.store.read(lambda uow: uow.operations.get(accepted.id))
+        assert (read, is_asked) == (moving, False)
+        action = await harness.action(accepted)
+        assert [(one.name, one.host, one.started_at) for one in action.events] == [
+            (instance_actions.EventName.CONDUCTOR_LIVE_MIGRATE.value, "control", harness.clock.now())
+        ]
+        assert action.updated_at == harness.clock.now()
+        assert statements == 1 or not harness.engine.dialect.writes_at_once
+
+    async def test_taking_up_again_changes_nothing(self, harness: harnesses.Harness) -> None:
+        accepted, _ = await harness.accept(await harness.make_server())
+        await self._renew(harness, "one")
+        taken = await self._take_up(harness, accepted, "one")
+        assert await self._take_up(harness, accepted, "one") == taken
+        assert len((await harness.action(accepted)).events) == 1
+
+    async def test_taking_up_says_that_somebody_wants_something(self, harness: harnesses.Harness) -> None:
+        accepted, _ = await harness.accept(await harness.make_server())
+        await self._renew(harness, "one")
+        await harness.store.run(lambda uow: uow.operations.record_intent(accepted.id, operation.IntentKind.ABORT, request_id="req-abort"))
+        taken = await self._take_up(harness, accepted, "one")
+        assert taken is not None
+        assert taken[2]
+
+    async def test_only_what_is_free_and_still_to_be_checked_is_taken_up(self, harness: harnesses.Harness) -> None:
+        await self._renew(harness, "two")
+        owned = await harness.make_owned(conductor="one")
+        assert await self._take_up(harness, owned, "two") is None
+        await self._renew(harness, "one", lease_seconds=-1)
+        queued = await harness.advance(owned, operation.Transition(event=states.Event.CHECKS_PASSED, step=operation.StepName.ADMIT))
+        assert await self._take_up(harness, queued, "two") is None
+        assert (await harness.action(owned)).events == ()
+        with pytest.raises(errors.LeaseLost):
+            await self._take_up(harness, (await harness.accept(await harness.make_server()))[0], "nobody")
+
     async def test_a_lease_is_said_to_be_live_until_it_runs_out(self, harness: harnesses.Harness) -> None:
         assert not await self._renew(harness, "one")
         assert await self._renew(harness, "one")

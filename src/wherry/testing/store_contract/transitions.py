@@ -9,7 +9,7 @@ import datetime
 import pytest
 
 from wherry import errors
-from wherry.model import deadline, instance_actions, migration, operation, server, states
+from wherry.model import deadline, instance_actions, migration, operation, progress, server, states
 from wherry.testing.store_contract import harness as harnesses
 
 _Event = states.Event
@@ -65,6 +65,14 @@ class TransitionContract:
         owned = await harness.advance(owned, operation.Transition(event=_Event.TRANSFER_STARTED, started_at=began))
         running = await harness.migration(owned)
         assert (running.started_at, running.deadline_at) == (began, None)
+
+    async def test_the_last_counters_are_stored_with_a_step(self, harness: harnesses.Harness) -> None:
+        owned = await harness.make_queued("host-a", "host-b")
+        counters = progress.Progress(memory_total_bytes=1 << 30, memory_processed_bytes=1 << 29, percentage=50, downtime_ms=7)
+        owned = await harness.advance(owned, operation.Transition(step=operation.StepName.FINISH, progress=counters))
+        assert (await harness.migration(owned)).progress == counters
+        owned = await harness.advance(owned, operation.Transition(step=operation.StepName.FINISH))
+        assert (await harness.migration(owned)).progress == counters
 
     async def test_a_deadline_that_is_none_has_no_time(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_queued("host-a", "host-b")
