@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 from starlette import types
@@ -21,6 +22,8 @@ from wherry.api.middleware import exchange
 
 _CONTENT_TYPES = ("application/json", "application/vnd.openstack.compute+json")
 _WITH_BODY = ("POST", "PUT", "PATCH")
+#: Of an integer in a body.
+_MOST_DIGITS = 100
 
 
 class Dispatcher:
@@ -69,7 +72,7 @@ class Dispatcher:
         known = None if endpoint.takes_actions(method) else endpoint.choose(method, version)
         has_body = method in _WITH_BODY and (known is None or known.body is not None)
         content = await self._body(scope, receive) if has_body else None
-        action = _action_of(content) if known is None else ""
+        action = _action_of(content, endpoint.actions(method, version)) if known is None else ""
         route = known or endpoint.choose(method, version, action)
         if route.body is not None:
             route.body.check_body(content, version, is_tolerant=split.is_legacy)
@@ -108,7 +111,9 @@ class Dispatcher:
         if content_type not in _CONTENT_TYPES:
             raise faults.HttpFault(415, f"Unsupported Content-Type {content_type}. Send {_CONTENT_TYPES[0]}.")
         try:
-            return json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+            # Decoded here: json itself would take UTF-16 too, and halves of characters.
+            text = raw.decode("utf-8-sig")
+            return json.loads(text, parse_constant=_refuse_constant, parse_int=_read_integer, object_pairs_hook=_without_doubles)
         except RecursionError:
             raise _malformed("it is nested too deeply.") from None
         except UnicodeDecodeError:
@@ -147,9 +152,9 @@ def base_address(scope: types.Scope) -> str:
     return f"{scope.get('scheme', 'http')}://{host}"
 
 
-def _action_of(content: object) -> str:
+def _action_of(content: object, known: Sequence[str]) -> str:
     if not isinstance(content, dict) or len(content) != 1:
-        raise _malformed('send an object with one key, the action: {"os-migrateLive": {...}}.')
+        raise _malformed(f"send an object with one key, the action, which is one of: {', '.join(known)}.")
     return str(next(iter(content)))
 
 
@@ -165,6 +170,13 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
     return made
+
+
+def _read_integer(digits: str) -> int:
+    # Python itself stops at some thousand digits, in words about Python.
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits, and none needs more than {_MOST_DIGITS}")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> object:

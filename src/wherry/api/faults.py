@@ -78,9 +78,9 @@ def bad_request(message: str) -> HttpFault:
     return HttpFault(400, message)
 
 
-def not_found() -> HttpFault:
-    """Give the 404 of a path, or of a method that does not exist in the requested version."""
-    return HttpFault(404, "The resource could not be found.")
+def not_found(hint: str = "") -> HttpFault:
+    """Give the 404 of a path, or of a method that does not exist in the requested version, with what would be there instead."""
+    return HttpFault(404, text_of("The resource could not be found.", hint))
 
 
 def of_error(error: errors.Error) -> HttpFault:

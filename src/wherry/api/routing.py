@@ -106,14 +106,30 @@ class Endpoint:
         :raises HttpFault: 405 when the path does not know the method, 404 when not in this version, 400 for an unknown action
         """
         self.require(method, version)
-        of_method = [row for row in self.routes if row[0].method == method]
-        candidates = [row for row in of_method if row[0].action == action]
+        candidates = [row for row in self.routes if row[0].method == method and row[0].action == action]
         if not candidates:
-            raise faults.bad_request(f"There is no such action: {action}")
+            raise faults.bad_request(f"There is no such action: {action}. Send one of: {', '.join(self.actions(method, version))}.")
         for route, first, last in candidates:
             if first <= version <= last:
                 return route
-        raise faults.not_found()
+        raise faults.not_found(_elsewhere(candidates, version))
+
+    def actions(self, method: str, version: microversions.Microversion) -> list[str]:
+        """Give the actions that a body of this method may name in this version."""
+        found = {route.action for route, first, last in self.routes if route.method == method and first <= version <= last}
+        return sorted(found - {""})
+
+
+def _elsewhere(
+    rows: Sequence[tuple[Route, microversions.Microversion, microversions.Microversion]], version: microversions.Microversion
+) -> str:
+    """Say in which versions there is what this one lacks."""
+    later = [(first, route) for route, first, _ in rows if first > version]
+    if later:
+        first, route = min(later, key=lambda row: row[0])
+        return f"{route.name} is there from microversion {first} on."
+    last, route = max(((last, route) for route, _, last in rows), key=lambda row: row[0])
+    return f"{route.name} is there up to microversion {last}."
 
 
 @dataclasses.dataclass(slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import jsonschema
+from jsonschema import validators
 
 from wherry.api import faults, microversions
 
@@ -57,6 +59,34 @@ def read_time(text: str) -> datetime.datetime:
         raise ValueError(text) from error
 
 
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # In JSON Schema "$" is the end of the text; Python's would let a line's end stand behind it.
+    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
+
+
+def _check_pattern(validator: Any, pattern: str, instance: object, schema: JsonSchema) -> Iterator[jsonschema.ValidationError]:
+    if validator.is_type(instance, "string") and not _compiled(pattern).search(cast("str", instance)):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _check_keys(validator: Any, patterns: JsonSchema, instance: object, schema: JsonSchema) -> Iterator[jsonschema.ValidationError]:
+    """Hold an object whose keys are free to what they must look like, and its values to what their keys mean."""
+    if not isinstance(instance, dict):
+        return
+    for key, value in instance.items():
+        matching = [pattern for pattern in patterns if _compiled(pattern).search(key)]
+        if not matching:
+            named = ", ".join(repr(pattern) for pattern in patterns)
+            yield jsonschema.ValidationError(f"{key!r} does not match any of the regexes: {named}")
+        for pattern in matching:
+            yield from validator.descend(value, patterns[pattern], path=key, schema_path=pattern)
+
+
+_extend = cast("Callable[..., Any]", validators.extend)
+_Validator = _extend(jsonschema.Draft202012Validator, {"pattern": _check_pattern, "patternProperties": _check_keys})
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Variant:
     first: microversions.Microversion
@@ -72,8 +102,7 @@ class Schema:
 
     def __init__(self, *variants: tuple[str, JsonSchema]) -> None:
         self._variants = tuple(
-            _Variant(microversions.parse(version), schema, jsonschema.Draft202012Validator(schema, format_checker=_formats))
-            for version, schema in variants
+            _Variant(microversions.parse(version), schema, _Validator(schema, format_checker=_formats)) for version, schema in variants
         )
         numbers = [variant.first for variant in self._variants]
         if not numbers or numbers != sorted(set(numbers)):
@@ -97,7 +126,7 @@ class Schema:
         for error in self._variant(version).validator.iter_errors(body):
             if is_tolerant and error.validator == "additionalProperties":
                 continue
-            message = error.message + (self._known_later(error, version) if error.validator == "additionalProperties" else "")
+            message = _sentences(error.message, self._instead(error, body, version))
             if not error.path:
                 raise faults.bad_request(message)
             raise faults.bad_request(f"Invalid input for field/attribute {error.path[-1]}. Value: {error.instance}. {message}")
@@ -109,22 +138,41 @@ class Schema:
         """
         variant = self._variant(version)
         for error in variant.validator.iter_errors(dict(query)):
+            message = _sentences(error.message, self._instead(error, query, version))
             if not error.path:
-                raise faults.bad_request(error.message)
-            raise faults.bad_request(f"Invalid input for query parameters {error.path[0]}. Value: {error.instance}. {error.message}")
+                raise faults.bad_request(message)
+            raise faults.bad_request(f"Invalid input for query parameters {error.path[0]}. Value: {error.instance}. {message}")
         known = variant.schema.get("properties", {})
         return {name: values for name, values in query.items() if name in known}
 
-    def _known_later(self, error: jsonschema.ValidationError, version: microversions.Microversion) -> str:
-        """Say from which version on keys are known that this one does not know."""
-        hints = []
-        for key in sorted(set(cast("Mapping[str, Any]", error.instance)) - set(_keys_at(self.at(version), error.path))):
-            first = next(
-                (later.first for later in self._variants if later.first > version and key in _keys_at(later.schema, error.path)), None
-            )
-            if first is not None:
-                hints.append(f" {key!r} is known from microversion {first} on.")
-        return "".join(hints)
+    def _instead(self, error: jsonschema.ValidationError, content: object, version: microversions.Microversion) -> list[str]:
+        """Say what to send instead: in which other version a key is known, which keys there are, which version all of it fits."""
+        if error.validator != "additionalProperties":
+            fitting = self._fitting(content, version)
+            return [] if fitting is None else [f"All of it fits microversion {fitting}; the request was sent at {version}."]
+        here = _keys_at(self.at(version), error.path)
+        hints = [self._known_elsewhere(key, error.path, version) for key in sorted(set(cast("JsonSchema", error.instance)) - set(here))]
+        if not all(hints):
+            hints.append(f"Known here: {', '.join(here)}." if here else "None is known here.")
+        return [hint for hint in hints if hint]
+
+    def _known_elsewhere(self, key: str, path: Iterable[str | int], version: microversions.Microversion) -> str:
+        where = list(path)
+        knowing = [variant.first for variant in self._variants if key in _keys_at(variant.schema, where)]
+        later = [first for first in knowing if first > version]
+        if later:
+            return f"{key!r} is known from microversion {later[0]} on."
+        if not knowing:
+            return ""
+        ended = next(variant.first for variant in self._variants if variant.first > knowing[-1])
+        return f"{key!r} is not known from microversion {ended} on."
+
+    def _fitting(self, content: object, version: microversions.Microversion) -> microversions.Microversion | None:
+        """Give the version at which this is right as it stands, the next later one or else the last earlier one."""
+        others = [variant for variant in self._variants if variant is not self._variant(version)]
+        later = [variant for variant in others if variant.first > version]
+        earlier = [variant for variant in reversed(others) if variant.first < version]
+        return next((variant.first for variant in (*later, *earlier) if variant.validator.is_valid(content)), None)
 
     def _variant(self, version: microversions.Microversion) -> _Variant:
         found = self._variants[0]
@@ -135,8 +183,13 @@ class Schema:
         return found
 
 
-def _keys_at(schema: JsonSchema, path: Iterable[str | int]) -> Collection[str]:
+def _keys_at(schema: JsonSchema, path: Iterable[str | int]) -> Sequence[str]:
     """Give the keys that a schema knows at a place."""
     for key in path:
         schema = schema.get("properties", {}).get(key, {})
-    return cast("Collection[str]", schema.get("properties", {}))
+    return tuple(schema.get("properties", {}))
+
+
+def _sentences(message: str, hints: Sequence[str]) -> str:
+    """Put what to send instead behind Nova's words, which have no full stop."""
+    return f"{message}. {' '.join(hints)}" if hints else message

@@ -30,9 +30,12 @@ async def action(cloud: conftest.Cloud) -> str:
         (b"[]", "one key, the action"),
         (b"7", "one key, the action"),
         (b"null", "one key, the action"),
-        (b'{"os-migrateLive": null, "pause": null}', "one key, the action"),
+        (b'{"os-migrateLive": null, "pause": null}', "one key, the action, which is one of: .*, lock, migrate, os-getConsoleOutput, .*"),
         (b"{}", "one key, the action"),
-        (b"\xff\xfe", "UTF-8|not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        ('{"os-migrateLive": null}'.encode("utf-16"), "not UTF-8"),
+        (b'{"os-migrateLive": {"host": "\xed\xa0\x80"}}', "not UTF-8"),
+        (b'{"os-migrateLive": {"timeout_seconds": ' + b"9" * 5000 + b"}}", "a number has 5000 digits, and none needs more than 100"),
         (b"[" * 5000, "nested"),
         (b'{"os-migrateLive": {"host": NaN}}', "NaN"),
         (b'{"os-migrateLive": {"host": null, "host": "h2"}}', "'host' stands twice"),
@@ -57,9 +60,20 @@ async def test_a_key_of_a_later_version_says_which(cloud: conftest.Cloud, action
 
 
 async def test_an_action_that_does_not_exist(cloud: conftest.Cloud, action: str) -> None:
-    answer = await cloud.request("POST", action, json={"explode": None})
+    answer = await cloud.request("POST", action, json={"explode": None}, version="2.90")
     assert answer.status_code == 400
-    assert answer.json()["badRequest"]["message"] == "There is no such action: explode"
+    message = answer.json()["badRequest"]["message"]
+    assert re.fullmatch(r"There is no such action: explode\. Send one of: .*, os-migrateLive, .*\.", message)
+    assert "os-checkMigrateLive" not in message
+
+
+async def test_what_another_version_has_is_a_404_that_says_which(cloud: conftest.Cloud, action: str) -> None:
+    answer = await cloud.request("POST", action, json={"os-checkMigrateLive": {}}, version="2.104")
+    assert answer.json()["itemNotFound"]["message"] == (
+        "The resource could not be found. POST /servers/{server_id}/action (os-checkMigrateLive) is there from microversion 2.1000 on."
+    )
+    answer = await cloud.request("GET", "/v2.1/os-hypervisors/statistics", version="2.88")
+    assert answer.json()["itemNotFound"]["message"].endswith("GET /os-hypervisors/statistics is there up to microversion 2.87.")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data; boundary=x"])

@@ -88,11 +88,12 @@ async def test_a_malformed_version_is_a_400_without_version_headers(cloud: conft
     assert "openstack-api-version" not in answer.headers
 
 
-async def test_a_method_of_a_later_version_is_a_plain_404(cloud: conftest.Cloud) -> None:
+async def test_a_method_of_a_later_version_is_a_404(cloud: conftest.Cloud) -> None:
     server = await cloud.add_server(1)
     answer = await cloud.get(f"/v2.1/servers/{server.uuid}/migrations", "2.22")
     assert answer.status_code == 404
-    assert answer.json() == {"itemNotFound": {"code": 404, "message": "The resource could not be found."}}
+    message = "The resource could not be found. GET /servers/{server_id}/migrations is there from microversion 2.23 on."
+    assert answer.json() == {"itemNotFound": {"code": 404, "message": message}}
     assert (await cloud.get(f"/v2.1/servers/{server.uuid}/migrations", "2.23")).status_code == 200
 
 

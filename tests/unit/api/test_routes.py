@@ -113,7 +113,8 @@ def test_a_method_that_a_version_lacks_is_a_404_and_one_that_none_has_a_405() ->
 def test_an_unknown_action_is_a_400_in_novas_words() -> None:
     with pytest.raises(faults.HttpFault) as raised:
         _choose("POST", "/servers/S/action", action="explode")
-    assert (raised.value.code, raised.value.message) == (400, "There is no such action: explode")
+    assert raised.value.code == 400
+    assert raised.value.message.startswith("There is no such action: explode. Send one of: ")
 
 
 def test_services_are_updated_in_two_ways_by_version() -> None:

@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from wherry.api import faults, microversions, validation
-from wherry.api.schemas import hypervisors, instance_actions, server_actions, server_migrations, servers, services
+from wherry.api.schemas import (
+    flavors,
+    hypervisors,
+    instance_actions,
+    server_actions,
+    server_metadata,
+    server_migrations,
+    server_update,
+    servers,
+    services,
+)
 from wherry.api.schemas import parameter_types as types
 
 V1 = {"host": None, "block_migration": False, "disk_over_commit": False}
@@ -95,7 +106,49 @@ def test_the_field_is_named_with_its_value() -> None:
 def test_at_the_root_only_the_sentence_is_given() -> None:
     with pytest.raises(faults.HttpFault) as raised:
         server_actions.MIGRATE_LIVE.check_body({"os-migrateLive": V25, "more": 1}, microversions.parse("2.34"))
-    assert raised.value.message == "Additional properties are not allowed ('more' was unexpected)"
+    assert raised.value.message == "Additional properties are not allowed ('more' was unexpected). Known here: os-migrateLive."
+
+
+@pytest.mark.parametrize(
+    ("version", "body", "text"),
+    [
+        ("2.1", V1000, "'auto' is not one of .*\\. All of it fits microversion 2\\.1000; the request was sent at 2\\.1\\."),
+        ("2.1", V25, "All of it fits microversion 2\\.25;"),
+        ("2.24", {"host": None, "block_migration": True}, "'disk_over_commit' is a required property. All of it fits microversion 2\\.25;"),
+        ("2.104", V1, "\\('disk_over_commit' was unexpected\\)\\. 'disk_over_commit' is not known from microversion 2\\.25 on\\."),
+        ("2.68", {**V25, "force": True}, "'force' is not known from microversion 2\\.68 on\\."),
+        ("2.104", {**V25, "timeout_seconds": 5}, "'timeout_seconds' is known from microversion 2\\.1000 on\\."),
+        ("2.1000", {**V25, "timeout_second": 5}, "Known here: host, block_migration, timeout_seconds, on_timeout\\."),
+        ("2.1000", {**V25, "timeout_seconds": "5"}, "'5' is not of type 'integer'"),
+    ],
+)
+def test_a_refusal_says_what_to_send(version: str, body: dict[str, Any], text: str) -> None:
+    assert re.search(f"{text}( the request was sent at 2\\.[0-9]+\\.)?$", migrate(version, body))
+
+
+def test_a_query_of_another_version_says_which() -> None:
+    with pytest.raises(faults.HttpFault, match=r"'changes-before' is known from microversion 2\.66 on\."):
+        instance_actions.LIST.check_query({"changes-before": ["2026-01-01"]}, microversions.parse("2.58"))
+    with pytest.raises(faults.HttpFault, match=r"Known here: limit, marker, changes-since\."):
+        instance_actions.LIST.check_query({"since": ["2026-01-01"]}, microversions.parse("2.58"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "version", "body"),
+    [
+        (server_actions.MIGRATE_LIVE, "2.90", {"os-migrateLive": {**V25, "host": "h2\n"}}),
+        (server_update.UPDATE, "2.90", {"server": {"name": "web\n"}}),
+        (server_update.UPDATE, "2.90", {"server": {"hostname": "web\n"}}),
+        (server_metadata.SEVERAL, "2.90", {"metadata": {"key\n": "value"}}),
+        (flavors.CREATE_EXTRA_SPECS, "2.90", {"extra_specs": {"key\n": "value"}}),
+        (services.UPDATE_BY_NAME, "2.1", {"host": "h1\n", "binary": "nova-compute"}),
+    ],
+)
+def test_the_end_of_a_pattern_is_the_end_of_the_text(schema: validation.Schema, version: str, body: dict[str, Any]) -> None:
+    with pytest.raises(faults.HttpFault, match="does not match"):
+        schema.check_body(body, microversions.parse(version))
+    with pytest.raises(faults.HttpFault, match="does not match"):
+        instance_actions.LIST.check_query({"limit": ["1\n"]}, microversions.parse("2.90"))
 
 
 def test_the_legacy_api_lets_unknown_keys_pass_and_nothing_else() -> None:
