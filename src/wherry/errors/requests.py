@@ -29,6 +29,14 @@ class MigrationEnded(NotFound):
     remedy_template = "Ask at microversion 2.1000, which shows ended ones too."
 
 
+class MigrationNotLive(NotFound):
+    """Nova's answer to the show of a cold migration or resize among the live ones."""
+
+    slug = "migration_not_live"
+    template = "Migration {migration_id} for server {uuid} is not live-migration."
+    remedy_template = "Ask at microversion 2.1000, which shows the others too."
+
+
 class ActionNotFound(NotFound):
     slug = "action_not_found"
     template = "Action {request_id} not found"
@@ -109,9 +117,18 @@ class InstanceBusy(Conflict):
     retryable = True
 
 
+class NotMigrating(Conflict):
+    """Nova's InstanceInvalidState(task_state) where a migration is meant, which here says what became of that."""
+
+    slug = "not_migrating"
+    template = "Cannot '{method}' instance {uuid} now: {what}."
+    remedy_template = "Send it while a live migration of the instance runs."
+
+
 class InstanceLocked(Conflict):
     slug = "instance_locked"
     template = "Instance {uuid} is locked"
+    remedy_template = "Unlock it first, or ask an administrator, who is not held off by a lock."
 
 
 class ServerGroupNotFound(NotFound):

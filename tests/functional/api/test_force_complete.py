@@ -109,7 +109,7 @@ async def test_an_unknown_migration_is_a_400_and_an_unknown_server_a_404(cloud: 
     [
         ({"locked_by": "owner"}, "is locked"),
         ({"vm_state": server_model.VmState.PAUSED}, "in vm_state paused"),
-        ({"task_state": None}, "in task_state None"),
+        ({"task_state": None}, "now: its state was reset, which aborts its migration 1. Send it while a live migration"),
     ],
 )
 async def test_states_in_which_nothing_can_be_forced_are_a_409(cloud: conftest.Cloud, change: dict[str, Any], text: str) -> None:
@@ -119,6 +119,19 @@ async def test_states_in_which_nothing_can_be_forced_are_a_409(cloud: conftest.C
     assert answer.status_code == 409
     assert text in answer.json()["conflictingRequest"]["message"]
     assert await _intents(cloud, record) == []
+
+
+async def test_one_that_has_ended_is_named_with_its_status(cloud: conftest.Cloud) -> None:
+    record = await _at(cloud, "completed")
+    await cloud.update(record.instance_uuid, task_state=None)
+    for named, what in (
+        (record.id, "its migration 1 is completed"),
+        (record.uuid, "its migration 1 is completed"),
+        (9, "it is not being migrated"),
+    ):
+        answer = await _force(cloud, record, named=named)
+        assert answer.status_code == 409
+        assert f"Cannot 'force_complete' instance {record.instance_uuid} now: {what}." in answer.json()["conflictingRequest"]["message"]
 
 
 @pytest.mark.parametrize(("token", "code"), [(conftest.MEMBER, 403), (conftest.FOREIGN_MANAGER, 404), (conftest.ADMIN, 202)])

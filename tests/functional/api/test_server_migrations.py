@@ -180,6 +180,8 @@ async def test_unknown_migrations(cloud: conftest.Cloud, named: object) -> None:
     assert shown.status_code == 404
     text = f"In-progress live migration {named} is not found for server {record.instance_uuid}."
     assert shown.json()["itemNotFound"]["message"] == text
+    shown = await cloud.get(_path(record, named), "2.1000")
+    assert shown.json()["itemNotFound"]["message"] == f"Migration {named} not found for instance {record.instance_uuid}"
     aborted = await cloud.request("DELETE", _path(record, named))
     assert aborted.status_code == 404
     assert aborted.json()["itemNotFound"]["message"] == f"Migration {named} not found for instance {record.instance_uuid}"

@@ -234,6 +234,13 @@ async def test_progress_of_the_disks_is_shown(make_cloud: clouds.MakeCloud, worl
             return found is not None and 0 < found.disk_remaining_bytes < found.disk_total_bytes == 1 << 30
 
         await cloud.until(has_begun)
+        record = await asking.migration_of(cloud, "g2")
+        path = asking.server_path(cloud, "g2", f"/migrations/{record.id}")
+        shown = await cloud.request("GET", path, version="2.104")
+        text = f"Migration {record.id} for server {cloud.uuid('g2')} is not live-migration. Ask at microversion 2.1000"
+        assert shown.status_code == 404 and shown.json()["itemNotFound"]["message"].startswith(text)
+        shown = await cloud.request("GET", path, version="2.1000")
+        assert shown.json()["migration"]["disk_total_bytes"] == 1 << 30
         await moving.until_resting(cloud, "g2", Status.FINISHED)
 
 

@@ -39,7 +39,8 @@ async def list_server_migrations(call: api_call.Call) -> list[view.ShownMigratio
 
 
 async def show_server_migration(call: api_call.Call) -> view.ShownMigration:
-    """Give one live migration; below 2.1000 only while it is in progress, as in Nova."""
+    """Give one migration; below 2.1000 only a live one, and that while it is in progress, as in Nova."""
+    shows_all = call.version >= view.OWN_FIELDS_FROM
 
     async def unit(uow: wherry_uow.UnitOfWork) -> view.ShownMigration:
         server = await finding.server_of(uow, call)
@@ -47,8 +48,14 @@ async def show_server_migration(call: api_call.Call) -> view.ShownMigration:
         try:
             record = await _find(uow, server, named)
         except errors.MigrationNotFound as error:
+            if shows_all:
+                raise
             raise errors.MigrationNotInProgress(migration_id=named, uuid=server.uuid) from error
-        if record.status not in states.SHOWN_IN_PROGRESS and call.version < view.OWN_FIELDS_FROM:
+        if shows_all:
+            return await _shown(uow, call, record)
+        if record.migration_type is not model.MigrationType.LIVE_MIGRATION:
+            raise errors.MigrationNotLive(migration_id=named, uuid=server.uuid)
+        if record.status not in states.SHOWN_IN_PROGRESS:
             raise errors.MigrationEnded(migration_id=named, uuid=server.uuid)
         return await _shown(uow, call, record)
 
@@ -68,7 +75,7 @@ async def abort_live_migration(call: api_call.Call) -> None:
             await _check_ability(uow, record)
         await uow.operations.record_intent(record.uuid, operation.IntentKind.ABORT, request_id=call.caller.request_id, allowed=allowed)
         if server.task_state is not server_model.TaskState.MIGRATING:
-            raise errors.InstanceInvalidState(method=_METHOD, uuid=server.uuid, attribute="task_state", state=str(server.task_state))
+            raise errors.NotMigrating(method=_METHOD, uuid=server.uuid, what=_reset_during(record))
         await recording.note_action(uow, call, server.uuid, instance_actions.ActionName.LIVE_MIGRATION_CANCEL)
         return record.uuid
 
@@ -80,7 +87,7 @@ async def force_complete(call: api_call.Call) -> None:
 
     async def unit(uow: wherry_uow.UnitOfWork) -> str:
         server = await finding.server_of(uow, call)
-        _check_forcible(call, server)
+        await _check_forcible(uow, call, server)
         try:
             record = await _find(uow, server, call.arguments["migration_id"])
         except errors.MigrationNotFound as error:
@@ -121,15 +128,26 @@ async def _record_for_broken(call: api_call.Call, kind: operation.IntentKind, ac
     await recording.nudge(call, messages.IntentRecorded(operation_id=await call.parts.store.run(unit)))
 
 
-def _check_forcible(call: api_call.Call, server: server_model.Server) -> None:
+async def _check_forcible(uow: wherry_uow.UnitOfWork, call: api_call.Call, server: server_model.Server) -> None:
     """In Nova's order. A paused guest has nothing to be forced: it sends without writing."""
     if server.locked_by is not None and not call.caller.is_admin:
         raise errors.InstanceLocked(uuid=server.uuid)
     method = "force_complete"
     if server.vm_state is not server_model.VmState.ACTIVE:
         raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
-    if server.task_state is not server_model.TaskState.MIGRATING:
-        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="task_state", state=str(server.task_state))
+    if server.task_state is server_model.TaskState.MIGRATING:
+        return
+    try:
+        record = await _find(uow, server, call.arguments["migration_id"])
+    except errors.MigrationNotFound:
+        what = "it is not being migrated"
+    else:
+        what = f"its migration {record.id} is {record.status.value}" if record.status in states.TERMINAL else _reset_during(record)
+    raise errors.NotMigrating(method=method, uuid=server.uuid, what=what)
+
+
+def _reset_during(record: model.Migration) -> str:
+    return f"its state was reset, which aborts its migration {record.id}"
 
 
 async def _find(uow: wherry_uow.UnitOfWork, server: server_model.Server, named: str) -> model.Migration:
