@@ -16,6 +16,7 @@ from wherry.testing.store_contract import (
     facts,
     flavors,
     hosts,
+    newer,
     operations,
     overview,
     server_groups,
@@ -108,3 +109,12 @@ class TestOverview(overview.OverviewContract): ...
 
 
 class TestCreatedServers(created.CreatedServerContract): ...
+
+
+class TestNewerOperations(newer.NewerOperationContract): ...
+
+
+class TestNewerFacts(newer.NewerFactContract): ...
+
+
+class TestNewerRecords(newer.NewerRecordContract): ...

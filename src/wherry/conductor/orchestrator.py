@@ -14,16 +14,14 @@ from collections.abc import Sequence
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
-from wherry.conductor import drive, steps
+from wherry.conductor import drive, intents, steps
 from wherry.conductor import lease as leases
 from wherry.conductor import queue as queues
 from wherry.conductor import survey as surveys
-from wherry.db import deletion
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.model import instance_actions, migration, operation, states
 from wherry.rpc import client as clients
-from wherry.rpc import messages
 from wherry.telemetry import logs, metrics
 
 _log = logs.get_logger(__name__)
@@ -312,15 +310,6 @@ def _queued(journeys: dict[str, _Journey]) -> queues.Waiters:
     }
 
 
-#: The outcome that each kind of intent asks for, and what it is called.
-_SERVED_BY = {
-    operation.IntentKind.ABORT: (states.Event.ABORTED, "abort"),
-    operation.IntentKind.FORCE_COMPLETE: (states.Event.ARRIVED, "force-complete"),
-    operation.IntentKind.RESUME_POST_COPY: (states.Event.ARRIVED, "resumption"),
-    operation.IntentKind.GIVE_UP: (states.Event.FOUND_INCONSISTENT, "giving up"),
-}
-
-
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:
     return None if of.migration_uuid is None else await uow.migrations.get_by_uuid(of.migration_uuid)
 
@@ -331,59 +320,9 @@ async def _advance(
     if answer.guard is not None:
         await answer.guard(uow)
     stored = await uow.operations.advance(on.operation, answer.transition)
-    is_done = answer.transition.step is operation.StepName.DONE
-    return *stored, await _answer_intents(uow, on, answer.transition) if is_done else None
-
-
-async def _answer_intents(uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition) -> str | None:
-    """Close the aborts and force-completes that were asked for: served, or overtaken by the outcome.
-
-    Give the id of the deletion that begins now because it was asked for meanwhile; None when it was not.
-    """
-    following = None
-    for intent in await uow.operations.pending_intents(on.operation.id):
-        if intent.kind is operation.IntentKind.DELETE:
-            await uow.operations.acknowledge_intent(intent)
-            following = following or await _begin_deletion(uow, on.operation.instance_uuid, intent.request_id)
-            continue
-        if on.operation.kind is not operation.OperationKind.LIVE_MIGRATION:
-            # A reset of the server's state, which has no stage of its own.
-            await uow.operations.acknowledge_intent(intent)
-            continue
-        name = drive.INTENT_EVENTS[intent.kind]
-        is_served = transition.event is _SERVED_BY[intent.kind][0]
-        outcome = instance_actions.SUCCEEDED if is_served else await _not_served(uow, on, transition, intent)
-        where = (on.operation.instance_uuid, intent.request_id)
-        await uow.actions.start_event(*where, instance_actions.EventStart(name=name, host=on.plan.source))
-        await uow.operations.acknowledge_intent(
-            intent, instance_actions.EventFinish(name=name, host=on.plan.source, outcome=outcome, request_id=intent.request_id)
-        )
-    return following
-
-
-async def _begin_deletion(uow: uows.UnitOfWork, instance_uuid: str, request_id: str) -> str | None:
-    """Begin what waited for the end of another operation. Its action was recorded when it was asked for."""
-    try:
-        freed = await uow.servers.get(instance_uuid)
-    except errors.ServerNotFound:
-        return None
-    asked = await uow.actions.get(instance_uuid, request_id)
-    return (await deletion.begin(uow, freed, request_id=request_id, user_id=asked.user_id, project_id=asked.project_id)).id
-
-
-async def _not_served(
-    uow: uows.UnitOfWork, on: drive.Drive, transition: operation.Transition, intent: operation.Intent
-) -> instance_actions.EventOutcome:
-    """Say why the outcome is not what was asked for: it came too late, or was done and then overruled."""
-    ended = states.advance(on.migration.status, transition.event) if transition.event else on.migration.status
-    reports = [one for one in await uow.reports.list(on.operation.id) if one.kind is operation.ReportKind.ACTION_TAKEN]
-    taken = [messages.ActionTaken.model_validate(one.body) for one in reports]
-    applied = next((one for one in taken if one.is_done and one.request_id == intent.request_id), None)
-    details = f"The migration was {ended.value} before the {_SERVED_BY[intent.kind][1]}."
-    if applied is not None:
-        told = "; then ".join(drive.headline(one.detail) for one in (applied, *taken[taken.index(applied) + 1 :]) if one.is_done)
-        details = f"It was applied, and the migration ended as {ended.value}: {told}."
-    return instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=details)
+    if answer.transition.step is not operation.StepName.DONE:
+        return *stored, None
+    return *stored, await intents.answer(uow, *stored, answer.transition.event)
 
 
 def _text(error: Exception) -> str:

@@ -7,10 +7,14 @@ A lost message is found here; so is everything that a dead conductor left.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
-from wherry import background
-from wherry.conductor import confirming, endpoints
+from wherry import background, errors
+from wherry.conductor import confirming, endpoints, intents
 from wherry.db import uow as uows
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 #: Operations taken over in one sweep; the next one takes more.
 _MOST = 200
@@ -48,11 +52,27 @@ class Recovery:
         for operation_id in asked:
             if operation_id in driven:
                 self._surface.orchestrator.nudge(operation_id, has_news=True)
+        await self._answer_late([operation_id for operation_id in asked if operation_id not in driven])
         for operation_id, count in reported.items():
             # Stored by another conductor, whose word of it may be lost.
             if operation_id in driven and count != self._reported.get(operation_id, 0):
                 self._surface.orchestrator.nudge(operation_id)
         self._reported = reported
+
+    async def _answer_late(self, asked: Sequence[str]) -> None:
+        """Answer what is still open of operations that have ended: a conductor of an earlier release ended them and did not know it."""
+        if not asked:
+            return
+        for operation_id in await self._surface.store.look(lambda uow: uow.operations.ended_among(asked)):
+            try:
+                following = await self._surface.store.run(intents.late(operation_id))
+            except errors.StaleWrite as error:
+                # A deletion that waits for the server to be free again.
+                _log.debug("What an earlier release left open is answered later.", migration_id=operation_id, error=error.message)
+                continue
+            _log.info("What an earlier release left open is answered.", migration_id=operation_id, deletion=following)
+            if following is not None:
+                self._surface.orchestrator.nudge(following)
 
     async def _look(self, uow: uows.UnitOfWork) -> tuple[list[str], list[str], dict[str, int]]:
         """Give operations that nobody drives, or that are ours and may have dropped out of our hands; those with open intents; ours with

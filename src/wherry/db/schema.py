@@ -122,7 +122,7 @@ operations = sa.Table(
     sa.Column("request_id", _NAME, nullable=False),
     sa.Column("user_id", _NAME, nullable=False),
     sa.Column("project_id", _NAME, nullable=False),
-    sa.Column("request", types.Json(operation.Request), nullable=False),
+    sa.Column("request", types.Json(operation.Request, newer=operation.newer_request), nullable=False),
     sa.Column("step", types.Word(operation.StepName), nullable=False),
     sa.Column("plan", types.Json(migration.DrivenPlan), nullable=False),
     sa.Column("owner", _NAME),

@@ -38,8 +38,23 @@ class OperationKind(enum.StrEnum):
 
 #: Kinds whose operation begins a migration, of the operation's own id.
 MIGRATING = frozenset({OperationKind.LIVE_MIGRATION, OperationKind.COLD_MIGRATION})
+#: Kinds whose operation may go on with the migration of an earlier one.
+GOING_ON = frozenset({OperationKind.CONFIRM_RESIZE, OperationKind.REVERT_RESIZE, OperationKind.DELETE})
 #: What was asked for, by kind.
 Request = LiveMigrationRequest | PowerRequest | ColdMigrationRequest | ConfirmRequest | RevertRequest | BuildRequest | DeleteRequest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewerRequest:
+    """What only a newer release knows: read where operations are shown, never acted on."""
+
+    kind: str
+
+
+def newer_request(stored: object) -> NewerRequest | None:
+    """Give what stands for a stored request that cannot be read; None where its kind is known, so that it is broken and not newer."""
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    return NewerRequest(kind=kind) if isinstance(kind, str) and kind not in list(OperationKind) else None
 
 
 class StepName(enum.StrEnum):
@@ -151,7 +166,7 @@ class Operation:
     request_id: str
     user_id: str
     project_id: str
-    request: Request
+    request: Request | NewerRequest
     step: StepName
     plan: DrivenPlan
     #: Id of the conductor that drives it; None = nobody yet.
@@ -171,7 +186,7 @@ class Operation:
         return migration_of(self.kind, self.id, self.request)
 
 
-def migration_of(kind: OperationKind, operation_id: str, request: Request) -> str | None:
+def migration_of(kind: OperationKind, operation_id: str, request: Request | NewerRequest) -> str | None:
     """Give the migration that such an operation moves on; None where it is about none."""
     if isinstance(request, ConfirmRequest | RevertRequest | DeleteRequest):
         return request.migration_id

@@ -30,19 +30,20 @@ def current() -> dict[str, Any]:
     return {one.__name__: one.model_json_schema(mode="validation") for one in named if "[" not in one.__name__}
 
 
-def keep() -> pathlib.Path:
-    """Write this release's schemas down; gives the file."""
-    path = KEPT / f"{__version__}.json"
+def keep(where: pathlib.Path = KEPT, schemas: Mapping[str, Schema] | None = None) -> pathlib.Path:
+    """Write this release's schemas down, of messages unless others are given; gives the file."""
+    path = where / f"{__version__}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     # A line a message: a change then shows which ones it touches.
-    lines = (f"{json.dumps(name)}: {json.dumps(schema, sort_keys=True)}" for name, schema in sorted(_bare(current()).items()))
+    told = _bare(current() if schemas is None else dict(schemas))
+    lines = (f"{json.dumps(name)}: {json.dumps(schema, sort_keys=True)}" for name, schema in sorted(told.items()))
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return path
 
 
-def kept() -> dict[str, dict[str, Any]]:
+def kept(where: pathlib.Path = KEPT) -> dict[str, dict[str, Any]]:
     """Give what was written down, by release."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text()) for path in sorted(where.glob("*.json"))}
 
 
 def quarrels(old: Mapping[str, Schema], new: Mapping[str, Schema]) -> Iterator[str]:

@@ -12,10 +12,13 @@ import pathlib
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.functional.flow import asking
 from wherry import errors
+from wherry.db import uow as uows
 from wherry.drivers import simulated
+from wherry.model import instance_actions
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.rpc.transports import base, memory
@@ -118,3 +121,56 @@ async def test_messages_of_unknown_name_do_no_harm(make_cloud: clouds.MakeCloud,
             with pytest.raises(errors.MessageUnknown):
                 await client.call(address, Ask())
         assert (await asking.move(cloud, "g1")).status is asking.Status.COMPLETED
+
+
+_HIBERNATE = """INSERT INTO intents (operation_id, kind, request_id, requested_at)
+    SELECT id, 'hibernate', 'req-newer', created_at FROM operations WHERE finished_at IS NULL"""
+_DAYDREAM = """INSERT INTO reports (operation_id, epoch, sequence, kind, host, body, received_at)
+    SELECT id, epoch, 900, 'daydreamed', 'h1', '{"mood": "fine"}', created_at FROM operations WHERE finished_at IS NULL"""
+
+
+async def test_what_a_newer_release_wants_and_tells_of_a_migration_does_not_keep_it_from_its_end(
+    make_cloud: clouds.MakeCloud, world: simulated.World
+) -> None:
+    async with make_cloud(world) as cloud:
+        assert (await cloud.live_migrate("g1")).status_code == 202
+        await asking.until_status(cloud, "g1", asking.Status.RUNNING)
+        assert await cloud.store.run(lambda uow: uow.session.change(sa.text(_HIBERNATE))) == 1
+        assert await cloud.store.run(lambda uow: uow.session.change(sa.text(_DAYDREAM))) == 1
+        assert (await asking.until_ended(cloud, "g1")).status is asking.Status.COMPLETED
+        await cloud.clock.sleep(10.0)
+        # Left to the one that knows it.
+        assert [one.kind.value for one in await cloud.store.read(lambda uow: uow.overview.pending_intents())] == ["hibernate"]
+
+
+async def test_what_an_earlier_release_left_unanswered_at_an_end_is_answered(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """As a conductor that does not know the kinds leaves them: it ends the migration beside them."""
+    async with make_cloud(world) as cloud:
+        assert (await cloud.live_migrate("g1")).status_code == 202
+        await asking.until_status(cloud, "g1", asking.Status.RUNNING)
+        uuid = cloud.uuid("g1")
+        # This release's own words, hidden from it until the end.
+        await cloud.store.run(lambda uow: uow.session.change(sa.text(_HIBERNATE)))
+        assert (await asking.until_ended(cloud, "g1")).status is asking.Status.COMPLETED
+
+        async def ask(uow: uows.UnitOfWork) -> None:
+            asked = {"request_id": "req-newer", "user_id": "u", "project_id": "p"}
+            await uow.actions.record(instance_uuid=uuid, action=instance_actions.ActionName.LIVE_MIGRATION_CANCEL, **asked)
+            await uow.session.change(sa.text("UPDATE intents SET kind = 'abort'"))
+
+        await cloud.store.run(ask)
+        await cloud.until(lambda: _is_answered(cloud), seconds=30.0)
+        (event,) = (await asking.action_of(cloud, "g1", "req-newer")).events
+        assert (event.result, event.details) == (instance_actions.Result.ERROR, "The migration was completed before the abort.")
+        # A deletion that waited begins now.
+        await cloud.store.run(lambda uow: uow.session.change(sa.text("UPDATE intents SET kind = 'delete', acknowledged_at = NULL")))
+        await cloud.until(lambda: _is_gone(cloud, uuid), seconds=60.0)
+        await invariants.at_rest(cloud)
+
+
+async def _is_answered(cloud: clouds.Cloud) -> bool:
+    return not await cloud.store.read(lambda uow: uow.operations.operations_with_pending_intents())
+
+
+async def _is_gone(cloud: clouds.Cloud, uuid: str) -> bool:
+    return (await cloud.request("GET", f"/v2.1/servers/{uuid}")).status_code == 404

@@ -11,6 +11,7 @@ from wherry.testing.store_contract import (
     facts,
     flavors,
     hosts,
+    newer,
     operations,
     overview,
     server_groups,
@@ -95,3 +96,12 @@ class TestOverview(overview.OverviewContract): ...
 
 
 class TestCreatedServers(created.CreatedServerContract): ...
+
+
+class TestNewerOperations(newer.NewerOperationContract): ...
+
+
+class TestNewerFacts(newer.NewerFactContract): ...
+
+
+class TestNewerRecords(newer.NewerRecordContract): ...

@@ -55,7 +55,7 @@ async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, method:
     """Name what holds the server, so that a client whose answer was lost finds its migration."""
     task = server.task_state
     if holder is None or holder.migration_uuid is None:
-        if task is None and holder is not None:
+        if task is None and holder is not None and not isinstance(holder.request, operation.NewerRequest):
             task = operation.beginning_of(holder.request).task_state
         return errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="task_state", state=task.value if task else "None")
     record = await uow.migrations.get_by_uuid(holder.migration_uuid)

@@ -80,7 +80,8 @@ def status_of(vm_state: model.VmState, task_state: model.TaskState | None) -> st
         return "RESIZE"
     if task_state is _T.RESIZE_REVERTING and vm_state is _V.RESIZED:
         return "REVERT_RESIZE"
-    return _STATUS[vm_state]
+    # A state that only a newer release knows has no word of its own here.
+    return _STATUS.get(vm_state, "UNKNOWN")
 
 
 def states_of(status: str) -> list[tuple[model.VmState, model.TaskState | None]]:

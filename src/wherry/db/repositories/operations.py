@@ -52,7 +52,14 @@ _KNOWN = sa.and_(
     sa.type_coerce(_T.c.kind, sa.String).in_([kind.value for kind in model.OperationKind]),
     sa.type_coerce(_T.c.step, sa.String).in_([step.value for step in model.StepName]),
     ~sa.exists().where(_M.c.uuid == _T.c.id, ~_KNOWN_STATUS),
+    # Those that go on with an earlier operation's migration: the server's one that has not ended.
+    sa.or_(
+        _T.c.kind.not_in(sorted(model.GOING_ON)),
+        ~sa.exists().where(_M.c.instance_uuid == _T.c.instance_uuid, _M.c.finished_at.is_(None), ~_KNOWN_STATUS),
+    ),
 )
+_ENDED = sa.select(_T.c.id).where(_T.c.finished_at.is_not(None)).order_by(_T.c.created_at, _T.c.id)
+_KNOWN_INTENT = sa.type_coerce(_I.c.kind, sa.String).in_([kind.value for kind in model.IntentKind])
 _METHOD = {
     model.IntentKind.ABORT: "abort live migration",
     model.IntentKind.FORCE_COMPLETE: "force complete",
@@ -87,7 +94,7 @@ class Operations:
         if self._session.dialect.writes_at_once and isinstance(request, migration.LiveMigrationRequest):
             return await _accept_at_once(self._session, server, request, asked)
         accepted = await self.begin(server, request, **asked)
-        await _note_action(self._session, accepted[0])
+        await _note_action(self._session, accepted[0], request)
         return accepted
 
     async def begin(
@@ -113,7 +120,7 @@ class Operations:
         :raises StaleWrite: the server was changed since, or has an operation.
         """
         accepted = await self.begin_after(before, server, request, **asked)
-        await _note_action(self._session, accepted)
+        await _note_action(self._session, accepted, request)
         return accepted
 
     async def begin_after(
@@ -158,8 +165,11 @@ class Operations:
         """
         began = await self.get(migration_id)
         same = sa.select(*_COLUMNS).where(_T.c.instance_uuid == began.instance_uuid, _T.c.created_at >= began.created_at)
-        found = [sessions.record_of(model.Operation, row) for row in await self._session.rows(same.order_by(_T.c.created_at.desc()))]
-        return max((one for one in found if one.migration_uuid == migration_id), key=lambda one: one.epoch, default=began)
+        found = sessions.records_of(model.Operation, await self._session.rows(same.order_by(_T.c.created_at.desc())))
+        last = max((one for one in found if one.migration_uuid == migration_id), key=lambda one: one.epoch, default=began)
+        newer = [one.epoch for one in found if isinstance(one.request, model.NewerRequest)]
+        # The agents may know the migration by one of these.
+        return dataclasses.replace(last, epoch=max(last.epoch, *newer, 0))
 
     async def open_of_instance(self, instance_uuid: str) -> model.Operation | None:
         """Give the operation that has the server now."""
@@ -252,20 +262,20 @@ class Operations:
         kind: model.IntentKind,
         *,
         request_id: str,
-        allowed: frozenset[states.Status] = states.IN_PROGRESS,
+        allowed: frozenset[states.Status] | None = None,
     ) -> model.Intent:
         """Record what a person wants of an operation under way. Its action is the caller's to record.
 
-        :param allowed: statuses in which it may be asked of a migration; another operation need only be open.
+        :param allowed: statuses in which it may be asked of a migration; None: any but an end. Another operation need only be open.
         :raises InvalidMigrationState: the migration's status is none of them.
         :raises NotFound: there is no such operation, or it has ended.
         """
         # Locked, so that the status cannot move between this look and the commit.
-        look = sa.select(_M.c.id, _M.c.instance_uuid, _M.c.status).where(_M.c.uuid == operation_id).with_for_update(key_share=True)
-        row = await self._session.row(look)
+        look = sa.select(_M.c.id, _M.c.instance_uuid, _M.c.status, _M.c.finished_at).where(_M.c.uuid == operation_id)
+        row = await self._session.row(look.with_for_update(key_share=True))
         if row is None:
             await self._lock_open(operation_id)
-        elif row.status not in allowed:
+        elif row.finished_at is not None or (allowed is not None and row.status not in allowed):
             raise errors.InvalidMigrationState(migration_id=row.id, uuid=row.instance_uuid, state=row.status.value, method=_METHOD[kind])
         values = {"operation_id": operation_id, "kind": kind, "request_id": request_id, "requested_at": self._session.now}
         stored = (await self._session.connection.execute(sa.insert(_I).values(**values).returning(*_INTENT_COLUMNS))).one()
@@ -277,14 +287,18 @@ class Operations:
             raise errors.NotFound(what="Operation", name=operation_id)
 
     async def pending_intents(self, operation_id: str) -> list[model.Intent]:
-        """Give the intents that nobody has acknowledged, oldest first."""
-        statement = sa.select(*_INTENT_COLUMNS).where(_I.c.operation_id == operation_id, _I.c.acknowledged_at.is_(None)).order_by(_I.c.id)
-        return [sessions.record_of(model.Intent, row) for row in await self._session.rows(statement)]
+        """Give the intents that nobody has acknowledged, oldest first. One of a kind that a newer release knows is left to that."""
+        mine = (_I.c.operation_id == operation_id, _I.c.acknowledged_at.is_(None), _KNOWN_INTENT)
+        return sessions.records_of(model.Intent, await self._session.rows(sa.select(*_INTENT_COLUMNS).where(*mine).order_by(_I.c.id)))
 
     async def operations_with_pending_intents(self) -> list[str]:
         """Give ids of operations, ended ones too, that have an intent nobody has acknowledged."""
-        statement = sa.select(_I.c.operation_id).where(_I.c.acknowledged_at.is_(None)).group_by(_I.c.operation_id)
+        statement = sa.select(_I.c.operation_id).where(_I.c.acknowledged_at.is_(None), _KNOWN_INTENT).group_by(_I.c.operation_id)
         return [row.operation_id for row in await self._session.rows(statement.order_by(sa.func.min(_I.c.id)))]
+
+    async def ended_among(self, operation_ids: Sequence[str]) -> list[str]:
+        """Give those of these operations that have ended."""
+        return [row.id for row in await self._session.rows(_ENDED.where(_T.c.id.in_(operation_ids)))]
 
     async def acknowledge_intent(self, intent: model.Intent, finish: instance_actions.EventFinish | None = None) -> bool:
         """End an intent: taken up, or made moot by the outcome. False: it was ended already, and nothing changed.
@@ -314,7 +328,7 @@ async def _accept_at_once(
     beginning = model.beginning_of(request)
     operation = _operation_of(session, server, request, by, _plan_of(server, request), epoch=0)
     inserts = (
-        (schema.actions, _action_of(operation)),
+        (schema.actions, _action_of(operation, request)),
         (_T, {name: getattr(operation, name) for name in _NAMES}),
         (_M, _migration_of(operation, server, beginning.status or states.Status.ACCEPTED)),
     )
@@ -345,20 +359,20 @@ def _plan_of(server: server_model.Server, request: model.Request) -> migration.D
     )
 
 
-def _type_of(request: model.Request) -> migration.MigrationType:
+def _type_of(request: model.Request | model.NewerRequest) -> migration.MigrationType:
     if not isinstance(request, migration.ColdMigrationRequest):
         return migration.MigrationType.LIVE_MIGRATION
     return migration.MigrationType.RESIZE if request.is_resize else migration.MigrationType.MIGRATION
 
 
-async def _note_action(session: sessions.Session, of: model.Operation) -> None:
-    await session.change(_INSERT_ACTION, _action_of(of))
+async def _note_action(session: sessions.Session, of: model.Operation, request: model.Request) -> None:
+    await session.change(_INSERT_ACTION, _action_of(of, request))
 
 
-def _action_of(of: model.Operation) -> dict[str, Any]:
+def _action_of(of: model.Operation, request: model.Request) -> dict[str, Any]:
     asked = {"request_id": of.request_id, "user_id": of.user_id, "project_id": of.project_id, "instance_uuid": of.instance_uuid}
     stamps = {"started_at": of.created_at, "changed_at": of.created_at}
-    return asked | {"action": model.beginning_of(of.request).action.value} | stamps
+    return asked | {"action": model.beginning_of(request).action.value} | stamps
 
 
 def _migration_of(of: model.Operation, server: server_model.Server, status: states.Status) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Watch:
         self._sent_live: dict[str, None] = {}
         # What an agent does takes some calls; those of a slow hypervisor are not the agent's delay.
         self._grace_seconds = _GRACE_SECONDS + _CALLS * max(0.0, system.world.call_seconds - _USUAL_CALL_SECONDS)
-        self._requests: dict[str, operation.Request] = {}
+        self._requests: dict[str, operation.Request | operation.NewerRequest] = {}
         self._holding: dict[str, migration.Migration] = {}
         system.world.copying.observers.append(self._stepped)
         system.on_commit.append(self._committed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-_SUITES = "admission facts flavors hosts operations overview server_groups servers transactions transitions"
+_SUITES = "admission facts flavors hosts newer operations overview server_groups servers transactions transitions"
 for _module in _SUITES.split():
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
