@@ -172,7 +172,11 @@ class Endpoints:
 
     async def _on_slots_freed(self, sender: str, message: messages.SlotsFreed) -> None:
         del sender
-        if message.conductor_id != self.orchestrator.conductor_id:
+        if message.conductor_id == self.orchestrator.conductor_id:
+            return
+        if message.operation_ids:
+            self.orchestrator.queue.wake(message.operation_ids, is_soon=message.is_soon)
+        else:
             self.orchestrator.queue.look()
 
     async def _tell_owner(self, operation_id: str, *, has_intent: bool = False) -> None:

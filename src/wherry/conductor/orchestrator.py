@@ -75,7 +75,7 @@ class Orchestrator:
         self._claimed: dict[str, drive.Drive] = {}
         self._survey = surveys.Survey(store)
         #: Who waits for slots here; somebody must run its `keep`.
-        own, waiters = lease.conductor_id, functools.partial(_queued, self._journeys)
+        waiters, own = _waiters(self._journeys), lease.conductor_id
         self.queue = queues.Queue(store=store, others=agents, conductor_id=own, clock=clock, config=config, waiters=waiters)
 
     @property
@@ -151,6 +151,7 @@ class Orchestrator:
         for journey in journeys:
             journey.task.cancel()
         await asyncio.gather(*(journey.task for journey in journeys), return_exceptions=True)
+        await self.queue.stop()
         await self._survey.stop()
 
     # ------------------------------------------------------------ one journey
@@ -183,9 +184,9 @@ class Orchestrator:
         finally:
             del self._journeys[operation_id]
             self._survey.settle(operation_id)
+            self.queue.forget(operation_id)
             if not journey.checks.done():
                 journey.checks.set_result(errors.LeaseLost(conductor=self._lease.conductor_id))
-            self.queue.look()
 
     async def _take_on(self, operation_id: str) -> drive.Drive | None:
         self._lease.require()
@@ -262,8 +263,8 @@ class Orchestrator:
         if before is not None and on.migration.status is not before.status:
             _log_transition(on, before.status)
             _count_end(self._counters, on.migration)
-            if before.status in states.HOLDING_SLOTS and on.migration.status not in states.HOLDING_SLOTS:
-                await self.queue.freed()
+        if before is not None:
+            self.queue.follow(before, on.migration, transition.step)
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
         """Another writer was first: go on from what is stored now, if it is still ours."""
@@ -302,12 +303,23 @@ class Orchestrator:
         journey.checks.set_result(journey.refusal)
 
 
-def _queued(journeys: dict[str, _Journey]) -> queues.Waiters:
+def _queued(journeys: dict[str, _Journey]) -> dict[str, queues.Waiter]:
     return {
         operation_id: (journey.on, journey.alarm)
         for operation_id, journey in journeys.items()
         if journey.on is not None and journey.on.operation.step is operation.StepName.ADMIT
     }
+
+
+def _waiters(journeys: dict[str, _Journey]) -> queues.Waiters:
+    return queues.Waiters(everybody=functools.partial(_queued, journeys), one=functools.partial(_waiter, journeys))
+
+
+def _waiter(journeys: dict[str, _Journey], operation_id: str) -> queues.Waiter | None:
+    journey = journeys.get(operation_id)
+    if journey is None or journey.on is None or journey.on.operation.step is not operation.StepName.ADMIT:
+        return None
+    return journey.on, journey.alarm
 
 
 async def _record_of(uow: uows.UnitOfWork, of: operation.Operation) -> migration.Migration | None:

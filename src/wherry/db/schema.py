@@ -187,6 +187,13 @@ sa.Index(
     sqlite_where=_is_in_progress,
     postgresql_where=_is_in_progress,
 )
+sa.Index(
+    "migrations_by_open_source",
+    migrations.c.source_compute,
+    migrations.c.status,
+    sqlite_where=_is_in_progress,
+    postgresql_where=_is_in_progress,
+)
 
 actions = sa.Table(
     "instance_actions",

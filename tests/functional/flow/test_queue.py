@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
+import itertools
 
 import pytest
 
 from tests.functional.flow import asking, conftest
+from wherry.db import uow as uows
 from wherry.drivers import simulated
-from wherry.model import states
+from wherry.model import operation, states
 from wherry.testing import cloud as clouds
 from wherry.testing import invariants
 
@@ -118,6 +121,47 @@ async def test_thirty_at_once_respect_the_limit(
             "max_concurrent_live_migrations_cluster": watch.cluster,
         }
         assert most[limit] == value
+
+
+async def _owned_by(conductor_id: str, uow: uows.UnitOfWork) -> list[str]:
+    return await uow.operations.owned_by(conductor_id)
+
+
+@pytest.mark.parametrize("check_ttl_seconds", [60.0, 2.0], ids=["fresh", "old"])
+async def test_slots_pass_from_conductor_to_conductor(
+    make_cloud: clouds.MakeCloud, world: simulated.World, check_ttl_seconds: float
+) -> None:
+    """Whoever drives the next: it starts within a tenth of a second of the end before it, its checks having run again by then."""
+    names = [f"s{number}" for number in range(8)]
+    _add(world, "h1", *names, memory_mib=256)
+    _slow(world, "h1")
+    options = {"queue_poll_interval_seconds": 1000.0, "check_ttl_seconds": check_ttl_seconds}
+    async with make_cloud(world, conductor=options) as cloud:
+        await cloud.start_conductor()
+        before = invariants.snapshot(world)
+        stored: list[tuple[str, operation.StepName]] = []
+
+        def told(_conductor_id: str, result: object) -> None:
+            if isinstance(result, tuple) and isinstance(result[0], operation.Operation):
+                stored.append((result[0].id, result[0].step))
+
+        for name in names:
+            assert (await cloud.live_migrate(name)).status_code == 202
+        await asking.until_status(cloud, names[-1], Status.QUEUED)
+        cloud.on_commit.append(told)
+        owned = [await cloud.store.read(functools.partial(_owned_by, conductor)) for conductor in cloud.conductors]
+        assert [bool(one) for one in owned] == [True, True]
+        await invariants.come_to_hold(cloud, before)
+        records = sorted([await asking.migration_of(cloud, name) for name in names], key=lambda one: one.started_at or one.created_at)
+        for earlier, later in itertools.pairwise(records):
+            assert earlier.finished_at is not None
+            assert later.started_at is not None
+            assert 0 <= (later.started_at - earlier.finished_at).total_seconds() <= 0.1
+            again = (later.uuid, operation.StepName.SELECT_DESTINATION)
+            if check_ttl_seconds > 2:
+                assert again not in stored
+            else:
+                assert stored.index(again) < stored.index((earlier.uuid, operation.StepName.DONE))
 
 
 async def test_a_limit_that_is_raised_meanwhile_lets_the_next_start(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:

@@ -29,9 +29,10 @@ class Admit:
         if on.wants(operation.IntentKind.ABORT):
             await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
-        if on.checks_age_seconds <= on.config.conductor.check_ttl_seconds:
+        is_next, on.is_next = on.is_next, False
+        if not on.are_checks_old(is_next=is_next):
             return None
-        return await self._check_again(on)
+        return await self._check_again(on, is_next=is_next)
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Let go of the storage probes, then take the slots."""
@@ -71,11 +72,11 @@ class Admit:
         source, destination, options = on.plan.source, on.destination, on.config.default
 
         async def guard(uow: uows.UnitOfWork) -> None:
-            if any(intent.kind is operation.IntentKind.ABORT for intent in await uow.operations.pending_intents(on.operation.id)):
-                # Recorded since the check above: run the step again, which sees it.
-                raise errors.StaleWrite(what="Operation", name=on.operation.id)
             cluster = options.max_concurrent_live_migrations_cluster
             counts = await uow.slots.lock_and_count(source, destination, on.operation.id, with_cluster=cluster > 0)
+            if counts.is_abort_asked:
+                # Recorded since the check above: run the step again, which sees it.
+                raise errors.StaleWrite(what="Operation", name=on.operation.id)
             for held, limit, where in (
                 (counts.outgoing, options.max_concurrent_live_migrations, f"out of {source}"),
                 (counts.incoming, options.max_concurrent_incoming_live_migrations, f"into {destination}"),
@@ -87,16 +88,12 @@ class Admit:
 
         return guard
 
-    async def _check_again(self, on: drive.Drive) -> drive.Advance | None:
-        """Run the checks again once a slot is in sight; with the destination's slots taken, at another that has one."""
-        counts = await on.store.look(lambda uow: uow.slots.count(on.plan.source, on.destination, exclude_operation=on.operation.id))
-        options = on.config.default
-        out = options.max_concurrent_live_migrations
-        cluster = options.max_concurrent_live_migrations_cluster
-        if (out and counts.outgoing >= out) or (cluster and counts.cluster >= cluster):
-            return None
-        into = options.max_concurrent_incoming_live_migrations
-        if into and counts.incoming >= into and (on.request.host is not None or not await _has_alternative(on, into)):
+    async def _check_again(self, on: drive.Drive, *, is_next: bool) -> drive.Advance | None:
+        """Run the checks again once a slot is in sight; with the destination's slots taken, at another that has one.
+
+        :param is_next: the slots are held still, and about to be free.
+        """
+        if not is_next and not await self._is_slot_in_sight(on):
             return None
         if on.facts.probes and not on.has_released:
             lost = await self._release(on)
@@ -109,6 +106,16 @@ class Admit:
                 plan=dataclasses.replace(on.plan, facts=None, storage=None, checked_at=None),
             )
         )
+
+    async def _is_slot_in_sight(self, on: drive.Drive) -> bool:
+        counts = await on.store.look(lambda uow: uow.slots.count(on.plan.source, on.destination, exclude_operation=on.operation.id))
+        options = on.config.default
+        out = options.max_concurrent_live_migrations
+        cluster = options.max_concurrent_live_migrations_cluster
+        if (out and counts.outgoing >= out) or (cluster and counts.cluster >= cluster):
+            return False
+        into = options.max_concurrent_incoming_live_migrations
+        return not into or counts.incoming < into or (on.request.host is None and await _has_alternative(on, into))
 
 
 async def _has_alternative(on: drive.Drive, into: int) -> bool:

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from wherry.db import schema
 from wherry.db import session as sessions
-from wherry.model import states
+from wherry.model import operation, states
 
 _M = schema.migrations
 _S = schema.servers
 _H = schema.hosts
 _L = schema.locks
+_I = schema.intents
 _HOLDING = sorted(states.HOLDING_SLOTS)
 
 
@@ -32,6 +33,17 @@ class SlotCounts:
     incoming: int
     #: Migrations anywhere.
     cluster: int
+    #: Whether an abort was asked for of the one that was left out, and nobody has answered it.
+    is_abort_asked: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """Slots that a migration gives back."""
+
+    operation_id: str
+    source: str
+    destination: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +83,47 @@ _COUNT = sa.select(
     _count_if(_M.c.source_compute == sa.bindparam("source")).label("outgoing"),
     _count_if(_M.c.dest_compute == sa.bindparam("destination")).label("incoming"),
     sa.func.count().label("cluster"),
+    sa.exists()
+    .where(_I.c.operation_id == sa.bindparam("excluded"), _I.c.acknowledged_at.is_(None), _I.c.kind == operation.IntentKind.ABORT)
+    .label("is_abort_asked"),
 ).where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING), _M.c.uuid != sa.bindparam("excluded"))
+
+#: How many are told of one slot: those who were told of an earlier one and have not taken it yet come first, and some may be gone.
+_MOST_NEXT = 4
+_HELD = _M.alias("held")
+_IS_HELD = sa.and_(_HELD.c.finished_at.is_(None), _HELD.c.status.in_(_HOLDING), _HELD.c.uuid != sa.bindparam("giving"))
+
+
+def _held_where(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(_HELD).where(_IS_HELD, *conditions).scalar_subquery()
+
+
+def _is_below(held: sa.ScalarSelect[int], limit: str) -> sa.ColumnElement[bool]:
+    return sa.or_(sa.bindparam(limit, type_=sa.Integer) == 0, held < sa.bindparam(limit, type_=sa.Integer))
+
+
+_NOW_OUT = _held_where(_HELD.c.source_compute == _M.c.source_compute)
+_NOW_IN = _held_where(_HELD.c.dest_compute == _M.c.dest_compute)
+_NOW = _held_where()
+_WAITS = (
+    sa.select(
+        _M.c.uuid,
+        _M.c.id,
+        _M.c.created_at,
+        _M.c.source_compute,
+        _M.c.dest_compute,
+        _NOW_OUT.label("outgoing"),
+        _NOW_IN.label("incoming"),
+        _NOW.label("cluster"),
+    )
+    .where(_M.c.finished_at.is_(None), _M.c.status == states.Status.QUEUED)
+    .where(_is_below(_NOW_OUT, "out"), _is_below(_NOW_IN, "into"), _is_below(_NOW, "all"))
+    .order_by(_M.c.created_at, _M.c.id)
+    .limit(_MOST_NEXT)
+)
+_TO_LEAVE = sa.select(_WAITS.where(_M.c.source_compute == sa.bindparam("source")).subquery())
+_TO_ENTER = sa.select(_WAITS.where(_M.c.dest_compute == sa.bindparam("destination")).subquery())
+_NEXT_AT_THESE = sa.union(_TO_LEAVE, _TO_ENTER).order_by("created_at", "id")
 
 
 class Slots:
@@ -98,7 +150,33 @@ class Slots:
         """Count without a lock: to show, never to decide by."""
         parameters = {"source": source, "destination": destination, "excluded": exclude_operation or ""}
         row = (await self._session.connection.execute(_COUNT, parameters)).one()
-        return SlotCounts(outgoing=int(row.outgoing), incoming=int(row.incoming), cluster=int(row.cluster))
+        counts = {"outgoing": int(row.outgoing), "incoming": int(row.incoming), "cluster": int(row.cluster)}
+        return SlotCounts(**counts, is_abort_asked=bool(row.is_abort_asked))
+
+    async def next_for(self, given: Given, limits: SlotLimits) -> list[str]:
+        """Give ids of those that may start with the slots that one migration gives back, first come first. One query.
+
+        Reads none of the queue but those who wait for these slots. Counts the one that gives them back as if it had, so that this can be
+        asked before it does.
+        """
+        # With a limit for all hosts together, anybody may have waited for it.
+        parameters = {"giving": given.operation_id, "out": limits.outgoing, "into": limits.incoming, "all": limits.cluster}
+        if not limits.cluster:
+            parameters |= {"source": given.source, "destination": given.destination}
+        rows = await self._session.rows(_WAITS if limits.cluster else _NEXT_AT_THESE, parameters)
+        taken: dict[str, int] = {}
+        following = []
+        for row in rows:
+            wanted = (
+                (f"outgoing:{row.source_compute}", row.outgoing, limits.outgoing),
+                (f"incoming:{row.dest_compute}", row.incoming, limits.incoming),
+                ("cluster", row.cluster, limits.cluster),
+            )
+            if all(not limit or held + taken.get(name, 0) < limit for name, held, limit in wanted):
+                following.append(row.uuid)
+                for name, *_ in wanted:
+                    taken[name] = taken.get(name, 0) + 1
+        return following
 
     async def queue(self, limits: SlotLimits = SlotLimits()) -> list[Waiting]:
         """Give the migrations that wait for slots, first come first, each with what it waits for. Two queries.

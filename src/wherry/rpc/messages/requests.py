@@ -60,6 +60,10 @@ class SlotsFreed(Message):
 
     #: Who says so, and knows it.
     conductor_id: str
+    #: Those that may start now. Empty: the sender, of an older release, has not looked.
+    operation_ids: tuple[str, ...] = ()
+    #: Whether the slots are only about to be free: time to see to it that the checks are not too old by then.
+    is_soon: bool = False
 
 
 class OperationsLeft(Message):

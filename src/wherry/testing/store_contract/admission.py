@@ -101,6 +101,43 @@ class SlotContract:
         free = await harness.store.read(lambda uow: uow.slots.queue())
         assert {one.waits_for for one in free} == {()}
 
+    async def test_slots_that_are_given_back_go_to_the_first_who_can_use_them(self, harness: harnesses.Harness) -> None:
+        giving = await harness.advance(await harness.make_queued("host-a", "host-b"), states.Event.ADMITTED)
+        await harness.advance(await harness.make_queued("host-d", "host-e"), states.Event.ADMITTED)
+        pairs = (("a", "e"), ("f", "b"), ("a", "g"), ("a", "b"), ("f", "g"), ("d", "b"), ("h", "b"))
+        ids = [(await harness.make_queued(f"host-{source}", f"host-{into}")).id for source, into in pairs]
+        given = admission.Given(operation_id=giving.id, source="host-a", destination="host-b")
+
+        async def following(**limits: int) -> list[str]:
+            found = await harness.store.look(lambda uow: uow.slots.next_for(given, admission.SlotLimits(**limits)))
+            return [pairs[ids.index(one)][0] + pairs[ids.index(one)][1] for one in found]
+
+        # host-e is full, host-d sends; nobody else waits for what is given back, and one host's only slot is told to one.
+        both = ["fb", "ag"]
+        assert await following(outgoing=1, incoming=1) == both
+        assert await following(outgoing=1, incoming=1, cluster=2) == ["fb"]
+        assert await following(outgoing=1, incoming=1, cluster=1) == []
+        assert await following(outgoing=2, incoming=2) == ["ae", "fb", "ag", "db"]
+        giving = await harness.advance(giving, states.Event.TRANSFER_STARTED)
+        # Asked before they are free, and after, the answer is the same.
+        assert await following(outgoing=1, incoming=1) == both
+        await harness.advance(giving, states.Event.ARRIVED)
+        assert await following(outgoing=1, incoming=1) == both
+
+    async def test_an_abort_of_who_takes_slots_is_seen_with_the_count(self, harness: harnesses.Harness) -> None:
+        of, other = await harness.make_queued("host-a", "host-b"), await harness.make_queued("host-a", "host-b")
+
+        async def is_asked() -> bool:
+            return (await harness.store.run(lambda uow: uow.slots.lock_and_count("host-a", "host-b", of.id))).is_abort_asked
+
+        await harness.store.run(lambda uow: uow.operations.record_intent(other.id, operation.IntentKind.ABORT, request_id="req-1"))
+        await harness.store.run(lambda uow: uow.operations.record_intent(of.id, operation.IntentKind.FORCE_COMPLETE, request_id="req-2"))
+        assert not await is_asked()
+        intent = await harness.store.run(lambda uow: uow.operations.record_intent(of.id, operation.IntentKind.ABORT, request_id="req-3"))
+        assert await is_asked()
+        await harness.store.run(lambda uow: uow.operations.acknowledge_intent(intent))
+        assert not await is_asked()
+
 
 async def make_queue(harness: harnesses.Harness) -> list[Place]:
     """Queue two migrations from each of four hosts to each other one."""
