@@ -60,12 +60,17 @@ class Feasibility:
         self._agents = agents
         self._clock = clock
         self.config = config
+        self._turns = asyncio.Semaphore(config.conductor.feasibility_max_concurrent)
 
     async def check(self, instance_uuid: str, request: migration.LiveMigrationRequest) -> feasibility.Feasibility:
-        """Look at each candidate.
+        """Look at each candidate, once it is this question's turn.
 
         :raises ServerNotFound: there is no such server.
         """
+        async with self._turns:
+            return await self._check(instance_uuid, request)
+
+    async def _check(self, instance_uuid: str, request: migration.LiveMigrationRequest) -> feasibility.Feasibility:
         moving = await self._store.read(lambda uow: uow.servers.get(instance_uuid))
         hosts = {one.name: one for one in await self._store.read(lambda uow: uow.hosts.list())}
         name = moving.host or ""

@@ -107,6 +107,13 @@ class ConductorSection:
         constraint=opt.at_least(1),
         unit="hosts",
     )
+    feasibility_max_concurrent: int = opt.option(
+        8,
+        "Requests os-checkMigrateLive that a conductor works on at one time; others wait, first come, first served, so that those who ask "
+        "much delay one another and nobody else.",
+        constraint=opt.at_least(1),
+        unit="requests",
+    )
     agent_silence_seconds: float = opt.option(
         15.0,
         "Silence about a running migration after which its agents are asked what became of it.",

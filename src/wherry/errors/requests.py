@@ -191,6 +191,13 @@ class InvalidMigrationState(Invalid):
     template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."
 
 
+class NarrowerAllowed(Forbidden):
+    """Nova's Forbidden where the same request with less in it, or with its own project named, is allowed."""
+
+    slug = "narrower_allowed"
+    remedy_template = "Send {instead}."
+
+
 class ScopeRefused(Forbidden):
     slug = "scope_refused"
     template = "The token is scoped to {scope}, and servers belong to projects."

@@ -136,11 +136,15 @@ def _longest_pause(pauses: Sequence[int], once: float | None, action: TimeoutAct
 
 def _basis(own: int, others: int, deadline: Deadline, action: TimeoutAction | None) -> str:
     if own:
-        text = f"{own} earlier live migrations of this server"
+        text = f"{_counted(own)} of this server"
     elif others:
-        text = f"{others} earlier live migrations out of the same host"
+        text = f"{_counted(others)} out of the same host"
     else:
         text = "no earlier live migration"
     if deadline.is_set and action is not None:
         text += f", and the deadline of {deadline.timeout_seconds} s ({deadline.timeout_origin.value}), {action.value}"
     return text
+
+
+def _counted(number: int) -> str:
+    return f"{number} earlier live migration{'' if number == 1 else 's'}"

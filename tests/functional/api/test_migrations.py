@@ -114,7 +114,11 @@ async def test_managers_see_their_projects_requests_without_hosts_if_they_ask_fo
     for query in ("", "?project_id=p2"):
         answer = await cloud.get(f"/v2.1/os-migrations{query}", token=conftest.MANAGER)
         assert answer.status_code == 403
-        assert "os-migrations:index:all_projects" in answer.json()["forbidden"]["message"]
+        assert "os-migrations:index:all_projects to be performed. Send project_id=p1, which" in answer.json()["forbidden"]["message"]
+    for name in ("host", "source_compute"):
+        answer = await cloud.get(f"/v2.1/os-migrations?project_id=p1&{name}=h1", token=conftest.MANAGER)
+        assert answer.status_code == 403
+        assert "index:host to be performed. Send neither host nor source_compute." in answer.json()["forbidden"]["message"]
     shown = (await cloud.get("/v2.1/os-migrations?project_id=p1", token=conftest.MANAGER)).json()["migrations"]
     assert [one["id"] for one in shown] == [records[2].id, records[0].id]
     assert {one[key] for one in shown for key in one if key.startswith(("source_", "dest_"))} == {None}

@@ -198,6 +198,10 @@ async def test_lists_show_the_callers_project_and_administrators_all_if_asked(cl
         ("changes-since=2999-01-01T00:00:00Z&changes-before=2000-01-01T00:00:00Z", None),
         ("sort_key=display_name&sort_dir=up", None),
         ("sort_key=nonsense", None),
+        ("display_name=server-2", {2}),
+        ("name=server-1&display_name=server-2", {1}),
+        ("display_description=x", set()),
+        ("created_at=2000-01-01T00:00:00Z", set()),
         ("marker=nothing", None),
         ("nonsense=1", None),
     ],
@@ -266,6 +270,21 @@ async def test_sorting(cloud: conftest.Cloud) -> None:
         await cloud.add_server(number, host)
     content = (await cloud.get("/v2.1/servers?sort_key=host&sort_dir=asc&sort_key=display_name&sort_dir=desc")).json()
     assert [one["name"] for one in content["servers"]] == ["server-2", "server-3", "server-1"]
+
+
+async def test_where_servers_run_is_not_told_by_sorting(cloud: conftest.Cloud) -> None:
+    """Who may not filter by hosts learns nothing of them by the order of a list either."""
+    await cloud.add_server(1)
+    for key in ("host", "node"):
+        answer = await cloud.get(f"/v2.1/servers?sort_key=uuid&sort_key={key}", token=conftest.MANAGER)
+        assert answer.status_code == 403
+        assert answer.json()["forbidden"]["message"].startswith(f"Only administrators can sort servers by {key}.")
+
+
+async def test_a_sort_key_that_there_is_not_names_those_that_there_are(cloud: conftest.Cloud) -> None:
+    message = (await cloud.get("/v2.1/servers?sort_key=hostname")).json()["badRequest"]["message"]
+    assert {"display_name", "terminated_at", "memory_mb", "created_at"} <= set(message.rpartition(": ")[2].rstrip(".").split(", "))
+    assert "mib" not in message
 
 
 async def test_the_page_is_never_longer_than_max_limit(cloud: conftest.Cloud) -> None:

@@ -209,7 +209,9 @@ async def test_no_more_destinations_than_allowed_are_tried(
         assert record.reason is not None
         assert (record.status, record.reason.slug) == (Status.ERROR, slug)
         assert "machine type rare" in record.reason.message
-        assert [result for _host, result in await _tries(cloud)] == ["Error"] * tries
+        tried = await _tries(cloud)
+        assert [result for _host, result in tried] == ["Error"] * tries
+        assert record.dest_compute == tried[-1][0]
         await invariants.come_to_hold(cloud, before)
 
 

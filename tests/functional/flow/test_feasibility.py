@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -103,6 +104,18 @@ async def test_only_the_best_are_asked(make_cloud: clouds.MakeCloud, world: simu
         assert [(one["host"], one["allowed"]) for one in found["hosts"]] == [("h3", True), ("h2", None)]
 
 
+async def test_a_few_are_worked_on_at_a_time(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """Who asks much waits for itself: of five that take 5 s each, two at a time."""
+    names = [f"odd{number}" for number in range(5)]
+    for name in names:
+        world.add_guest("h1", name, memory_mib=64)
+    world.faults.add(simulated.CallFault(kind=simulated.FaultKind.DELAY, method="check_destination", host="h2", seconds=5.0, nth=0))
+    async with make_cloud(world, conductor={"feasibility_max_concurrent": 2}) as cloud:
+        began = cloud.clock.monotonic()
+        await asyncio.gather(*(_check(cloud, name, host="h2") for name in names))
+        assert 15 <= cloud.clock.monotonic() - began < 16
+
+
 async def test_the_estimate_holds_what_happens(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """Without history the deadline is the only bound; with it, the next migration of the same server lies within the range."""
     world.add_guest("h1", "busy", memory_mib=4096, dirty_mib_per_s=300.0, disks=(conftest.disk("/shared/busy.raw"),))
@@ -114,7 +127,7 @@ async def test_the_estimate_holds_what_happens(make_cloud: clouds.MakeCloud, wor
         assert "the deadline of 40 s (request), abort" in bounded["basis"]
         await asking.move(cloud, "busy", host="h2")
         estimate = _of(await _check(cloud, "busy", host="h1"), "h1")["estimate"]
-        assert estimate["basis"].startswith("1 earlier live migrations of this server")
+        assert estimate["basis"].startswith("1 earlier live migration of this server")
         record = await asking.move(cloud, "busy", host="h1")
         assert record.started_at is not None
         assert record.finished_at is not None

@@ -29,10 +29,7 @@ async def list_hypervisors(call: api_call.Call) -> view.HypervisorPage:
         servers = await uow.servers.on_hosts([host.name for host in hosts]) if _wants_servers(call) else None
         return hosts, servers
 
-    try:
-        hosts, servers = await call.parts.store.read(unit)
-    except errors.MarkerNotFound as error:
-        raise faults.bad_request(error.message) from error
+    hosts, servers = await call.parts.store.read(unit)
     if query.hypervisor_hostname_part is not None and not hosts:
         raise errors.NotFound(what="Hypervisor matching", name=query.hypervisor_hostname_part)
     return view.HypervisorPage(hypervisors=[_shown(call, host, servers) for host in hosts], limit=limit)
@@ -92,7 +89,10 @@ def _query_of(call: api_call.Call) -> host_rows.HostQuery:
     query = call.query
     pattern, marker = query.one("hypervisor_hostname_pattern"), query.one("marker")
     if pattern is not None and (query.one("limit") is not None or marker is not None):
-        raise faults.bad_request("Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported.")
+        raise faults.bad_request(
+            "Paging over hypervisors with the hypervisor_hostname_pattern query parameter is not supported. "
+            "Send either that, or limit and marker."
+        )
     return host_rows.HostQuery(
         hypervisor_hostname_part=pattern,
         # Nova lists all of them below 2.33.

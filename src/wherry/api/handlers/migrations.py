@@ -19,16 +19,21 @@ from wherry.policies import migrations as policies
 
 #: First version that sorts and has pages.
 _PAGED_FROM = (2, 59)
+_BY_HOST = ("host", "source_compute")
 
 
 async def list_migrations(call: api_call.Call) -> view.MigrationPage:
     """Give one page; before 2.59 everything, oldest first.
 
-    :raises Forbidden: when a caller who may not see all projects does not ask for their own
+    :raises Forbidden: when a caller who may not see all projects does not ask for their own, or one who may not see hosts names one
     """
     project_id = call.query.one("project_id")
     if not call.allows(policies.INDEX_ALL_PROJECTS) and project_id != call.caller.project_id:
-        raise errors.Forbidden(rule=policies.INDEX_ALL_PROJECTS)
+        own = f"project_id={call.caller.project_id}"
+        raise errors.NarrowerAllowed(rule=policies.INDEX_ALL_PROJECTS, instead=f"{own}, which microversion 2.80 and later take")
+    # Else the list would tell who asks for one host after the other which there are, and what ran where.
+    if any(call.query.one(name) is not None for name in _BY_HOST) and not call.allows(policies.INDEX_HOST):
+        raise errors.NarrowerAllowed(rule=policies.INDEX_HOST, instead=f"neither {' nor '.join(_BY_HOST)}")
     query = _query_of(call, project_id)
     limit = finding.limit_of(call)
     if query is None or query.limit == 0:

@@ -31,17 +31,20 @@ _MORE = frozenset(
 _MORE_FROM = (2, 83)
 #: Filters that everybody may use at every version; the rest are the administrators', and dropped without a word for others, as in Nova.
 _FOR_ALL = frozenset(
-    {"all_tenants", "changes-since", "changes-before", "flavor", "image", "ip", "ip6", "locked", "name", "not-tags", "not-tags-any"}
-    | {"project_id", "reservation_id", "status", "tags", "tags-any", "tenant_id", "uuid"}
+    {"all_tenants", "changes-since", "changes-before", "flavor", "image", "ip", "ip6", "locked", "name", "display_name", "not-tags"}
+    | {"not-tags-any", "project_id", "reservation_id", "status", "tags", "tags-any", "tenant_id", "uuid"}
 )
-#: What Nova calls the columns that lists may be sorted by.
+#: What Nova calls the columns that lists may be sorted by, where it is not what they are called here.
 _SORT_KEYS = {
     "display_name": "name",
     "instance_uuid": "uuid",
     "memory_mb": "memory_mib",
     "root_gb": "root_gib",
     "locked": "locked_by",
+    "terminated_at": "deleted_at",
 }
+#: Those that tell where a server runs: whoever may not filter by them may not sort by them, as in Nova.
+_PRIVATE_SORT_KEYS = frozenset({"host", "node"})
 #: Filter -> column, and how its value is read; what cannot be read is true of no server.
 _EQUAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "host": ("host", str),
@@ -49,6 +52,7 @@ _EQUAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "user_id": ("user_id", str),
     "locked_by": ("locked_by", str),
     "description": ("description", str),
+    "display_description": ("description", str),
     "hostname": ("hostname", str),
     "image": ("image_ref", str),
     "image_ref": ("image_ref", str),
@@ -58,6 +62,7 @@ _EQUAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "vm_state": ("vm_state", server_model.VmState),
     "power_state": ("power_state", lambda text: server_model.PowerState(int(text))),
     "progress": ("progress", int),
+    "created_at": ("created_at", validation.read_time),
     "launched_at": ("launched_at", validation.read_time),
     "terminated_at": ("deleted_at", validation.read_time),
 }
@@ -81,7 +86,7 @@ def query_of(call: api_call.Call) -> server_rows.ServerQuery | None:
     uuid = query.one("uuid")
     asked_for_deleted = parameter_types.as_bool(query.one("deleted")) and call.allows(policies.ALL_FILTERS)
     return server_rows.ServerQuery(
-        name=query.one("name"),
+        name=_name_of(call),
         uuids=[uuid.lower()] if uuid is not None else None,
         statuses=statuses,
         project_id=_project_of(call),
@@ -130,6 +135,12 @@ def _equal_of(call: api_call.Call) -> dict[str, object] | None:
     return equal
 
 
+def _name_of(call: api_call.Call) -> str | None:
+    """Give the pattern that names are held to; Nova has two names for the filter."""
+    name, display_name = call.query.one("name"), call.query.one("display_name")
+    return display_name if name is None else name
+
+
 def _tags(call: api_call.Call, name: str) -> list[str]:
     return [tag for text in call.query.all(name) for tag in text.split(",") if tag]
 
@@ -175,6 +186,9 @@ def _sort_of(call: api_call.Call) -> tuple[paging.SortKey, ...]:
     named = [_SORT_KEYS.get(key, key) for key in keys]
     unknown = [key for key, name in zip(keys, named, strict=True) if name not in server_rows.SORT_KEYS]
     if unknown:
-        raise errors.SortKeyInvalid(key=unknown[0], accepted=sorted(server_rows.SORT_KEYS))
+        raise errors.SortKeyInvalid(key=unknown[0], accepted=sorted((server_rows.SORT_KEYS | _SORT_KEYS.keys()) - set(_SORT_KEYS.values())))
+    private = [name for name in named if name in _PRIVATE_SORT_KEYS]
+    if private and not call.allows(policies.ALL_FILTERS):
+        raise faults.HttpFault(403, f"Only administrators can sort servers by {private[0]}. Sort by another key, such as created_at.")
     padded = [*directions, *["desc"] * (len(named) - len(directions))]
     return tuple(paging.SortKey(name=name, is_descending=direction == "desc") for name, direction in zip(named, padded, strict=True))

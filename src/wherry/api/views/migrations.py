@@ -59,5 +59,5 @@ def _row(record: model.Migration, call: api_call.Call, *, shows_hosts: bool) -> 
         row["user_id"] = record.user_id
         row["project_id"] = record.project_id
     if call.version >= reasons.FROM:
-        row |= reasons.fields(record.reason, shows_hosts=shows_hosts)
+        row |= reasons.fields(record.reason, uuid=record.instance_uuid, shows_hosts=shows_hosts)
     return row

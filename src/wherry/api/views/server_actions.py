@@ -15,23 +15,23 @@ from wherry.policies import server_actions as policies
 
 def check(found: model.Feasibility, call: api_call.Call) -> dict[str, Any]:
     """Give the whole answer."""
-    shows_hosts = call.allows(policies.MIGRATE_LIVE_HOST)
+    shows_hosts, uuid = call.allows(policies.MIGRATE_LIVE_HOST), call.arguments["server_id"].lower()
     return {
         "live_migration_check": {
             "allowed": found.is_allowed,
             "source": found.source if shows_hosts else None,
-            "blockers": _blockers(found.blockers, shows_hosts=shows_hosts),
-            "hosts": [_host(one, shows_hosts=shows_hosts) for one in found.candidates],
+            "blockers": _blockers(found.blockers, uuid=uuid, shows_hosts=shows_hosts),
+            "hosts": [_host(one, uuid=uuid, shows_hosts=shows_hosts) for one in found.candidates],
         }
     }
 
 
-def _host(candidate: model.Candidate, *, shows_hosts: bool) -> dict[str, Any]:
+def _host(candidate: model.Candidate, *, uuid: str, shows_hosts: bool) -> dict[str, Any]:
     return {
         "host": candidate.host if shows_hosts else None,
         # None: fits by its record; its hypervisor was not asked.
         "allowed": candidate.is_allowed,
-        "blockers": _blockers(candidate.blockers, shows_hosts=shows_hosts),
+        "blockers": _blockers(candidate.blockers, uuid=uuid, shows_hosts=shows_hosts),
         "warnings": list(candidate.warnings) if shows_hosts else [],
         "timeout_actions": [action.value for action in candidate.timeout_actions],
         "block_migration": candidate.is_block_migration,
@@ -39,9 +39,9 @@ def _host(candidate: model.Candidate, *, shows_hosts: bool) -> dict[str, Any]:
     }
 
 
-def _blockers(blockers: Sequence[model.Blocker], *, shows_hosts: bool) -> list[dict[str, Any]]:
+def _blockers(blockers: Sequence[model.Blocker], *, uuid: str, shows_hosts: bool) -> list[dict[str, Any]]:
     given = (migration.Reason(slug=one.slug, message=one.message, remedy=one.remedy) for one in blockers)
-    rows = (reasons.fields(one, shows_hosts=shows_hosts) for one in given)
+    rows = (reasons.fields(one, uuid=uuid, shows_hosts=shows_hosts) for one in given)
     return [{"slug": row["reason"], "reason": row["reason_message"], "remedy": row["remedy"]} for row in rows]
 
 

@@ -83,7 +83,7 @@ def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> di
             _course(shown)
             | _queue(shown.queued, shows_hosts=shows_hosts)
             | _deadline(shown)
-            | reasons.fields(record.reason, shows_hosts=shows_hosts)
+            | reasons.fields(record.reason, uuid=record.instance_uuid, shows_hosts=shows_hosts)
         )
     return row
 
