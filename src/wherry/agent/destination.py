@@ -25,6 +25,17 @@ class Destination:
         self._parts = parts
         self.events = stage_notes.StageNotes(parts)
 
+    async def check(self, command: messages.CheckDestination) -> messages.DestinationChecked:
+        """Check, unless this is a late copy of a check that was let go of: nobody would ever let go of what it makes.
+
+        :raises StaleEpoch: it is.
+        """
+        known = self._parts.journal.get(command.operation_id).released_generation
+        if 0 < command.generation <= known:
+            problem = f"its check of generation {command.generation} was let go of here at generation {known}"
+            raise errors.StaleEpoch(operation_id=command.operation_id, epoch=command.epoch, problem=problem)
+        return await self.check_can_live_migrate_destination(command)
+
     @instance_events.wrap_instance_event("compute")
     async def check_can_live_migrate_destination(self, command: messages.CheckDestination) -> messages.DestinationChecked:
         """Check whether the guest could run here."""
@@ -43,6 +54,7 @@ class Destination:
         gone = {f"{probe.directory}/{probe.name}" for probe in command.probes}
         entry.created = [name for name in entry.created if name not in gone]
         entry.probes = [name for name in entry.probes if name not in gone]
+        entry.released_generation = max(entry.released_generation, command.generation)
         # Fsynced: it may be the last that this host hears of a migration that goes elsewhere.
         await self._parts.journal.save(entry, is_synced=True)
         return messages.Done()

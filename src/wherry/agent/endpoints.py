@@ -75,7 +75,7 @@ class Endpoints:
         return await self._fence.read(command, self._source.measure_guest)
 
     async def check_destination(self, _sender: str, command: messages.CheckDestination) -> messages.DestinationChecked:
-        return await self._fence.run(command, self._destination.check_can_live_migrate_destination)
+        return await self._fence.run(command, self._destination.check)
 
     async def check_source(self, _sender: str, command: messages.CheckSource) -> messages.SourceChecked:
         return await self._fence.run(command, self._source.check_can_live_migrate_source)

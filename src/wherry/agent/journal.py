@@ -145,6 +145,8 @@ class Entry(_Note):
     created: list[str] = []
     #: Those of them that are probes of a check, which must go with whatever end it takes: a check that comes late makes them anew.
     probes: list[str] = []
+    #: Generation of the operation at which its check here was let go of: one that was asked for before is late.
+    released_generation: int = 0
     transfer: TransferNote | None = None
     move: MoveNote | None = None
     #: Files that we created for a guest which is here for good since: ours to remove when it leaves for good.

@@ -29,7 +29,8 @@ class CheckDestination:
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
         source = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
-        command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source)
+        generation = on.operation.generation
+        command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source, generation=generation)
         try:
             answer = await on.ask(on.destination, command)
         except errors.LeaseLost:
@@ -57,7 +58,8 @@ class CheckDestination:
         """Remove the storage probes."""
         facts = on.plan.facts
         if facts is not None and facts.probes:
-            await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes))
+            # The steps in between have raised the generation, and others will before this host is checked again.
+            await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes, generation=on.operation.generation))
 
 
 def anew(on: drive.Drive) -> drive.Advance | None:

@@ -58,6 +58,8 @@ class CheckDestination(Request[DestinationChecked], Command):
     source: HostDescription
     #: Whether no migration follows: what the check leaves may go when nobody can be asking any more.
     is_question: bool = False
+    #: Of the operation, as the check was asked for: a release of it, which is of a later one, ends every check before it. 0 = not known.
+    generation: int = 0
 
 
 class SourceChecked(StageAnswer):
@@ -76,10 +78,12 @@ class CheckSource(Request[SourceChecked], Command):
 
 
 class ReleaseCheck(Request[Done], Command):
-    """Remove what the destination's check left behind."""
+    """Remove what the destination's check left behind, and let none in that was asked for before."""
 
     reply_type: ClassVar[type[Message]] = Done
     probes: tuple[StorageProbe, ...]
+    #: Of the operation, as this was asked for; 0 = not known, and late checks are let in.
+    generation: int = 0
 
 
 class StageDone(StageAnswer):
