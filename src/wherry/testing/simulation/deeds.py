@@ -37,6 +37,8 @@ class Deeds:
         self.touched: dict[str, None] = {}
         #: Guests whose source may not have heard of their arrival.
         self.unheard: dict[str, None] = {}
+        #: Guests that are paused at some time because somebody wants them to be.
+        self.pausable = {one.name for one in plan.guests if one.is_paused} | {deed.name for deed in plan.deeds if _is_pause(deed)}
         self.is_calm = False
         self._hands = hands.Hands(of, self, watcher)
         of.stalling = lambda: 1.0 + self._chance.random() * 9.0
@@ -219,6 +221,10 @@ class Deeds:
     def struck(self, what: str, host: str) -> None:
         """Let a disturbance befall a host, for a while."""
         getattr(self, f"_do_{what}")(schedule.Deed(at=0.0, what=what, name=host, seconds=self._chance.random() * 10.0))
+
+
+def _is_pause(deed: schedule.Deed) -> bool:
+    return deed.what == "pause_guest" or deed.keys.get("action") == "pause"
 
 
 def state_asked(actions: list[Any]) -> _S | None:

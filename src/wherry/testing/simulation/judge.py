@@ -32,7 +32,7 @@ async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deed
             found += _of_power(of, name, stories.get(of.uuid(name), []))
     for name in hand.touched:
         record = servers.get(of.uuid(name))
-        found += _of_touched(of, record) if record is not None else []
+        found += _of_touched(of, record, hand) if record is not None else []
     found += await of.store.read(_of_facts)
     return found, story
 
@@ -91,7 +91,7 @@ def _of_power(of: system.System, name: str, story: list[instance_actions.Instanc
     return []
 
 
-def _of_touched(of: system.System, record: server.Server) -> list[str]:
+def _of_touched(of: system.System, record: server.Server, hand: deeds.Deeds) -> list[str]:
     """The record of a guest that somebody else stopped or paused says where it is, and how."""
     places = {host.name: host.guests[record.uuid].state for host in of.world.hosts_of(record.uuid)}
     active = {name: state for name, state in places.items() if state is not _S.SHUT_OFF}
@@ -102,6 +102,8 @@ def _of_touched(of: system.System, record: server.Server) -> list[str]:
     shown = active or places
     if record.host is None or record.host not in shown:
         return [f"{record.name} is on {places}, the record says {record.host}"]
+    if shown[record.host] is _S.PAUSED and record.name not in hand.pausable:
+        return [f"{record.name} is {places}, and nobody had it paused but for its migration"]
     expected = moved.states_of(record, shown[record.host])
     if (record.vm_state, record.power_state) != expected:
         return [f"{record.name} is {places}, the record says {record.vm_state.value} and {record.power_state.name}"]

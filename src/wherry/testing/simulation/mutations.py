@@ -2,14 +2,17 @@
 """Safeguards, each broken on purpose: if the simulation did not notice, it would be too tame, or the safeguard superfluous.
 
 A mutation changes the product's classes for the whole process: it is applied in one that does nothing else.
+Each names the kind of schedules (`directed.KINDS`) in which what it breaks matters most; none where any schedule will do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from wherry import errors
 from wherry.agent import fencing, hand_over, interventions, moves, recovery, reporting, source
 from wherry.agent import journal as wherry_journal
 from wherry.conductor import chores, drive, inventory, lease, orchestrator
@@ -18,13 +21,16 @@ from wherry.conductor.steps import admit, check_destination, roll_back, settle, 
 from wherry.conductor.steps.cold import ends
 from wherry.conductor.steps.cold import roll_back as cold_roll_back
 from wherry.db import session as sessions
+from wherry.db import uow as uows
 from wherry.db.repositories import operations, reports, transitions
 from wherry.drivers import base
-from wherry.model import guest, instance_actions, migration, operation
+from wherry.model import guest, instance_actions, migration, operation, server
 from wherry.rpc import messages
 from wherry.testing.simulation import disk, hypervisor
 
 MUTATIONS: dict[str, Callable[[], None]] = {}
+#: The kind of schedules that each is looked for in; empty for all.
+ABOUT: dict[str, str] = {}
 
 
 def apply(name: str) -> None:
@@ -36,9 +42,13 @@ def apply(name: str) -> None:
         MUTATIONS[name]()
 
 
-def _mutation(function: Callable[[], None]) -> Callable[[], None]:
-    MUTATIONS[function.__name__] = function
-    return function
+def _mutation(about: str = "") -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def note(function: Callable[[], None]) -> Callable[[], None]:
+        MUTATIONS[function.__name__] = function
+        ABOUT[function.__name__] = about
+        return function
+
+    return note
 
 
 def _put(owner: Any, name: str, value: Any) -> None:
@@ -54,21 +64,21 @@ async def _nothing(*_arguments: Any, **_named: Any) -> None:
 # -------------------------------------------------------------------- conductor
 
 
-@_mutation
+@_mutation("stalls")
 def lease_check() -> None:
     """A conductor goes on commanding when its lease has run out."""
     _put(lease.Lease, "require", lambda _self, _term=None: None)
     _put(lease.Lease, "is_held", property(lambda _self: True))
 
 
-@_mutation
+@_mutation("stalls")
 def lease_number() -> None:
     """A conductor that got its lease again goes on with what it drove under the one that it lost."""
     require = lease.Lease.require
     _put(lease.Lease, "require", lambda self, _term=None: require(self))
 
 
-@_mutation
+@_mutation("stalls")
 def generation_check() -> None:
     """Whoever holds an old copy of the operation may write it."""
     store = transitions._store_operation
@@ -84,7 +94,7 @@ def generation_check() -> None:
     _put(transitions, "_store_operation", store_over)
 
 
-@_mutation
+@_mutation()
 def undo_at_the_destination() -> None:
     """What was prepared at the destination is left there."""
 
@@ -94,25 +104,25 @@ def undo_at_the_destination() -> None:
     _put(roll_back.RollBack, "_at_destination", succeed)
 
 
-@_mutation
+@_mutation("lost_arrivals")
 def undo_at_the_source() -> None:
     """The guest that a transfer left paused is not resumed."""
     _put(source.Source, "_must_resume", lambda *_arguments: False)
 
 
-@_mutation
+@_mutation()
 def admission_count() -> None:
     """Slots are taken without counting them."""
     _put(admit.Admit, "_take_slots", lambda _self, _on: _nothing)
 
 
-@_mutation
+@_mutation()
 def chore_creation() -> None:
     """What a silent host is owed is forgotten."""
     _put(chores, "owe", _nothing)
 
 
-@_mutation
+@_mutation()
 def unreachable_is_not_absent() -> None:
     """A host that does not answer counts as one that has nothing."""
     observe = settle._observe
@@ -126,7 +136,7 @@ def unreachable_is_not_absent() -> None:
     _put(settle, "_observe", guess)
 
 
-@_mutation
+@_mutation("aborts")
 def intent_redelivery() -> None:
     """An abort is sent once, whether or not its source has taken it up; nor is it sent again with what a silent source is told again."""
     deliver = transfer.Transfer._deliver_intents
@@ -141,13 +151,13 @@ def intent_redelivery() -> None:
     _put(transfer.Transfer, "_deliver_intents", deliver_once)
 
 
-@_mutation
+@_mutation("checks")
 def checks_after_a_take_over() -> None:
     """A conductor that takes over goes on with the probes of the earlier one, which may be gone."""
     _put(check_destination, "anew", lambda _on: None)
 
 
-@_mutation
+@_mutation()
 def sweep() -> None:
     """What nobody drives is not looked for: a lost nudge is a lost request."""
 
@@ -157,13 +167,19 @@ def sweep() -> None:
     _put(sweeping.Recovery, "_look", look)
 
 
-@_mutation
+@_mutation("inventories")
 def inventory_keeps_off() -> None:
-    """Inventories change servers whose operation is under way."""
+    """Inventories change servers whose operation is under way: neither they nor the store looks whether there is one."""
+
+    async def write_over(uow: uows.UnitOfWork, record: server.Server, changes: dict[str, Any]) -> None:
+        with contextlib.suppress(errors.StaleWrite):
+            await uow.servers.update(record, in_operation=True, **changes)
+
     _put(inventory, "_is_free", lambda _record: True)
+    _put(inventory, "_update", write_over)
 
 
-@_mutation
+@_mutation("reports")
 def one_fact_once() -> None:
     """A report that comes twice is two facts."""
     store = reports.Reports.store
@@ -178,13 +194,13 @@ def one_fact_once() -> None:
 # ------------------------------------------------------------------------ agent
 
 
-@_mutation
+@_mutation("stalls")
 def epoch_fence() -> None:
     """An agent obeys an earlier owner's commands."""
     _put(fencing.Fence, "_refuse_lower", lambda *_arguments: None)
 
 
-@_mutation
+@_mutation("starts")
 def tombstones() -> None:
     """An agent forgets that a migration was ended, and obeys what comes late."""
     _put(fencing.Fence, "_refuse_ended", lambda *_arguments: None)
@@ -197,7 +213,7 @@ def tombstones() -> None:
     _put(wherry_journal.Journal, "finish", finish_and_forget)
 
 
-@_mutation
+@_mutation("starts")
 def one_step_at_a_time() -> None:
     """A command that comes twice does not join the step in progress, and steps of one guest take no turns."""
     _put(fencing.Fence, "run", _run_at_once)
@@ -211,13 +227,13 @@ async def _run_at_once(self: Any, command: Any, step: Any, *, final_reply: Any =
     return reply
 
 
-@_mutation
+@_mutation("deadlines")
 def adoption() -> None:
     """An agent that comes back leaves the transfers alone that went on without it."""
     _put(recovery, "recover", _nothing)
 
 
-@_mutation
+@_mutation("deadlines")
 def deadline_persistence() -> None:
     """A deadline begins anew with each agent."""
     adopt = source.Source.adopt
@@ -231,7 +247,7 @@ def deadline_persistence() -> None:
     _put(source.Source, "adopt", adopt_anew)
 
 
-@_mutation
+@_mutation("lost_replies")
 def suspension_after_a_lost_reply() -> None:
     """A guest that its hypervisor resumed after the hand-over runs on at the source, too."""
 
@@ -241,13 +257,13 @@ def suspension_after_a_lost_reply() -> None:
     _put(interventions.Interventions, "suspend_after_hand_over", look_away)
 
 
-@_mutation
+@_mutation("lost_replies")
 def hand_over_is_noted() -> None:
     """Nobody notes that the destination may have the guest."""
     _put(hand_over.HandOver, "_may_run_elsewhere", lambda *_arguments: False)
 
 
-@_mutation
+@_mutation("reports")
 def report_acknowledgement() -> None:
     """A report is sent once, whether or not somebody stored it."""
     send = reporting.Reporter._send
@@ -260,7 +276,7 @@ def report_acknowledgement() -> None:
     _put(reporting.Reporter, "_send", send_once)
 
 
-@_mutation
+@_mutation()
 def only_what_was_created() -> None:
     """An undo removes every disk that would have been copied, whoever made it."""
     roll_back_destination = hypervisor.SimulatedHypervisor.roll_back_destination
@@ -272,7 +288,7 @@ def only_what_was_created() -> None:
     _put(hypervisor.SimulatedHypervisor, "roll_back_destination", roll_back_all)
 
 
-@_mutation
+@_mutation()
 def synced_notes() -> None:
     """Nothing of the journal is forced to the disk: a power failure takes what was written last."""
     write = disk.SimulatedStorage.write
@@ -284,7 +300,7 @@ def synced_notes() -> None:
     _put(disk.SimulatedStorage, "write", write_loosely)
 
 
-@_mutation
+@_mutation("starts")
 def start_is_noted_first() -> None:
     """A transfer is noted once it is under way, not before."""
     save = wherry_journal.Journal.save
@@ -299,7 +315,7 @@ def start_is_noted_first() -> None:
 # --------------------------------------------------------------- cold migrations
 
 
-@_mutation
+@_mutation("moves")
 def undo_of_a_move_at_the_destination() -> None:
     """What a move that is undone brought to its destination is left there, running perhaps, before the source starts its guest."""
 
@@ -309,7 +325,7 @@ def undo_of_a_move_at_the_destination() -> None:
     _put(cold_roll_back.RollBack, "_at_destination", succeed)
 
 
-@_mutation
+@_mutation("moves")
 def stop_before_the_way_back() -> None:
     """The source takes its guest up again while the destination runs it."""
     ask = ends.ask
@@ -320,7 +336,7 @@ def stop_before_the_way_back() -> None:
     _put(ends, "ask", skip)
 
 
-@_mutation
+@_mutation("moves")
 def copy_noted_when_it_is_whole() -> None:
     """Disks are noted as sent before they are."""
     send = moves.Moves._send
@@ -336,7 +352,7 @@ def copy_noted_when_it_is_whole() -> None:
 # ------------------------------------------------------------- servers that are made
 
 
-@_mutation
+@_mutation("births")
 def take_back_of_a_build() -> None:
     """What a build that failed has made stays where it is."""
 
@@ -347,7 +363,7 @@ def take_back_of_a_build() -> None:
     _put(take_back.TakeBack, "execute", take_nothing_back)
 
 
-@_mutation
+@_mutation("births")
 def disks_of_others() -> None:
     """A deletion removes every disk of the guest, whoever made it."""
     destroy_guest = hypervisor.SimulatedHypervisor.destroy_guest
@@ -360,7 +376,7 @@ def disks_of_others() -> None:
     _put(hypervisor.SimulatedHypervisor, "destroy_guest", destroy_all)
 
 
-@_mutation
+@_mutation("births")
 def deletion_after_the_outcome() -> None:
     """A deletion that was asked for while something else was under way is forgotten with its end."""
     _put(orchestrator, "_begin_deletion", _nothing)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
+import gc
 import threading
 import time
 import traceback
@@ -31,6 +33,8 @@ _LIMIT_SECONDS = 1500.0
 _MOST_ROUNDS = 20_000
 #: Virtual seconds that everything has to come to rest once nothing goes wrong any more.
 _REST_SECONDS = 900.0
+#: Virtual seconds between two inventories once everything rests.
+_LAST_INTERVAL_SECONDS = 2.0
 #: Virtual seconds that what a question left may stay.
 _FORGETTING_SECONDS = 120.0
 #: Virtual seconds after the last fault by which whatever was asked has reached its source: the longest absence, and some tries.
@@ -62,13 +66,21 @@ class Result:
         return not self.problems
 
 
-def run(seed: int, *, is_whole: bool = False) -> Result:
-    """Run the schedule of a seed, always the same."""
-    return run_schedule(directed.make(seed), is_whole=is_whole)
+class _Seen(Exception):
+    """Raised to end a run in which something was seen not to hold."""
 
 
-def run_schedule(plan: schedule.Schedule, *, is_whole: bool = False) -> Result:
-    """Run one schedule, always the same."""
+def run(seed: int, *, is_whole: bool = False, is_hasty: bool = False) -> Result:
+    """Run the schedule of a seed, always the same; see `run_schedule`."""
+    return run_schedule(directed.make(seed), is_whole=is_whole, is_hasty=is_hasty)
+
+
+def run_schedule(plan: schedule.Schedule, *, is_whole: bool = False, is_hasty: bool = False) -> Result:
+    """Run one schedule, always the same.
+
+    :param is_whole: whether its whole log is wanted.
+    :param is_hasty: whether to end as soon as anything was seen not to hold, for whom it is enough that something does not.
+    """
     started = time.process_time()
     trace = traces.Trace(is_whole=is_whole)
     result = Result(seed=plan.seed, problems=[], digest="")
@@ -78,10 +90,14 @@ def run_schedule(plan: schedule.Schedule, *, is_whole: bool = False) -> Result:
     loop.most_rounds = _MOST_ROUNDS
     loop.set_exception_handler(_failing(result))
     process.install(loop)
+    # A run makes little garbage in circles; what there is goes with the next collection after it.
+    gc.disable()
     try:
         with trace.listening():
-            loop.run_until_complete(_run(plan, trace, loop, result))
+            loop.run_until_complete(_run(plan, trace, loop, result, is_hasty=is_hasty))
             trace.close()
+    except _Seen as seen:
+        result.problems.append(str(seen))
     except (AssertionError, virtual_time.Deadlock, virtual_time.TimeLimitExceeded) as error:
         result.problems.append(f"{type(error).__name__}: {error}")
     except Exception:
@@ -90,6 +106,7 @@ def run_schedule(plan: schedule.Schedule, *, is_whole: bool = False) -> Result:
         trace.close()
         loop.on_jump.clear()
         _close(loop)
+        gc.enable()
     if threading.active_count() > 1:
         result.problems.append(f"threads were started: {threading.enumerate()}")
     result.problems += [f"logged as an error: {line}" for line in trace.errors]
@@ -98,11 +115,13 @@ def run_schedule(plan: schedule.Schedule, *, is_whole: bool = False) -> Result:
     return result
 
 
-async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.VirtualTimeLoop, result: Result) -> None:
+async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.VirtualTimeLoop, result: Result, *, is_hasty: bool) -> None:
     chance = chances.Chance(plan.seed)
     of = system.System(_world(plan), chance, trace, overrides=plan.options)
     watcher = watch.Watch(of)
     loop.on_jump.append(watcher.look)
+    if is_hasty:
+        loop.on_jump.append(functools.partial(_stop_at_first, watcher, trace))
     clients = clients_module.Clients(of)
     hand = deeds_module.Deeds(of, plan, clients, trace, watcher)
     try:
@@ -131,6 +150,7 @@ async def _run(plan: schedule.Schedule, trace: traces.Trace, loop: virtual_time.
 async def _rest(of: system.System, clients: clients_module.Clients, watcher: watch.Watch, hand: deeds_module.Deeds) -> str:
     """Wait until everything rests, and give up what would never end by itself; say what did not come to rest."""
     began = of.clock.monotonic()
+    ask_again = began + _PATIENCE_SECONDS
     try:
         async with asyncio.timeout(_REST_SECONDS):
             # Some ask after the last fault, too: who judges in the middle of what they asked for would blame the product.
@@ -138,7 +158,8 @@ async def _rest(of: system.System, clients: clients_module.Clients, watcher: wat
                 await of.clock.sleep(2.0)
                 if of.clock.monotonic() - began > _DELIVERY_SECONDS:
                     watcher.look_at_intents(await of.store.read(_asked))
-                if of.clock.monotonic() - began > _PATIENCE_SECONDS:
+                if of.clock.monotonic() > ask_again:
+                    ask_again = of.clock.monotonic() + _PATIENCE_SECONDS
                     for name in await of.store.read(_running):
                         await clients.abort(name)
     except TimeoutError:
@@ -146,12 +167,19 @@ async def _rest(of: system.System, clients: clients_module.Clients, watcher: wat
     # Everybody is back, every host has told of all its guests, and what that made of the records is written. A host whose agent lost its
     # notes is refused until its predecessor counts as down.
     await of.until(lambda: _are_all_served(of), seconds=of.config.default.service_down_time_seconds + 60.0)
-    await of.clock.sleep(2 * of.config.agent.inventory_interval_seconds + 2.0)
+    # A changed configuration makes each tell at once; what then is asked again and again is told soon.
+    of.reload(schedule.merged(of.overrides, {"agent": {"inventory_interval_seconds": _LAST_INTERVAL_SECONDS}}))
+    await of.clock.sleep(2 * _LAST_INTERVAL_SECONDS + 2.0)
     try:
         await of.until(lambda: not _has_questions(of), seconds=_FORGETTING_SECONDS)
     except TimeoutError:
         return "a question's probes are not forgotten"
     return ""
+
+
+def _stop_at_first(watcher: watch.Watch, trace: traces.Trace) -> None:
+    if found := [*watcher.problems, *trace.errors]:
+        raise _Seen(found[0])
 
 
 def _are_all_served(of: system.System) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from wherry.model import guest
@@ -272,7 +273,7 @@ def _births(draw: random.Random, hosts: tuple[HostPlan, ...], guests: tuple[Gues
     return deeds + [Deed(at=at, what="fail_calls", name=name, seconds=lasting, keys=keys) for at, name, lasting, keys in failing]
 
 
-def merged(*options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def merged(*options: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Give options by section, the later ones over the earlier."""
     found: dict[str, dict[str, Any]] = {}
     for one in options:

@@ -56,13 +56,13 @@ class System(names.Names):
     """A cloud whose every process may die. `start` brings it up."""
 
     def __init__(
-        self, world: simulated.World, chance: chances.Chance, trace: traces.Trace, *, overrides: Mapping[str, Mapping[str, Any]]
+        self, world: simulated.World, chance: chances.Chance, trace: traces.Trace, *, overrides: Mapping[str, dict[str, Any]]
     ) -> None:
         super().__init__(world)
         self.chance = chance
         self.trace = trace
         self.clock = virtual_time.virtual_clock()
-        self.config = _config(overrides)
+        self.overrides, self.config = overrides, _config(overrides)
         self.bus = buses.SimulatedBus(chance.stream("bus"), trace)
         self.trouble = database.Trouble(chance.stream("database"), self.clock, trace)
         self.perils = perils.Perils(chance.stream("perils"), trace, kill=self.kill, stall=self.stall, disturb=self._disturb)
@@ -196,9 +196,9 @@ class System(names.Names):
                 self.trace.note(f"-- {of.name} could not stop in order: {task.exception()}")
         self.kill(of)
 
-    def reload(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
+    def reload(self, overrides: Mapping[str, dict[str, Any]]) -> None:
         """Let every process read a changed configuration."""
-        self.config = _config(overrides)
+        self.overrides, self.config = overrides, _config(overrides)
         self._around = dataclasses.replace(self._around, config=self.config)
         for part in list(self.parts.values()):
             if part.conductor is not None and part.is_ready:
@@ -303,7 +303,7 @@ class System(names.Names):
         self.disturb(deed, part.host if part is not None else "")
 
 
-def _config(overrides: Mapping[str, Mapping[str, Any]]) -> configs.Config:
+def _config(overrides: Mapping[str, dict[str, Any]]) -> configs.Config:
     settings: dict[str, dict[str, Any]] = {
         "DEFAULT": {"host": "control", "state_path": str(pathlib.Path("/nowhere"))},
         "database": {"connection": "sqlite:///:memory:"},
