@@ -47,3 +47,25 @@ class LoopClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+
+
+class SetClock:
+    """Another clock whose wall time was set: by one that several machines share, where its own is wrong."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: How far its time is ahead of the other clock's.
+        self.ahead = datetime.timedelta(0)
+
+    def set_ahead(self, ahead: datetime.timedelta) -> None:
+        """Tell a time from now on that is so far ahead of the other clock's."""
+        self.ahead = ahead
+
+    def now(self) -> datetime.datetime:
+        return self._clock.now() + self.ahead
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)

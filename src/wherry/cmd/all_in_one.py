@@ -47,6 +47,7 @@ class AllInOne(process.Process):
         store = await self.make_store(stack)
         await self.until_there("the database", store.upgrade)
         self.watch_store(store)
+        await self.keep_time(store)
         transport = await self._open_transport(stack, addresses.Role.CONDUCTOR)
         conductor = self._conductor = await self.start_part(stack, lambda: wiring.make_conductor(self.around, store, transport))
         self.health.watch(lambda: parts.conductor_lacks(conductor))

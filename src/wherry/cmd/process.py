@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from wherry import background as backgrounds
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors, listener
@@ -48,7 +49,8 @@ class Process(abc.ABC):
 
     def __init__(self, config: configs.Config, clock: clocks.Clock | None = None) -> None:
         self.config = config
-        self.clock = clock or clocks.LoopClock()
+        self.clock = clocks.SetClock(clock or clocks.LoopClock())
+        self._background = backgrounds.Background()
         self.health = healths.Health(self.clock)
         self.around = wiring.Surroundings(config=config, clock=self.clock, metrics=metrics.Metrics())
         self._stack = contextlib.AsyncExitStack()
@@ -100,6 +102,7 @@ class Process(abc.ABC):
 
         store = await stores.Store.open(self.config.database, self.clock)
         stack.push_async_callback(store.close)
+        stack.push_async_callback(self._background.stop)
         return store
 
     async def require_schema(self, store: stores.Store) -> None:
@@ -111,6 +114,15 @@ class Process(abc.ABC):
         if not state.is_usable:
             raise errors.SchemaOutdated(current=state.current or "nothing", needed=", ".join(state.pending))
         self.watch_store(store)
+        await self.keep_time(store)
+
+    async def keep_time(self, store: stores.Store) -> None:
+        """Go by the database's time where this machine's is wrong."""
+        from wherry.cmd import timekeeping
+
+        keeper = timekeeping.Timekeeper(store=store, clock=self.clock, section=self.config.database)
+        await self.until_there("the database", keeper.compare)
+        keeper.keep(self._background)
 
     def watch_store(self, store: stores.Store) -> None:
         """Call the process not ready while the database does not answer."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from wherry import clock as clocks
 from wherry import config as configs
+from wherry.cmd import timekeeping
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.migrations import runner
@@ -75,8 +76,10 @@ def run(config_files: Sequence[str], *, output: str) -> int:
 
 
 async def _look(config: configs.Config) -> Row:
-    store = await stores.Store.open(config.database, clocks.LoopClock())
+    clock = clocks.SetClock(clocks.LoopClock())
+    store = await stores.Store.open(config.database, clock)
     try:
+        await timekeeping.Timekeeper(store=store, clock=clock, section=config.database).compare()
         schema = await store.check()
         found = {"schema": _schema(schema)}
         return found | await store.read(lambda uow: _fleet(uow, config)) if schema.is_usable else found

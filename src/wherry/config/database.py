@@ -26,7 +26,7 @@ class DatabaseSection:
         "postgresql+asyncpg://USER:PASSWORD@HOST/NAME for several. Write $$ for a dollar sign.",
         constraint=opt.matching(
             r"(sqlite:///.*|postgresql\+asyncpg://.+)?",
-            "sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME",
+            "sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME, and no MariaDB, MySQL or other database",
         ),
         secret=True,
         derived="sqlite:///STATE_PATH/wherry.sqlite",
@@ -113,6 +113,19 @@ class DatabaseSection:
         1.0,
         "Longest pause before a unit of work is run again.",
         constraint=opt.at_least(0.0001),
+        unit="seconds",
+    )
+    clock_tolerance_seconds: float = opt.option(
+        2.0,
+        "How far the clock of a machine may be from PostgreSQL's before an api or conductor there goes by PostgreSQL's time instead, and "
+        "warns: they judge by time stamps which hosts are up. Not used with SQLite.",
+        constraint=opt.at_least(0.1),
+        unit="seconds",
+    )
+    clock_check_interval_seconds: float = opt.option(
+        60.0,
+        "How often an api or conductor compares its machine's clock with PostgreSQL's.",
+        constraint=opt.at_least(1),
         unit="seconds",
     )
     sqlite_busy_timeout_seconds: float = opt.option(

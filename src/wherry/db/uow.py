@@ -6,6 +6,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 
+import sqlalchemy as sa
+
 from wherry.db import engine as engines
 from wherry.db import session as sessions
 from wherry.db.repositories import (
@@ -59,6 +61,12 @@ class UnitOfWork:
     def now(self) -> datetime.datetime:
         """Time for every stamp of this unit."""
         return self.session.now
+
+    async def database_time(self) -> datetime.datetime:
+        """Read the clock that leases are judged by."""
+        rows = await self.session.rows(sa.select(self.session.dialect.database_now(self.session.now)))
+        told: datetime.datetime = rows[0][0]
+        return told
 
     def new_uuid(self) -> str:
         """Make an id for a new row."""

@@ -117,7 +117,7 @@ def test_the_configuration_cannot_be_changed() -> None:
         ("[api]\nbind_port = http", "an integer from 0 to 65535"),
         ("[api]\nbind_port =", "an integer from 0 to 65535"),
         ("[DEFAULT]\ndebug = maybe", "true or false"),
-        ("[database]\nconnection = mysql://x", "sqlite:///FILE or postgresql+asyncpg://USER:PASSWORD@HOST/NAME"),
+        ("[database]\nconnection = mysql://x", "postgresql+asyncpg://USER:PASSWORD@HOST/NAME, and no MariaDB, MySQL or other database"),
         ("[DEFAULT]\nhost = a b", "a name of at most 255 letters"),
         ("[api]\nshutdown_grace_seconds = nan", "a number of 0 or more (seconds)"),
         ("bind_port = 1", "line 1"),

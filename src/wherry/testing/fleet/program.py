@@ -105,6 +105,11 @@ class Program:
         self._options.setdefault(section, {}).update({name: str(value) for name, value in changes.items()})
         self.file.write_text(site.render(self._options))
 
+    @property
+    def options(self) -> Options:
+        """What its file says."""
+        return self._options
+
     def option(self, section: str, name: str) -> str:
         """Give what its file says."""
         return self._options[section][name]
