@@ -61,6 +61,9 @@ def parse(text: str) -> HostCapabilities:
 
 def of_driver(section: libvirt_config.LibvirtSection, hypervisor_version: int, manager_version: int) -> capabilities.DriverCapabilities:
     """Say what the driver can do with this QEMU, this libvirt and these options."""
+    # Whether QEMU may use userfaultfd (vm.unprivileged_userfaultfd, or running as root) is not known: libvirt's capabilities do not name
+    # it, and QEMU 7.2 takes the capability postcopy-ram anywhere but in a process that waits for a guest, where it refuses with
+    # "Postcopy is not supported". So such a destination fails the migration when it is made ready, before anything is sent.
     can_post_copy = hypervisor_version >= _POST_COPY_QEMU and not section.live_migration_tunnelled
     if section.live_migration_parallel_connections > 1:
         can_post_copy = can_post_copy and hypervisor_version >= PARALLEL_POST_COPY_QEMU
