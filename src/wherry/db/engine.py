@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -19,11 +19,48 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 NO_TIME = datetime.timedelta(0)
 
 
+class Row(Protocol):
+    """One row of an answer: its values by their columns' names, and in their order."""
+
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
+    @property
+    def _mapping(self) -> Mapping[Any, Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, place: Any, /) -> Any: ...
+
+    def __getattr__(self, name: str, /) -> Any: ...
+
+
+class Answer(Protocol):
+    """What came of a statement."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that were met."""
+
+    def all(self) -> Sequence[Row]:
+        """Give all rows."""
+
+    def one(self) -> Row:
+        """Give the only row; it is an error that there is none, or more."""
+
+    def one_or_none(self) -> Row | None:
+        """Give the only row, or None; it is an error that there are more."""
+
+
 class Connection(Protocol):
     """An open transaction."""
 
-    async def execute(self, statement: sa.Executable, parameters: Parameters | None = None) -> sa.CursorResult[Any]:
-        """Run one statement; with a list of parameters, once for each."""
+    async def execute(self, statement: sa.Executable, parameters: Parameters | None = None) -> Answer:
+        """Run one statement; with a list of parameters, once for each.
+
+        With parameters, be they none ({}), the statement is taken for one that its maker keeps: what is found out about it the first time
+        is kept as long as the statement is, see `kept.py`. One that is put together for this execution is given without.
+        """
 
 
 class Dialect(Protocol):
@@ -36,8 +73,14 @@ class Dialect(Protocol):
     def __hash__(self) -> int:
         """By what it is: statements are kept by their dialect."""
 
-    def database_now(self, now: datetime.datetime, plus: datetime.timedelta = NO_TIME) -> sa.ColumnElement[datetime.datetime]:
-        """Give the time that leases are judged by: the database's own where several machines share it, otherwise `now`."""
+    def lease_time(self, name: str) -> sa.ColumnElement[datetime.datetime]:
+        """Give the time that leases are judged by: the database's own where several machines share it, otherwise the process's.
+
+        :param name: of the parameter that it takes, whose value `lease_moment` gives.
+        """
+
+    def lease_moment(self, now: datetime.datetime, plus: datetime.timedelta = NO_TIME) -> datetime.datetime | datetime.timedelta:
+        """Give the value of a parameter of `lease_time`: what makes it the time now, or one before or after it."""
 
     def insert_ignoring(self, table: sa.Table) -> sa.Insert:
         """Give an insert that does nothing where a unique index says that the row is there."""

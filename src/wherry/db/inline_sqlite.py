@@ -27,11 +27,12 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 from sqlalchemy import pool
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import url as urls
 
 from wherry.config import database as config_database
 from wherry.db import engine as engines
-from wherry.db import group_commit, types
+from wherry.db import group_commit, kept, types
 
 T = TypeVar("T")
 
@@ -47,9 +48,12 @@ class _Dialect:
     name = "sqlite"
     writes_at_once = False
 
-    def database_now(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> sa.ColumnElement[datetime.datetime]:
+    def lease_time(self, name: str) -> sa.ColumnElement[datetime.datetime]:
         # One machine, one clock: the caller's, which may be virtual.
-        return sa.literal(now + plus, types.UtcDateTime())
+        return sa.bindparam(name, type_=types.UtcDateTime())
+
+    def lease_moment(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> datetime.datetime | datetime.timedelta:
+        return now + plus
 
     def insert_ignoring(self, table: sa.Table) -> sa.Insert:
         return _insert_ignoring(table)
@@ -59,19 +63,36 @@ class _Dialect:
         return statement.on_conflict_do_update(index_elements=list(key), set_={name: statement.excluded[name] for name in replaced})
 
 
-class _Connection:
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
+_DIALECT = _Dialect()
+#: Of all databases of the process: each has the same text for a statement.
+_PLANS = kept.Plans(pysqlite.dialect(dbapi=sqlite3))
 
-    async def execute(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> sa.CursorResult[Any]:
-        return self._connection.execute(statement, parameters)
+
+class _Connection:
+    def __init__(self, connection: sa.Connection, raw: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._raw = raw
+
+    async def execute(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> engines.Answer:
+        plan = _PLANS.of(statement, parameters)
+        if plan is None:
+            return self._connection.execute(statement, parameters)
+        try:
+            if isinstance(parameters, Mapping):
+                cursor = self._raw.execute(plan.text, plan.arguments(parameters))
+            else:
+                cursor = self._raw.executemany(plan.text, [plan.arguments(each) for each in parameters or ()])
+            return kept.Answer(found=plan.rows(cursor.fetchall()) if plan.has_rows else [], rowcount=cursor.rowcount)
+        except sqlite3.IntegrityError as error:
+            # As SQLAlchemy tells of it.
+            raise sa.exc.IntegrityError(plan.text, None, error) from error
 
 
 class InlineSqlite:
     """The one connection to a SQLite file, or to a database in memory when the file is not named."""
 
     def __init__(self, config: config_database.DatabaseSection) -> None:
-        self.dialect: engines.Dialect = _Dialect()
+        self.dialect: engines.Dialect = _DIALECT
         self._config = config
         self._engine = sa.create_engine(
             urls.make_url(config.connection).set(drivername="sqlite+pysqlite"),
@@ -105,18 +126,21 @@ class InlineSqlite:
             self._plain = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         return self._plain, cast("sqlite3.Connection", self._plain.connection.dbapi_connection)
 
+    def _connect(self) -> engines.Connection:
+        return _Connection(*self._open())
+
     async def transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool, is_single: bool = False) -> T:
         # Beginning and ending cost no trip to anywhere.
         del is_single
         with _telling_troubles():
             if is_writing and self._group is not None:
-                return await self._group.run(lambda: _finish_at_once(work(_Connection(self._open()[0]))))
+                return await self._group.run(lambda: _finish_at_once(work(self._connect())))
             return self._transaction(work, is_writing=is_writing)
 
     def _transaction(self, work: Callable[[engines.Connection], Awaitable[T]], *, is_writing: bool) -> T:
         raw = self._begin_writing() if is_writing else self._begin_reading()
         try:
-            result = _finish_at_once(work(_Connection(self._open()[0])))
+            result = _finish_at_once(work(self._connect()))
             raw.execute("COMMIT")
         except BaseException:
             if raw.in_transaction:

@@ -12,6 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wherry.db import engine as engines
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SortKey:
@@ -44,7 +46,7 @@ def order_by(table: sa.Table, keys: Sequence[SortKey]) -> list[sa.ColumnElement[
     return order
 
 
-def after(table: sa.Table, keys: Sequence[SortKey], marker: sa.Row[Any]) -> sa.ColumnElement[bool]:
+def after(table: sa.Table, keys: Sequence[SortKey], marker: engines.Row) -> sa.ColumnElement[bool]:
     """Give the condition for the rows that follow the marker in the order of the keys.
 
     :param marker: holds every key's column.

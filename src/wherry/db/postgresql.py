@@ -47,9 +47,12 @@ class _Dialect:
     name = "postgresql"
     writes_at_once = True
 
-    def database_now(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> sa.ColumnElement[datetime.datetime]:
+    def lease_time(self, name: str) -> sa.ColumnElement[datetime.datetime]:
         # now() stands still at the start of the transaction, which may have waited for a lock since.
-        return sa.type_coerce(sa.func.clock_timestamp() + sa.literal(plus, sa.Interval()), types.UtcDateTime())
+        return sa.type_coerce(sa.func.clock_timestamp() + sa.bindparam(name, type_=sa.Interval()), types.UtcDateTime())
+
+    def lease_moment(self, now: datetime.datetime, plus: datetime.timedelta = engines.NO_TIME) -> datetime.datetime | datetime.timedelta:
+        return plus
 
     def insert_ignoring(self, table: sa.Table) -> sa.Insert:
         return _insert_ignoring(table)
@@ -59,11 +62,14 @@ class _Dialect:
         return statement.on_conflict_do_update(index_elements=list(key), set_={name: statement.excluded[name] for name in replaced})
 
 
+_DIALECT = _Dialect()
+
+
 class PostgreSql:
     """A pool of connections to one PostgreSQL database."""
 
     def __init__(self, config: config_database.DatabaseSection) -> None:
-        self.dialect: engines.Dialect = _Dialect()
+        self.dialect: engines.Dialect = _DIALECT
         self._config = config
         self._limit_seconds = config.transaction_timeout_seconds or None
         self._checkout_seconds = config.pool_timeout_seconds + config.connect_timeout_seconds

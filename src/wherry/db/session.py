@@ -34,11 +34,11 @@ class Session:
     #: Whether there is no transaction: the first statement that writes is all of it.
     is_single: bool = False
 
-    async def rows(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> list[sa.Row[Any]]:
+    async def rows(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> list[engines.Row]:
         """Give all rows."""
         return list((await self.connection.execute(statement, parameters)).all())
 
-    async def row(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> sa.Row[Any] | None:
+    async def row(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> engines.Row | None:
         """Give the only row, or None."""
         return (await self.connection.execute(statement, parameters)).one_or_none()
 
@@ -47,17 +47,24 @@ class Session:
         return (await self.connection.execute(statement, parameters)).rowcount
 
 
+def is_one_of(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Say that a column has one of these values, in a statement that is kept: a parameter for each, where `in_` has a list whose
+    length is looked at anew at each execution.
+    """
+    return column.in_([sa.literal(value, column.type) for value in values])
+
+
 def columns_of(table: sa.Table, record: type[Any], *, derived: frozenset[str] = frozenset()) -> tuple[sa.Column[Any], ...]:
     """Give the columns that make the record: those named as its fields, in their order."""
     return tuple(table.c[field.name] for field in dataclasses.fields(record) if field.name not in derived)
 
 
-def record_of(record: type[R], row: sa.Row[Any]) -> R:
+def record_of(record: type[R], row: engines.Row) -> R:
     """Make the record whose fields are the row's columns."""
     return records_of(record, [row])[0]
 
 
-def records_of(record: type[R], rows: Sequence[sa.Row[Any]]) -> list[R]:
+def records_of(record: type[R], rows: Sequence[engines.Row]) -> list[R]:
     """Make a record of each row of one answer."""
     if not rows:
         return []

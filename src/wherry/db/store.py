@@ -10,7 +10,7 @@ import datetime
 import random
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -39,7 +39,7 @@ class _Once:
     def __init__(self, connection: engines.Connection) -> None:
         self._connection: engines.Connection | None = connection
 
-    async def execute(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> sa.CursorResult[Any]:
+    async def execute(self, statement: sa.Executable, parameters: engines.Parameters | None = None) -> engines.Answer:
         connection, self._connection = self._connection, None
         if connection is None:
             raise RuntimeError("a look is one statement, and so is what is put; for more than one there are Store.read and Store.run")

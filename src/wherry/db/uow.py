@@ -64,7 +64,8 @@ class UnitOfWork:
 
     async def database_time(self) -> datetime.datetime:
         """Read the clock that leases are judged by."""
-        rows = await self.session.rows(sa.select(self.session.dialect.database_now(self.session.now)))
+        dialect = self.session.dialect
+        rows = await self.session.rows(sa.select(dialect.lease_time("lease_now")), {"lease_now": dialect.lease_moment(self.now)})
         told: datetime.datetime = rows[0][0]
         return told
 

@@ -182,7 +182,7 @@ async def test_the_file_is_in_wal_mode_with_the_configured_durability(path: path
 
     async def pragmas(uow: uows.UnitOfWork) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys")
-        return [(await uow.session.connection.execute(sa.text(f"PRAGMA {name}"))).scalar() for name in names]
+        return [next(iter((await uow.session.connection.execute(sa.text(f"PRAGMA {name}"))).one())) for name in names]
 
     assert await store.read(pragmas) == ["wal", number, 1]
     await store.close()

@@ -10,6 +10,7 @@ import datetime
 import sqlalchemy as sa
 
 from wherry import errors
+from wherry.db import engine as engines
 from wherry.db import paging, schema
 from wherry.db import session as sessions
 from wherry.db.repositories import event_rows
@@ -21,6 +22,10 @@ _NO_EVENTS = frozenset({"events"})
 _COLUMNS = sessions.columns_of(_A, model.InstanceAction, derived=_NO_EVENTS)
 _EVENT_COLUMNS = sessions.columns_of(_E, model.InstanceEvent)
 _NEWEST_FIRST = (paging.SortKey(name="started_at"), paging.SortKey(name="id"))
+
+
+_EVENTS_OF = sa.select(*_EVENT_COLUMNS).where(_E.c.action_id == sa.bindparam("action_id")).order_by(_E.c.started_at.desc(), _E.c.id.desc())
+_ONE = sa.select(*_COLUMNS).where(_A.c.instance_uuid == sa.bindparam("instance_uuid"), _A.c.request_id == sa.bindparam("request_id"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +54,7 @@ class Actions:
         action = await self._one(instance_uuid, request_id)
         if action is None:
             raise errors.ActionNotFound(request_id=request_id)
-        statement = sa.select(*_EVENT_COLUMNS).where(_E.c.action_id == action.id).order_by(_E.c.started_at.desc(), _E.c.id.desc())
-        events = tuple(sessions.record_of(model.InstanceEvent, row) for row in await self._session.rows(statement))
+        events = tuple(sessions.records_of(model.InstanceEvent, await self._session.rows(_EVENTS_OF, {"action_id": action.id})))
         return model.InstanceAction(**action._mapping, events=events)
 
     async def list(self, query: ActionQuery) -> builtins.list[model.InstanceAction]:
@@ -99,5 +103,5 @@ class Actions:
         """
         await event_rows.write(self._session, (instance_uuid, finish.request_id or request_id), finished=[finish])
 
-    async def _one(self, instance_uuid: str, request_id: str) -> sa.Row[tuple[object, ...]] | None:
-        return await self._session.row(sa.select(*_COLUMNS).where(_A.c.instance_uuid == instance_uuid, _A.c.request_id == request_id))
+    async def _one(self, instance_uuid: str, request_id: str) -> engines.Row | None:
+        return await self._session.row(_ONE, {"instance_uuid": instance_uuid, "request_id": request_id})

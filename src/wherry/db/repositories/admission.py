@@ -126,6 +126,18 @@ _TO_ENTER = sa.select(_WAITS.where(_M.c.dest_compute == sa.bindparam("destinatio
 _NEXT_AT_THESE = sa.union(_TO_LEAVE, _TO_ENTER).order_by("created_at", "id")
 
 
+_QUEUED = (
+    sa.select(_M.c.uuid, _M.c.id, _M.c.instance_uuid, _M.c.source_compute, _M.c.dest_compute, _M.c.created_at)
+    .where(_M.c.finished_at.is_(None), _M.c.status == states.Status.QUEUED)
+    .order_by(_M.c.created_at, _M.c.id)
+)
+_TAKEN = (
+    sa.select(_M.c.source_compute, _M.c.dest_compute, sa.func.count().label("migrations"))
+    .where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING))
+    .group_by(_M.c.source_compute, _M.c.dest_compute)
+)
+
+
 class Slots:
     """Counts of slots and claims."""
 
@@ -142,7 +154,7 @@ class Slots:
         :param with_cluster: whether there is a limit for all hosts together; without one, admissions of other hosts need not wait.
         """
         if with_cluster:
-            await self._session.rows(_LOCK_CLUSTER)
+            await self._session.rows(_LOCK_CLUSTER, {})
         await self._session.rows(_LOCK_HOSTS, {"names": [source, destination]})
         return await self.count(source, destination, exclude_operation)
 
@@ -184,13 +196,8 @@ class Slots:
         Slots are handed out on paper in that order: who waits for nothing may start now, together with the others that wait for nothing.
         """
         taken = await self._taken()
-        statement = (
-            sa.select(_M.c.uuid, _M.c.id, _M.c.instance_uuid, _M.c.source_compute, _M.c.dest_compute, _M.c.created_at)
-            .where(_M.c.finished_at.is_(None), _M.c.status == states.Status.QUEUED)
-            .order_by(_M.c.created_at, _M.c.id)
-        )
         waiting = []
-        for position, row in enumerate(await self._session.rows(statement), start=1):
+        for position, row in enumerate(await self._session.rows(_QUEUED, {}), start=1):
             source, destination = row.source_compute, row.dest_compute or ""
             wanted = {f"outgoing:{source}": limits.outgoing, f"incoming:{destination}": limits.incoming, "cluster": limits.cluster}
             lacking = tuple(name for name, limit in wanted.items() if limit and taken.get(name, 0) >= limit)
@@ -212,13 +219,8 @@ class Slots:
         return waiting
 
     async def _taken(self) -> dict[str, int]:
-        statement = (
-            sa.select(_M.c.source_compute, _M.c.dest_compute, sa.func.count().label("migrations"))
-            .where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING))
-            .group_by(_M.c.source_compute, _M.c.dest_compute)
-        )
         taken: dict[str, int] = {}
-        for row in await self._session.rows(statement):
+        for row in await self._session.rows(_TAKEN, {}):
             for name in (f"outgoing:{row.source_compute}", f"incoming:{row.dest_compute or ''}", "cluster"):
                 taken[name] = taken.get(name, 0) + int(row.migrations)
         return taken

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wherry.db import engine as engines
 from wherry.db import session as sessions
 
 #: Column -> value.
@@ -20,7 +21,7 @@ Values = Mapping[str, Any]
 
 async def write(
     session: sessions.Session, update: sa.Update, where: Values, changes: Values, inserts: Sequence[tuple[sa.Table, Values]]
-) -> sa.Row[Any] | None:
+) -> engines.Row | None:
     """Update, then insert a row into each table; gives the last one whole. None: the update met no row, and nothing was done.
 
     :param where: values of the parameters in the update's own condition.

@@ -32,6 +32,10 @@ class Chore:
 _COLUMNS = sessions.columns_of(_T, Chore)
 
 
+_ALL = sa.select(*_COLUMNS).order_by(_T.c.id)
+_OF_HOST = _ALL.where(_T.c.host == sa.bindparam("host"))
+
+
 class Chores:
     """Records of chores."""
 
@@ -45,10 +49,8 @@ class Chores:
 
     async def list(self, host: str | None = None) -> builtins.list[Chore]:
         """Give what this host is owed, or all hosts, oldest first."""
-        statement = sa.select(*_COLUMNS).order_by(_T.c.id)
-        if host is not None:
-            statement = statement.where(_T.c.host == host)
-        return [sessions.record_of(Chore, row) for row in await self._session.rows(statement)]
+        rows = await (self._session.rows(_ALL, {}) if host is None else self._session.rows(_OF_HOST, {"host": host}))
+        return sessions.records_of(Chore, rows)
 
     async def remove(self, chore_id: int) -> None:
         """Forget what was paid."""

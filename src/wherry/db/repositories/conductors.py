@@ -9,9 +9,11 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import datetime
+import functools
 
 import sqlalchemy as sa
 
+from wherry.db import engine as engines
 from wherry.db import schema
 from wherry.db import session as sessions
 
@@ -33,6 +35,17 @@ class Conductor:
     is_live: bool
 
 
+@functools.cache
+def _renewing(dialect: engines.Dialect) -> sa.Update:
+    live = sa.update(_T).where(_T.c.id == sa.bindparam("of_id"), _T.c.expires_at > dialect.lease_time("lease_now"))
+    return live.values(renewed_at=dialect.lease_time("lease_now"), expires_at=dialect.lease_time("lease_end"))
+
+
+@functools.cache
+def _forgetting(dialect: engines.Dialect) -> sa.Delete:
+    return sa.delete(_T).where(_T.c.expires_at < dialect.lease_time("lease_limit"))
+
+
 class Conductors:
     """Records of conductors."""
 
@@ -42,19 +55,18 @@ class Conductors:
     async def renew(self, conductor_id: str, name: str, lease_seconds: float) -> bool:
         """Make the lease last so many seconds from now. False: there was none, or it had run out, and others may have taken over."""
         dialect, now = self._session.dialect, self._session.now
-        live = (
-            sa.select(_T.c.id).where(_T.c.id == conductor_id, _T.c.expires_at > dialect.database_now(now)).with_for_update(key_share=True)
-        )
-        was_live = await self._session.row(live) is not None
+        times = {"lease_now": dialect.lease_moment(now), "lease_end": dialect.lease_moment(now, datetime.timedelta(seconds=lease_seconds))}
+        if await self._session.change(_renewing(dialect), {"of_id": conductor_id, "name": name} | times) == 1:
+            return True
         values = {
             "id": conductor_id,
             "name": name,
             "started_at": now,
-            "renewed_at": dialect.database_now(now),
-            "expires_at": dialect.database_now(now, datetime.timedelta(seconds=lease_seconds)),
+            "renewed_at": dialect.lease_time("lease_now"),
+            "expires_at": dialect.lease_time("lease_end"),
         }
-        await self._session.change(dialect.upsert(_T, ["id"], values, ["name", "renewed_at", "expires_at"]))
-        return was_live
+        await self._session.change(dialect.upsert(_T, ["id"], values, ["name", "renewed_at", "expires_at"]), times)
+        return False
 
     async def remove(self, conductor_id: str) -> None:
         """Give the lease up; what it drove may be claimed at once."""
@@ -62,11 +74,14 @@ class Conductors:
 
     async def remove_expired(self, older_than_seconds: float) -> int:
         """Forget conductors whose lease ran out so long ago, and give their number."""
-        limit = self._session.dialect.database_now(self._session.now, datetime.timedelta(seconds=-older_than_seconds))
-        return await self._session.change(sa.delete(_T).where(_T.c.expires_at < limit))
+        dialect = self._session.dialect
+        limit = dialect.lease_moment(self._session.now, datetime.timedelta(seconds=-older_than_seconds))
+        return await self._session.change(_forgetting(dialect), {"lease_limit": limit})
 
     async def list(self) -> builtins.list[Conductor]:
         """Give every conductor that has or had a lease."""
-        is_live = (_T.c.expires_at > self._session.dialect.database_now(self._session.now)).label("is_live")
-        rows = await self._session.rows(sa.select(*_T.c, is_live).order_by(_T.c.started_at, _T.c.id))
+        dialect = self._session.dialect
+        is_live = (_T.c.expires_at > dialect.lease_time("lease_now")).label("is_live")
+        statement = sa.select(*_T.c, is_live).order_by(_T.c.started_at, _T.c.id)
+        rows = await self._session.rows(statement, {"lease_now": dialect.lease_moment(self._session.now)})
         return [sessions.record_of(Conductor, row) for row in rows]

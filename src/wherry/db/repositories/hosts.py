@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from wherry import errors
+from wherry.db import engine as engines
 from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db.repositories import usage
@@ -26,10 +27,18 @@ _C = schema.chores
 _COLUMNS = sessions.columns_of(_T, model.Host, derived=frozenset({"usage"}))
 
 _BY_NAME = sa.select(*_COLUMNS).where(_T.c.name == sa.bindparam("name"))
+_BY_ID = sa.select(*_COLUMNS).where(_T.c.id == sa.bindparam("id"))
+_BY_UUID = sa.select(*_COLUMNS).where(_T.c.uuid == sa.bindparam("id"))
 _IN_ORDER = sa.select(*_COLUMNS).order_by(_T.c.id)
 _LOCKED = _BY_NAME.with_for_update(key_share=True)
 _NODE = sa.select(_T.c.hypervisor_hostname).where(_T.c.name == sa.bindparam("name"))
 _DESCRIPTION = sa.select(_T.c.description).where(_T.c.name == sa.bindparam("name"))
+_INCARNATIONS = sa.select(_T.c.name, _T.c.incarnation).where(_T.c.name.in_(sa.bindparam("names", expanding=True)))
+_DESCRIBE = sa.update(_T).where(_T.c.name == sa.bindparam("of_name"), _T.c.hypervisor_uuid == sa.bindparam("of_hypervisor"))
+_LOCK_CLUSTER = sa.select(schema.locks.c.name).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update()
+_BY_HYPERVISOR = sa.select(_T.c.name).where(_T.c.hypervisor_uuid == sa.bindparam("hypervisor_uuid"))
+_REGISTERED = sa.select(*_COLUMNS, _T.c.is_signed_off).where(_T.c.name == sa.bindparam("name")).with_for_update(key_share=True)
+_REGISTER_AGAIN = sa.update(_T).where(_T.c.name == sa.bindparam("of_name"))
 _BEAT = (
     sa.update(_T)
     .where(_T.c.name == sa.bindparam("beat_name"), _T.c.incarnation == sa.bindparam("beat_incarnation"))
@@ -83,7 +92,7 @@ class Hosts:
 
         :raises HostNotFound: no agent ever registered it.
         """
-        return await self._one(_T.c.name == name, name)
+        return await self._one(_BY_NAME, {"name": name})
 
     async def get_locked(self, name: str) -> model.Host:
         """Give one host, and keep others from claiming anything of it until this transaction ends.
@@ -102,7 +111,7 @@ class Hosts:
 
         :raises HostNotFound: no host has it.
         """
-        return await self._one(_has_id(host_id), str(host_id))
+        return await self._one(_BY_ID if isinstance(host_id, int) else _BY_UUID, {"id": host_id})
 
     async def node_of(self, name: str) -> str:
         """Give the name that a host's hypervisor has for itself.
@@ -130,6 +139,8 @@ class Hosts:
 
         :raises MarkerNotFound: no such host.
         """
+        if query == HostQuery():
+            return await self._records(_IN_ORDER, {})
         statement = _IN_ORDER
         if query.names is not None:
             statement = statement.where(_T.c.name.in_(query.names))
@@ -154,9 +165,9 @@ class Hosts:
             The field retry_after_seconds says when silence will have proven it dead; absent, waiting does not help.
         """
         # Two registrations at once would both find the name free.
-        await self._session.rows(sa.select(schema.locks).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update())
+        await self._session.rows(_LOCK_CLUSTER, {})
         description = registration.description
-        row = await self._session.row(sa.select(_T.c.name).where(_T.c.hypervisor_uuid == description.hypervisor_uuid))
+        row = await self._session.row(_BY_HYPERVISOR, {"hypervisor_uuid": description.hypervisor_uuid})
         if row is not None and row.name != registration.name:
             raise errors.HostRefused(
                 host=registration.name,
@@ -180,7 +191,7 @@ class Hosts:
             "booted_at": _booted_at(description, now),
             "zone": registration.zone,
         }
-        known = await self._session.row(sa.select(*_COLUMNS, _T.c.is_signed_off).where(_T.c.name == name).with_for_update(key_share=True))
+        known = await self._session.row(_REGISTERED, {"name": name})
         if known is None:
             values |= {"name": name, "uuid": self._session.new_uuid(), "created_at": now}
             await self._session.change(sa.insert(_T).values(**values))
@@ -188,7 +199,7 @@ class Hosts:
         if known.incarnation != incarnation:
             _refuse_while_alive(known, registration, now, down_time_seconds)
             values["inventory_sequence"] = 0
-        await self._session.change(sa.update(_T).where(_T.c.name == name).values(**values, updated_at=now))
+        await self._session.change(_REGISTER_AGAIN, {"of_name": name, **values, "updated_at": now})
 
     async def sign_off(self, name: str, incarnation: str) -> bool:
         """Record that an agent ends of its own will: its successor may register at once. False: it is not the current one."""
@@ -201,7 +212,7 @@ class Hosts:
         parameters = [{"beat_name": name, "beat_incarnation": own, "beat_at": self._session.now} for name, own in sorted(beats)]
         if parameters:
             await self._session.connection.execute(_BEAT, parameters)
-        known = await self._session.rows(sa.select(_T.c.name, _T.c.incarnation).where(_T.c.name.in_([name for name, _ in beats])))
+        known = await self._session.rows(_INCARNATIONS, {"names": [name for name, _ in beats]})
         return {(row.name, row.incarnation) for row in known} & set(beats)
 
     async def accept_inventory(self, name: str, incarnation: str, sequence: int) -> str | None:
@@ -242,8 +253,8 @@ class Hosts:
             "updated_at": now,
         }
         # The UUID is what registration proved; a host that changes it registers anew.
-        conditions = [_T.c.name == name, _T.c.hypervisor_uuid == description.hypervisor_uuid]
-        if await self._session.change(sa.update(_T).where(*conditions).values(**values)) != 1:
+        where = {"of_name": name, "of_hypervisor": description.hypervisor_uuid}
+        if await self._session.change(_DESCRIBE, where | values) != 1:
             raise errors.HostNotFound(host=name)
 
     async def remove(self, name: str) -> None:
@@ -255,7 +266,7 @@ class Hosts:
             reverted included; or is owed its cleaning, and nobody has said that it is dead.
         """
         # A migration takes this lock before it names a destination.
-        await self._session.rows(sa.select(schema.locks).where(schema.locks.c.name == schema.CLUSTER_LOCK).with_for_update())
+        await self._session.rows(_LOCK_CLUSTER, {})
         host = await self.get(name)
         if host.usage.servers:
             raise errors.HostInUse(host=name, what="is hosting instances", instead="Move the servers away first.")
@@ -271,14 +282,14 @@ class Hosts:
             raise errors.HostInUse(host=name, what="is owed its cleaning", instead=instead)
         await self._session.change(sa.delete(_T).where(_T.c.name == name))
 
-    async def _one(self, condition: sa.ColumnElement[bool], name: str) -> model.Host:
-        found = await self._records(sa.select(*_COLUMNS).where(condition))
+    async def _one(self, statement: sa.Select[Any], by: dict[str, int | str]) -> model.Host:
+        found = await self._records(statement, by)
         if not found:
-            raise errors.HostNotFound(host=name)
+            raise errors.HostNotFound(host=str(*by.values()))
         return found[0]
 
-    async def _records(self, statement: sa.Select[Any]) -> builtins.list[model.Host]:
-        rows = await self._session.rows(statement)
+    async def _records(self, statement: sa.Select[Any], parameters: dict[str, int | str] | None = None) -> builtins.list[model.Host]:
+        rows = await self._session.rows(statement, parameters)
         taken = await usage.of_hosts(self._session, [row.name for row in rows])
         return [model.Host(**row._mapping, usage=taken.get(row.name, model.Usage())) for row in rows]
 
@@ -292,7 +303,7 @@ def _has_id(host_id: int | str) -> sa.ColumnElement[bool]:
     return _T.c.id == host_id if isinstance(host_id, int) else _T.c.uuid == host_id
 
 
-def _refuse_while_alive(known: sa.Row[Any], registration: Registration, now: datetime.datetime, down_time_seconds: float) -> None:
+def _refuse_while_alive(known: engines.Row, registration: Registration, now: datetime.datetime, down_time_seconds: float) -> None:
     silence_seconds = (now - known.last_seen_at).total_seconds()
     if known.is_signed_off or registration.replaces == known.incarnation or silence_seconds > down_time_seconds:
         return

@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +82,22 @@ _SETTLING = (
 )
 
 
+@functools.cache
+def _unconfirmed() -> sa.Select[Any]:
+    moved = schema.operations
+    is_own = sa.and_(moved.c.instance_uuid == _T.c.instance_uuid, moved.c.created_at >= _T.c.created_at, moved.c.kind.in_(_SETTLING))
+    is_confirmation = sa.case((moved.c.kind == operation.OperationKind.CONFIRM_RESIZE, 1), else_=0)
+    own = (_T.c.id, _T.c.uuid, _S.c.name.label("server_name"), _S.c.vm_state, _T.c.source_compute, _T.c.dest_compute)
+    return (
+        sa.select(*own, sa.func.max(moved.c.finished_at).label("rested_at"), sa.func.sum(is_confirmation).label("refusals"))
+        .join(_S, _S.c.uuid == _T.c.instance_uuid)
+        .join(moved, is_own)
+        .where(_T.c.finished_at.is_(None), _T.c.status == states.Status.FINISHED)
+        .group_by(*(column.element if isinstance(column, sa.Label) else column for column in own))
+        .order_by(_T.c.id)
+    )
+
+
 class Migrations:
     """Records of migrations."""
 
@@ -131,19 +148,7 @@ class Migrations:
 
     async def unconfirmed(self) -> builtins.list[Unconfirmed]:
         """Give those that wait to be confirmed or reverted, oldest first. One query."""
-        moved = schema.operations
-        is_own = sa.and_(moved.c.instance_uuid == _T.c.instance_uuid, moved.c.created_at >= _T.c.created_at, moved.c.kind.in_(_SETTLING))
-        is_confirmation = sa.case((moved.c.kind == operation.OperationKind.CONFIRM_RESIZE, 1), else_=0)
-        own = (_T.c.id, _T.c.uuid, _S.c.name.label("server_name"), _S.c.vm_state, _T.c.source_compute, _T.c.dest_compute)
-        statement = (
-            sa.select(*own, sa.func.max(moved.c.finished_at).label("rested_at"), sa.func.sum(is_confirmation).label("refusals"))
-            .join(_S, _S.c.uuid == _T.c.instance_uuid)
-            .join(moved, is_own)
-            .where(_T.c.finished_at.is_(None), _T.c.status == states.Status.FINISHED)
-            .group_by(*(column.element if isinstance(column, sa.Label) else column for column in own))
-            .order_by(_T.c.id)
-        )
-        return [sessions.record_of(Unconfirmed, row) for row in await self._session.rows(statement)]
+        return sessions.records_of(Unconfirmed, await self._session.rows(_unconfirmed(), {}))
 
     async def record_progress(self, counters: Sequence[Counted]) -> None:
         """Store counters of many migrations, and the share sent of their servers. Those that have ended are left alone.
@@ -157,8 +162,7 @@ class Migrations:
         if not counters:
             return
         now = self._session.now
-        columns = (_T.c.uuid, _T.c.source_compute, _T.c.progress)
-        rows = await self._session.rows(sa.select(*columns).where(_T.c.uuid.in_(sorted({one.uuid for one in counters}))))
+        rows = await self._session.rows(_COUNTERS, {"uuids": sorted({one.uuid for one in counters})})
         kept = {(row.uuid, row.source_compute): row.progress for row in rows}
         own = [one for one in counters if (one.uuid, one.host) in kept]
         if not own:
@@ -173,6 +177,7 @@ class Migrations:
         await self._session.connection.execute(_STORE_SHARE, shares)
 
 
+_COUNTERS = sa.select(_T.c.uuid, _T.c.source_compute, _T.c.progress).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 _STORE_COUNTERS = (
     sa.update(_T)
     .where(_T.c.uuid == sa.bindparam("of_uuid"), _T.c.finished_at.is_(None))

@@ -7,13 +7,14 @@ The one place that stores a status: `advance` for a migration under way, `accept
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from wherry import errors
+from wherry.db import engine as engines
 from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db.repositories import at_once, event_rows, migrations, taking_up, transitions
@@ -47,19 +48,27 @@ _MARK_SETTLED = _MARK_PLACED.where(
 )
 _OPEN = _T.c.finished_at.is_(None)
 # A newer release may know more kinds, steps and statuses; its rows are left to it.
-_KNOWN_STATUS = sa.type_coerce(_M.c.status, sa.String).in_([status.value for status in states.Status])
+_KNOWN_STATUS = sessions.is_one_of(sa.type_coerce(_M.c.status, sa.String), [status.value for status in states.Status])
 _KNOWN = sa.and_(
-    sa.type_coerce(_T.c.kind, sa.String).in_([kind.value for kind in model.OperationKind]),
-    sa.type_coerce(_T.c.step, sa.String).in_([step.value for step in model.StepName]),
+    sessions.is_one_of(sa.type_coerce(_T.c.kind, sa.String), [kind.value for kind in model.OperationKind]),
+    sessions.is_one_of(sa.type_coerce(_T.c.step, sa.String), [step.value for step in model.StepName]),
     ~sa.exists().where(_M.c.uuid == _T.c.id, ~_KNOWN_STATUS),
     # Those that go on with an earlier operation's migration: the server's one that has not ended.
     sa.or_(
-        _T.c.kind.not_in(sorted(model.GOING_ON)),
+        ~sessions.is_one_of(_T.c.kind, sorted(model.GOING_ON)),
         ~sa.exists().where(_M.c.instance_uuid == _T.c.instance_uuid, _M.c.finished_at.is_(None), ~_KNOWN_STATUS),
     ),
 )
-_ENDED = sa.select(_T.c.id).where(_T.c.finished_at.is_not(None)).order_by(_T.c.created_at, _T.c.id)
-_KNOWN_INTENT = sa.type_coerce(_I.c.kind, sa.String).in_([kind.value for kind in model.IntentKind])
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_WAITED_FOR = sa.select(_M.c.uuid, _M.c.status, _M.c.reason).where(_M.c.uuid.in_(_IDS), _KNOWN_STATUS)
+_ENDED = sa.select(_T.c.id).where(_T.c.finished_at.is_not(None), _T.c.id.in_(_IDS)).order_by(_T.c.created_at, _T.c.id)
+_KNOWN_INTENT = sessions.is_one_of(sa.type_coerce(_I.c.kind, sa.String), [kind.value for kind in model.IntentKind])
+_OPEN_OF = sa.select(*_COLUMNS).where(_T.c.instance_uuid == sa.bindparam("instance_uuid"), _OPEN)
+_MINE = sa.select(*_COLUMNS).where(_T.c.id == sa.bindparam("of_id"), _OPEN, _KNOWN, _T.c.owner == sa.bindparam("conductor"))
+_OWNED_BY = sa.select(_T.c.id).where(_T.c.owner == sa.bindparam("conductor"), _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
+_IS_PENDING = sa.and_(_I.c.acknowledged_at.is_(None), _KNOWN_INTENT)
+_PENDING = sa.select(*_INTENT_COLUMNS).where(_I.c.operation_id == sa.bindparam("operation_id"), _IS_PENDING).order_by(_I.c.id)
+_WITH_PENDING = sa.select(_I.c.operation_id).where(_IS_PENDING).group_by(_I.c.operation_id).order_by(sa.func.min(_I.c.id))
 _METHOD = {
     model.IntentKind.ABORT: "abort live migration",
     model.IntentKind.FORCE_COMPLETE: "force complete",
@@ -67,6 +76,36 @@ _METHOD = {
     model.IntentKind.GIVE_UP: "give up post-copy",
     model.IntentKind.DELETE: "delete",
 }
+
+
+def _is_free(dialect: engines.Dialect) -> sa.ColumnElement[bool]:
+    live = sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > dialect.lease_time("lease_now"))
+    return sa.or_(_T.c.owner.is_(None), ~live)
+
+
+def _is_live(dialect: engines.Dialect) -> sa.Exists:
+    return sa.exists().where(_C.c.id == sa.bindparam("conductor"), _C.c.expires_at > dialect.lease_time("lease_now"))
+
+
+@functools.cache
+def _claiming(dialect: engines.Dialect) -> sa.UpdateBase:
+    conductor = sa.bindparam("conductor", type_=_T.c.owner.type)
+    is_others = _T.c.owner.is_distinct_from(conductor)
+    claimed = sa.update(_T).where(_T.c.id == sa.bindparam("of_id"), _OPEN, _KNOWN, _is_free(dialect), _is_live(dialect), is_others)
+    stamps = {"updated_at": sa.bindparam("at", type_=_T.c.updated_at.type)}
+    raised = {"epoch": _T.c.epoch + 1, "generation": _T.c.generation + 1}
+    return claimed.values(owner=conductor, **raised, **stamps).returning(*_COLUMNS)
+
+
+@functools.cache
+def _living(dialect: engines.Dialect) -> sa.Select[Any]:
+    return sa.select(sa.literal(1).label("one")).where(_is_live(dialect))
+
+
+@functools.cache
+def _claimable(dialect: engines.Dialect) -> sa.Select[Any]:
+    in_order = sa.select(_T.c.id).where(_OPEN, _KNOWN, _is_free(dialect)).order_by(_T.c.created_at, _T.c.id)
+    return in_order.limit(sa.bindparam("most", type_=sa.Integer))
 
 
 class Operations:
@@ -173,7 +212,7 @@ class Operations:
 
     async def open_of_instance(self, instance_uuid: str) -> model.Operation | None:
         """Give the operation that has the server now."""
-        row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.instance_uuid == instance_uuid, _OPEN))
+        row = await self._session.row(_OPEN_OF, {"instance_uuid": instance_uuid})
         return None if row is None else sessions.record_of(model.Operation, row)
 
     async def claim(self, operation_id: str, conductor_id: str) -> model.Operation | None:
@@ -182,17 +221,12 @@ class Operations:
         A change of owner raises epoch and generation; claiming what is mine already changes nothing.
         :raises LeaseLost: the conductor has no live lease of its own.
         """
-        mine = sa.exists().where(_C.c.id == conductor_id, _C.c.expires_at > self._lease_now())
-        statement = (
-            sa.update(_T)
-            .where(_T.c.id == operation_id, _OPEN, _KNOWN, self._is_free(), mine, _T.c.owner.is_distinct_from(conductor_id))
-            .values(owner=conductor_id, epoch=_T.c.epoch + 1, generation=_T.c.generation + 1, updated_at=self._session.now)
-            .returning(*_COLUMNS)
-        )
-        row = await self._session.row(statement)
+        dialect, whose = self._session.dialect, {"of_id": operation_id, "conductor": conductor_id}
+        lease = {"lease_now": dialect.lease_moment(self._session.now)}
+        row = await self._session.row(_claiming(dialect), whose | lease | {"at": self._session.now})
         if row is None:
-            row = await self._session.row(sa.select(*_COLUMNS).where(_T.c.id == operation_id, _OPEN, _KNOWN, _T.c.owner == conductor_id))
-        if row is None and await self._session.row(sa.select(sa.literal(1)).where(mine)) is None:
+            row = await self._session.row(_MINE, whose)
+        if row is None and await self._session.row(_living(dialect), {"conductor": conductor_id} | lease) is None:
             raise errors.LeaseLost(conductor=conductor_id)
         return None if row is None else sessions.record_of(model.Operation, row)
 
@@ -220,13 +254,13 @@ class Operations:
 
     async def claimable(self, limit: int) -> list[str]:
         """Give ids of operations that nobody with a live lease drives, oldest first."""
-        statement = sa.select(_T.c.id).where(_OPEN, _KNOWN, self._is_free()).order_by(_T.c.created_at, _T.c.id).limit(limit)
-        return [row.id for row in await self._session.rows(statement)]
+        dialect = self._session.dialect
+        parameters = {"lease_now": dialect.lease_moment(self._session.now), "most": limit}
+        return [row.id for row in await self._session.rows(_claimable(dialect), parameters)]
 
     async def owned_by(self, conductor_id: str) -> list[str]:
         """Give ids of the operations that the conductor drives, oldest first."""
-        statement = sa.select(_T.c.id).where(_T.c.owner == conductor_id, _OPEN, _KNOWN).order_by(_T.c.created_at, _T.c.id)
-        return [row.id for row in await self._session.rows(statement)]
+        return [row.id for row in await self._session.rows(_OWNED_BY, {"conductor": conductor_id})]
 
     async def list_open(self) -> list[str]:
         """Give ids of every operation that has not ended, oldest first."""
@@ -253,8 +287,7 @@ class Operations:
 
     async def waiting_for(self, operation_ids: Sequence[str]) -> dict[str, tuple[states.Status, migration.Reason | None]]:
         """Say how far migrations are, in one query for many waiting clients. One in a newer release's status is as if it were not there."""
-        statement = sa.select(_M.c.uuid, _M.c.status, _M.c.reason).where(_M.c.uuid.in_(operation_ids), _KNOWN_STATUS)
-        return {row.uuid: (row.status, row.reason) for row in await self._session.rows(statement)}
+        return {row.uuid: (row.status, row.reason) for row in await self._session.rows(_WAITED_FOR, {"ids": list(operation_ids)})}
 
     async def record_intent(
         self,
@@ -288,17 +321,15 @@ class Operations:
 
     async def pending_intents(self, operation_id: str) -> list[model.Intent]:
         """Give the intents that nobody has acknowledged, oldest first. One of a kind that a newer release knows is left to that."""
-        mine = (_I.c.operation_id == operation_id, _I.c.acknowledged_at.is_(None), _KNOWN_INTENT)
-        return sessions.records_of(model.Intent, await self._session.rows(sa.select(*_INTENT_COLUMNS).where(*mine).order_by(_I.c.id)))
+        return sessions.records_of(model.Intent, await self._session.rows(_PENDING, {"operation_id": operation_id}))
 
     async def operations_with_pending_intents(self) -> list[str]:
         """Give ids of operations, ended ones too, that have an intent nobody has acknowledged."""
-        statement = sa.select(_I.c.operation_id).where(_I.c.acknowledged_at.is_(None), _KNOWN_INTENT).group_by(_I.c.operation_id)
-        return [row.operation_id for row in await self._session.rows(statement.order_by(sa.func.min(_I.c.id)))]
+        return [row.operation_id for row in await self._session.rows(_WITH_PENDING, {})]
 
     async def ended_among(self, operation_ids: Sequence[str]) -> list[str]:
         """Give those of these operations that have ended."""
-        return [row.id for row in await self._session.rows(_ENDED.where(_T.c.id.in_(operation_ids)))]
+        return [row.id for row in await self._session.rows(_ENDED, {"ids": list(operation_ids)})]
 
     async def acknowledge_intent(self, intent: model.Intent, finish: instance_actions.EventFinish | None = None) -> bool:
         """End an intent: taken up, or made moot by the outcome. False: it was ended already, and nothing changed.
@@ -312,13 +343,6 @@ class Operations:
             row = (await self._session.connection.execute(sa.select(_T.c.instance_uuid).where(_T.c.id == intent.operation_id))).one()
             await event_rows.write(self._session, (row.instance_uuid, finish.request_id or intent.request_id), finished=[finish])
         return True
-
-    def _lease_now(self) -> sa.ColumnElement[datetime.datetime]:
-        return self._session.dialect.database_now(self._session.now)
-
-    def _is_free(self) -> sa.ColumnElement[bool]:
-        live = sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > self._lease_now())
-        return sa.or_(_T.c.owner.is_(None), ~live)
 
 
 async def _accept_at_once(

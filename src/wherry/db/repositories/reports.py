@@ -30,6 +30,18 @@ def _storing(insert: sa.Insert) -> sa.Insert:
     return insert.from_select(_NAMES, _FROM_SOURCE)
 
 
+_IS_AFTER = sa.or_(
+    _T.c.epoch > sa.bindparam("epoch"), sa.and_(_T.c.epoch == sa.bindparam("epoch"), _T.c.sequence > sa.bindparam("sequence"))
+)
+_AFTER = sa.select(*_COLUMNS).where(_T.c.operation_id == sa.bindparam("operation_id"), _IS_AFTER).order_by(_T.c.epoch, _T.c.sequence)
+_COUNTS = (
+    sa.select(_T.c.operation_id, sa.func.count().label("reports"))
+    .join(_O, _O.c.id == _T.c.operation_id)
+    .where(_O.c.owner == sa.bindparam("conductor"), _O.c.finished_at.is_(None))
+    .group_by(_T.c.operation_id)
+)
+
+
 class Reports:
     """Stored reports."""
 
@@ -43,7 +55,7 @@ class Reports:
         """
         values = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
         try:
-            return await self._session.change(self._session.dialect.insert_ignoring(_T).values(**values)) == 1
+            return await self._session.change(self._session.dialect.insert_ignoring(_T), values) == 1
         except sa.exc.IntegrityError as error:
             raise errors.NotFound(what="Operation", name=report.operation_id) from error
 
@@ -62,18 +74,11 @@ class Reports:
 
     async def list(self, operation_id: str, after: tuple[int, int] | None = None) -> builtins.list[model.Report]:
         """Give the facts of an operation in order, those after (epoch, sequence) only where that is given."""
-        statement = sa.select(*_COLUMNS).where(_T.c.operation_id == operation_id).order_by(_T.c.epoch, _T.c.sequence)
-        if after is not None:
-            epoch, sequence = after
-            statement = statement.where(sa.or_(_T.c.epoch > epoch, sa.and_(_T.c.epoch == epoch, _T.c.sequence > sequence)))
-        return [sessions.record_of(model.Report, row) for row in await self._session.rows(statement)]
+        # Both count from 0.
+        epoch, sequence = (-1, -1) if after is None else after
+        parameters = {"operation_id": operation_id, "epoch": epoch, "sequence": sequence}
+        return sessions.records_of(model.Report, await self._session.rows(_AFTER, parameters))
 
     async def counts_of(self, conductor_id: str) -> dict[str, int]:
         """Give how many facts there are of each operation that the conductor drives, where there are any."""
-        statement = (
-            sa.select(_T.c.operation_id, sa.func.count().label("reports"))
-            .join(_O, _O.c.id == _T.c.operation_id)
-            .where(_O.c.owner == conductor_id, _O.c.finished_at.is_(None))
-            .group_by(_T.c.operation_id)
-        )
-        return {row.operation_id: int(row.reports) for row in await self._session.rows(statement)}
+        return {row.operation_id: int(row.reports) for row in await self._session.rows(_COUNTS, {"conductor": conductor_id})}

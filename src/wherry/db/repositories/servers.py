@@ -30,6 +30,7 @@ SORT_KEYS = frozenset(
 _OPERATIONS_OWN = frozenset({"host", "node", "vm_state", "task_state", "power_state", "progress", "deleted_at"})
 _BY_UUID = sa.select(*COLUMNS).where(_T.c.uuid == sa.bindparam("uuid"))
 _BY_UUIDS = sa.select(*COLUMNS).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
+_ON_HOSTS = sa.select(*COLUMNS).where(_T.c.host.in_(sa.bindparam("hosts", expanding=True)), _T.c.deleted_at.is_(None)).order_by(_T.c.id)
 _BIRTHS = sa.select(_T.c.uuid, _T.c.birth).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
 #: What some columns are compared as.
 _COMPARED: Mapping[str, sa.ColumnElement[Any]] = {"hostname": sa.func.coalesce(_T.c.hostname, _T.c.name)}
@@ -177,9 +178,8 @@ class Servers:
 
     async def on_hosts(self, hosts: Sequence[str]) -> dict[str, builtins.list[model.Server]]:
         """Give the servers of several hosts in one query, by host; a host without any is left out."""
-        statement = sa.select(*COLUMNS).where(_T.c.host.in_(hosts), _T.c.deleted_at.is_(None)).order_by(_T.c.id)
         found: dict[str, builtins.list[model.Server]] = {}
-        for row in await self._session.rows(statement):
+        for row in await self._session.rows(_ON_HOSTS, {"hosts": builtins.list(hosts)}):
             found.setdefault(row.host, []).append(sessions.record_of(model.Server, row))
         return found
 

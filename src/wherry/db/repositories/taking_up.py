@@ -7,7 +7,6 @@ nothing was done, and what takes several statements finds out why.
 
 from __future__ import annotations
 
-import datetime
 import functools
 from typing import Any
 
@@ -27,8 +26,6 @@ _I = schema.intents
 _A = schema.actions
 _E = schema.events
 _NAMES = tuple(column.name for column in sessions.columns_of(_T, model.Operation))
-#: Such a database goes by its own clock, whatever time it is given.
-_ANY_TIME = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 async def at_once(
@@ -41,6 +38,7 @@ async def at_once(
     parameters = {
         "of_id": operation_id,
         "of_conductor": conductor_id,
+        "lease_now": session.dialect.lease_moment(session.now),
         "at": session.now,
         "event_name": start.name.value,
         "event_host": start.host,
@@ -57,13 +55,13 @@ async def at_once(
 
 @functools.cache
 def _statement(dialect: engines.Dialect, known: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    now = dialect.database_now(_ANY_TIME)
+    now = dialect.lease_time("lease_now")
     own = sa.bindparam("of_conductor", type_=_T.c.owner.type)
     of_action = (_A.c.instance_uuid == _T.c.instance_uuid, _A.c.request_id == _T.c.request_id)
     conditions = (
         _T.c.id == sa.bindparam("of_id"),
         _T.c.finished_at.is_(None),
-        _T.c.step.in_(sorted(model.CHECKING)),
+        sessions.is_one_of(_T.c.step, sorted(model.CHECKING)),
         known,
         _T.c.owner.is_distinct_from(own),
         sa.or_(_T.c.owner.is_(None), ~sa.exists().where(_C.c.id == _T.c.owner, _C.c.expires_at > now)),

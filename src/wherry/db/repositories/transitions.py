@@ -177,7 +177,7 @@ def _stamps(session: sessions.Session) -> dict[str, Any]:
 
 @functools.cache
 def _taking(event: states.Event) -> sa.ColumnElement[bool]:
-    return _M.c.status.in_(moves(event))
+    return sessions.is_one_of(_M.c.status, list(moves(event)))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wherry.db import engine as engines
 from wherry.db import schema
 from wherry.db import session as sessions
 from wherry.db.repositories import event_rows, migrations
@@ -62,7 +63,7 @@ def suits(writes: Writes) -> bool:
     return writes.closing is None and closed.isdisjoint((one.name, one.host) for one in writes.started)
 
 
-async def write(session: sessions.Session, writes: Writes) -> sa.Row[Any] | None:
+async def write(session: sessions.Session, writes: Writes) -> engines.Row | None:
     """Do all of it, or nothing: None. The row is the migration's, where there is one."""
     shape = _Shape(
         operation=tuple(writes.operation),

@@ -29,7 +29,7 @@ async def of_hosts(session: sessions.Session, names: Sequence[str]) -> dict[str,
     if not names:
         return {}
     taken: dict[str, model.Usage] = {}
-    rows = await (session.rows(_OF_NAMED, {"names": list(names)}) if len(names) <= _NAMED else session.rows(_OF_ALL))
+    rows = await (session.rows(_OF_NAMED, {"names": list(names)}) if len(names) <= _NAMED else session.rows(_OF_ALL, {}))
     for row in rows:
         if row.source_compute:
             _add(taken, row.source_compute, outgoing_migrations=int(row.migrations))
