@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the stages of `make test`, each within its share of time, and end with one line of totals.
+"""Run the stages of `make test`, each within its share of time and all within the limit, and end with one line of totals.
 
 Needs nothing but Python: its first stage makes the environment that the others run in. A stage
-without tests is left out of the table; a stage over its share is stopped and counts as failed.
+without tests is left out of the table; a stage over its share, or over what is left of the limit,
+is stopped and counts as failed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 
 #: Where stages leave their results.
 RESULTS = pathlib.Path(".stages")
+#: What all stages together may take on two processors: without the slow tests, and with them.
+LIMIT_SECONDS = {False: 20 * 60.0, True: 45 * 60.0}
 #: How a stage is told to stop, and how long it then has to clean up (guests, namespaces, servers).
 STOPS = ((signal.SIGINT, 30.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 SLOWEST_SHOWN = 12
@@ -36,12 +41,21 @@ class Stage:
     name: str
     #: What it may take on two processors.
     share_seconds: float
+    #: The same with the slow tests.
+    slow_share_seconds: float
     #: What to run; `{results}` stands for the file of its results, `{without}` for what keeps slow tests out.
     command: tuple[str, ...]
     #: Left out of the command where the slow tests are asked for, too.
     only_part: tuple[str, ...] = ()
     #: Whether the later stages make no sense without it.
     is_needed: bool = False
+    #: The stage from whose beginning on it runs aside where the slow tests are asked for, with what that one and the next ones leave of
+    #: the processors. For stages whose outcome no shortage of time changes, beside those that wait more than they work.
+    beside: str = ""
+
+    def share(self, *, has_slow: bool) -> float:
+        """Give what it may take, in seconds."""
+        return self.slow_share_seconds if has_slow else self.share_seconds
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,6 +63,7 @@ class Outcome:
     """What became of a stage."""
 
     stage: Stage
+    share_seconds: float = 0.0
     seconds: float = 0.0
     passed: int = 0
     failed: int = 0
@@ -76,6 +91,11 @@ def _pytest(marks: str, *options: str) -> tuple[str, ...]:
 _WITHOUT_SLOW = " and not slow"
 
 
+#: For tests that share a lab, servers, a Keystone: two of each, side by side, and the tests of a file in one of them. These wait as much as
+#: they work; more than two would be in each other's way also where there are more processors.
+_TWO = ("--numprocesses=2", "--dist=loadfile")
+
+
 #: A test that carries several of these marks belongs to the first.
 _PLACES = ("lab", "clients", "postgres or nats", "simulation")
 
@@ -86,15 +106,27 @@ def _only(marks: str) -> str:
 
 
 STAGES = (
-    Stage(name="install", share_seconds=180, command=("scripts/setup",), is_needed=True),
-    Stage(name="check", share_seconds=120, command=("scripts/check",)),
-    # These share nothing, so every processor takes its part; the other stages have one lab, one server, one Keystone.
-    Stage(name="fast", share_seconds=180, command=_pytest(f"not ({' or '.join(_PLACES)})", "--numprocesses=auto", "--dist=worksteal")),
-    Stage(name="simulation", share_seconds=120, command=_pytest(_only("simulation"))),
-    Stage(name="stores", share_seconds=120, command=_pytest(_only("postgres or nats"))),
-    Stage(name="lab", share_seconds=300, command=_pytest(_only("lab"))),
-    Stage(name="clients", share_seconds=180, command=_pytest(_only("clients"))),
-    Stage(name="tempest", share_seconds=120, command=("scripts/tempest", "--junit-xml={results}"), only_part=("--smoke",)),
+    Stage(name="install", share_seconds=180, slow_share_seconds=300, command=("scripts/setup",), is_needed=True),
+    Stage(name="check", share_seconds=120, slow_share_seconds=120, command=("scripts/check",)),
+    # These share nothing, so every processor takes its part.
+    Stage(
+        name="fast",
+        share_seconds=180,
+        slow_share_seconds=600,
+        command=_pytest(f"not ({' or '.join(_PLACES)})", "--numprocesses=auto", "--dist=worksteal"),
+    ),
+    # On virtual time: how long it takes changes nothing of what it does.
+    Stage(name="simulation", share_seconds=120, slow_share_seconds=1500, command=_pytest(_only("simulation")), beside="lab"),
+    Stage(name="stores", share_seconds=120, slow_share_seconds=240, command=_pytest(_only("postgres or nats"), *_TWO)),
+    Stage(name="lab", share_seconds=300, slow_share_seconds=1800, command=_pytest(_only("lab"), *_TWO)),
+    Stage(name="clients", share_seconds=180, slow_share_seconds=300, command=_pytest(_only("clients"), *_TWO)),
+    Stage(
+        name="tempest",
+        share_seconds=120,
+        slow_share_seconds=900,
+        command=("scripts/tempest", "--junit-xml={results}"),
+        only_part=("--smoke",),
+    ),
 )
 
 
@@ -122,38 +154,145 @@ def _name(case: ET.Element) -> str:
     return f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
 
 
-def run_stage(stage: Stage, *, patience: float, environ: Mapping[str, str], has_slow: bool = False) -> Outcome:
-    """Run one stage to its end or to the end of its share."""
-    outcome = Outcome(stage=stage)
-    results = RESULTS / f"{stage.name}.xml"
-    results.unlink(missing_ok=True)
-    without = "" if has_slow else _WITHOUT_SLOW
-    words = stage.command if has_slow else stage.command + stage.only_part
-    command = [part.replace("{results}", str(results)).replace("{without}", without) for part in words]
-    if not shutil.which(command[0]):
+class Run:
+    """One run of stages.
+
+    :param patience: every share and the limit are multiplied by it.
+    :param limit_seconds: what all of them may take; None = LIMIT_SECONDS.
+    """
+
+    def __init__(
+        self,
+        *,
+        patience: float = 1.0,
+        environ: Mapping[str, str] | None = None,
+        has_slow: bool = False,
+        limit_seconds: float | None = None,
+    ) -> None:
+        self._patience = patience
+        self._environ = dict(os.environ if environ is None else environ)
+        self._has_slow = has_slow
+        self.limit_seconds = (LIMIT_SECONDS[has_slow] if limit_seconds is None else limit_seconds) * patience
+        self._began = time.monotonic()
+        self._is_over = threading.Event()
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return time.monotonic() - self._began
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has taken longer than it may."""
+        return self.seconds > self.limit_seconds
+
+    def perform(self, stages: Sequence[Stage]) -> list[Outcome]:
+        """Run the stages in order; what a needed one lacks ends the run."""
+        RESULTS.mkdir(exist_ok=True)
+        names = {stage.name for stage in stages}
+        aside = [stage for stage in stages if self._has_slow and stage.beside in names]
+        outcomes: list[Outcome] = []
+        waiting: list[tuple[Stage, futures.Future[Outcome]]] = []
+        with futures.ThreadPoolExecutor(1) as pool:
+            try:
+                for stage in stages:
+                    if stage in aside:
+                        continue
+                    others = [other for other in aside if other.beside == stage.name]
+                    waiting += [(other, pool.submit(self.run_stage, other, log=_log_of(other))) for other in others]
+                    self._head(stage, others)
+                    outcomes.append(self.run_stage(stage))
+                    _foot(outcomes[-1])
+                    if stage.is_needed and not outcomes[-1].is_good:
+                        break
+                for other, outcome in waiting:
+                    outcomes.append(outcome.result())
+                    self._head(other)
+                    print(_log_of(other).read_text(errors="replace") if _log_of(other).exists() else "", flush=True)
+                    _foot(outcomes[-1])
+            except BaseException:
+                self._end()
+                raise
+        # Not there yet: a stage without tests says nothing, so it has no line either.
+        told = [one for one in outcomes if one.has_tests or one.trouble or (one.seconds and not _is_pytest(one.stage))]
+        return sorted(told, key=lambda outcome: stages.index(outcome.stage))
+
+    def _end(self) -> None:
+        """Stop what still runs."""
+        self._is_over.set()
+        for process in self._processes:
+            if process.poll() is None:
+                stop(process)
+
+    def _head(self, stage: Stage, others: Sequence[Stage] = ()) -> None:
+        beside = f"; from now on beside the others: {', '.join(one.name for one in others)}" if others else ""
+        print(f"\n=== {stage.name} (share {self._share(stage):g} s){beside}", flush=True)
+
+    def _share(self, stage: Stage) -> float:
+        return stage.share(has_slow=self._has_slow) * self._patience
+
+    def run_stage(self, stage: Stage, *, log: pathlib.Path | None = None) -> Outcome:
+        """Run one stage to its end, to the end of its share, or to that of the whole run's time.
+
+        :param log: where it writes, being one that runs beside another; None = to everybody.
+        """
+        outcome = Outcome(stage=stage, share_seconds=self._share(stage))
+        results = RESULTS / f"{stage.name}.xml"
+        results.unlink(missing_ok=True)
+        command = self._command(stage, results)
+        if not shutil.which(command[0]) or self._is_over.is_set():
+            return outcome
+        left = self.limit_seconds - self.seconds
+        if left <= 0:
+            outcome.trouble = f"was not begun: the {self.limit_seconds:g} s for all stages were over"
+            return outcome
+        started, is_interrupted = time.monotonic(), False
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("wb")) if log else None
+            # What runs beside another gets what that one leaves.
+            words = ["nice", "-n", "19", *command] if log else command
+            process = subprocess.Popen(words, env=self._environ, start_new_session=True, stdout=output, stderr=output)
+            self._processes.append(process)
+            if self._is_over.is_set():
+                stop(process)
+            try:
+                status = process.wait(timeout=min(outcome.share_seconds, left))
+                if status not in (0, _NO_TESTS) or (status == _NO_TESTS and not _is_pytest(stage)):
+                    outcome.trouble = f"{command[0]} ended with {status}"
+            except subprocess.TimeoutExpired:
+                whose = f"its share of {outcome.share_seconds:g} s" if outcome.share_seconds <= left else f"the {left:.0f} s that were left"
+                outcome.trouble = f"took more than {whose} and was stopped"
+                is_interrupted = True
+                stop(process)
+        outcome.seconds = time.monotonic() - started
+        if results.exists():
+            with contextlib.suppress(ET.ParseError):
+                read_results(results, outcome, is_interrupted=is_interrupted)
+        if outcome.failed and not is_interrupted:
+            # The failed tests say it already.
+            outcome.trouble = ""
         return outcome
-    limit = stage.share_seconds * patience
-    started, is_interrupted = time.monotonic(), False
-    process = subprocess.Popen(command, env=dict(environ), start_new_session=True)
-    try:
-        status = process.wait(timeout=limit)
-        if status not in (0, _NO_TESTS) or (status == _NO_TESTS and not _is_pytest(stage)):
-            outcome.trouble = f"{command[0]} ended with {status}"
-    except subprocess.TimeoutExpired:
-        outcome.trouble = f"took more than its share of {limit:g} s and was stopped"
-        is_interrupted = True
-        stop(process)
-    except KeyboardInterrupt:
-        stop(process)
-        raise
-    outcome.seconds = time.monotonic() - started
-    if results.exists():
-        with contextlib.suppress(ET.ParseError):
-            read_results(results, outcome, is_interrupted=is_interrupted)
-    if outcome.failed and not is_interrupted:
-        # The failed tests say it already.
-        outcome.trouble = ""
-    return outcome
+
+    def _command(self, stage: Stage, results: pathlib.Path) -> list[str]:
+        without = "" if self._has_slow else _WITHOUT_SLOW
+        words = stage.command if self._has_slow else stage.command + stage.only_part
+        return [part.replace("{results}", str(results)).replace("{without}", without) for part in words]
+
+    def report(self, outcomes: Sequence[Outcome]) -> list[str]:
+        """Return the lines that tell how it went; the last one holds the totals."""
+        return _report(outcomes, self.seconds, self.limit_seconds)
+
+
+def _foot(outcome: Outcome) -> None:
+    if outcome.trouble:
+        print(f"stage {outcome.stage.name} FAILED: {outcome.trouble}", flush=True)
+    elif not outcome.has_tests and _is_pytest(outcome.stage):
+        print("no tests", flush=True)
+
+
+def _log_of(stage: Stage) -> pathlib.Path:
+    return RESULTS / f"{stage.name}.log"
 
 
 def _is_pytest(stage: Stage) -> bool:
@@ -173,47 +312,29 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def report(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the lines that tell how it went; the last one holds the totals."""
+def _report(outcomes: Sequence[Outcome], seconds: float, limit_seconds: float) -> list[str]:
     lines = ["", f"{'stage':<12} {'seconds':>8} {'share':>6} {'passed':>7} {'failed':>7} {'skipped':>8}"]
     for outcome in outcomes:
         counts = (outcome.passed, outcome.failed, outcome.skipped) if outcome.has_tests else ("", "", "")
         lines.append(
-            f"{outcome.stage.name:<12} {outcome.seconds:>8.1f} {outcome.stage.share_seconds:>6g} "
+            f"{outcome.stage.name:<12} {outcome.seconds:>8.1f} {outcome.share_seconds:>6g} "
             f"{counts[0]:>7} {counts[1]:>7} {counts[2]:>8}" + ("" if outcome.is_good else "  FAILED")
         )
+    is_late = seconds > limit_seconds
+    lines.append(f"{'all':<12} {seconds:>8.1f} {limit_seconds:>6g}" + ("  FAILED" if is_late else ""))
     slowest = sorted((item for outcome in outcomes for item in outcome.slowest), reverse=True)[:SLOWEST_SHOWN]
     if slowest:
-        lines += ["", "slowest tests:", *(f"{seconds:>8.2f} s  {name}" for seconds, name in slowest)]
+        lines += ["", "slowest tests:", *(f"{duration:>8.2f} s  {name}" for duration, name in slowest)]
     skips = [item for outcome in outcomes for item in outcome.skips]
     if skips:
         lines += ["", "skipped:", *(f"  {name}: {why}" for name, why in skips)]
     lines += [f"stage {outcome.stage.name} FAILED: {outcome.trouble}" for outcome in outcomes if outcome.trouble]
+    if is_late:
+        lines.append(f"FAILED: all of it took {seconds:.0f} s, and may take {limit_seconds:g} s")
     # A stage that failed without a failed test (stopped, crashed, a lint) must not vanish from the totals.
-    failed = sum(outcome.failed + (1 if outcome.trouble else 0) for outcome in outcomes)
+    failed = sum(outcome.failed + (1 if outcome.trouble else 0) for outcome in outcomes) + is_late
     passed, skipped = sum(outcome.passed for outcome in outcomes), sum(outcome.skipped for outcome in outcomes)
     return [*lines, "", f"{passed} passed, {failed} failed, {skipped} skipped"]
-
-
-def run(
-    stages: Sequence[Stage], *, patience: float = 1.0, environ: Mapping[str, str] | None = None, has_slow: bool = False
-) -> list[Outcome]:
-    """Run the stages in order; what a needed one lacks ends the run."""
-    RESULTS.mkdir(exist_ok=True)
-    outcomes = []
-    for stage in stages:
-        print(f"\n=== {stage.name} (share {stage.share_seconds * patience:g} s)", flush=True)
-        outcome = run_stage(stage, patience=patience, environ=os.environ if environ is None else environ, has_slow=has_slow)
-        if outcome.trouble:
-            print(f"stage {stage.name} FAILED: {outcome.trouble}", flush=True)
-        # Not there yet: a stage without tests says nothing, so it has no line either.
-        if outcome.has_tests or outcome.trouble or (outcome.seconds and not _is_pytest(stage)):
-            outcomes.append(outcome)
-        else:
-            print("no tests", flush=True)
-        if stage.is_needed and not outcome.is_good:
-            break
-    return outcomes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,16 +343,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="scripts/run_stages.py", description=__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(stage.name for stage in STAGES)}; default: all")
-    parser.add_argument("--patience", type=float, default=1.0, metavar="FACTOR", help="multiply every share, for a slower machine")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, metavar="FACTOR", help="multiply every share and the limit, for a slower machine"
+    )
     parser.add_argument("--slow", action="store_true", help="run the tests marked slow, too")
     options = parser.parse_args(arguments)
     known = {stage.name: stage for stage in STAGES}
     unknown = [name for name in options.stages if name not in known]
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}; the stages are {', '.join(known)}")
-    outcomes = run([known[name] for name in options.stages] or STAGES, patience=options.patience, has_slow=options.slow)
-    print("\n".join(report(outcomes)), flush=True)
-    return 0 if outcomes and all(outcome.is_good for outcome in outcomes) else 1
+    run = Run(patience=options.patience, has_slow=options.slow)
+    outcomes = run.perform([known[name] for name in options.stages] or STAGES)
+    is_late = run.is_late
+    print("\n".join(run.report(outcomes)), flush=True)
+    return 0 if outcomes and not is_late and all(outcome.is_good for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":

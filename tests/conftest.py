@@ -6,8 +6,10 @@ Fixtures of one kind of test belong to the conftest of its directory.
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
+import sys
 from collections.abc import Callable
 
 import hypothesis
@@ -24,6 +26,8 @@ _MARKS = {
     "clients": "clients",
 }
 _ROOT = pathlib.Path(__file__).parent
+#: The property of a test's report that holds what it told.
+_TOLD = "told"
 
 # Derandomised: a run in CI that fails fails again here.
 hypothesis.settings.register_profile(
@@ -44,6 +48,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         top = item.path.relative_to(_ROOT).parts[0]
         if top in _MARKS:
             item.add_marker(_MARKS[top])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print what a test told; here, because what a worker of pytest-xdist prints is seen by nobody."""
+    if report.when == "call":
+        for name, text in report.user_properties:
+            if name == _TOLD:
+                sys.stdout.write(f"\n{text}\n")
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say what was measured, also where tests are quiet: printed when the test is over, and kept with its result."""
+    return functools.partial(record_property, _TOLD)
 
 
 def require_real(what: str, reason: str | None) -> None:

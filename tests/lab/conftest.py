@@ -11,13 +11,12 @@ import contextlib
 import itertools
 import os
 import pathlib
-import sys
 import typing
 from concurrent import futures
 
 import pytest
 
-from tests.lab import checks, flow
+from tests.lab import flow
 from wherry.testing import lab as labs
 
 #: Labs of tests begin so; what a killed session left is taken down by the next one.
@@ -103,14 +102,3 @@ def start_wherry(lab: labs.Lab, make_guest: labs.MakeGuest, tmp_path: pathlib.Pa
             return running
 
         yield start
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> checks.Tell:
-    """Say what was measured, also where tests are quiet."""
-
-    def write(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return write

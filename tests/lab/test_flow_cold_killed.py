@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.lab import cold, flow
+from tests.lab import checks, cold, flow
 from wherry.testing import lab as labs
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -44,7 +43,7 @@ _ENDS = {"migrate": "finished", "revertResize": "reverted", "confirmResize": "co
 @pytest.mark.parametrize(("asked", "told", "is_reached"), _STAGES, ids=[f"{asked}, {told}" for asked, told, _ in _STAGES])
 def test_killed_at_each_stage(
     start_wherry: flow.StartWherry,
-    capsys: pytest.CaptureFixture[str],
+    tell: checks.Tell,
     asked: str,
     told: str,
     is_reached: Callable[[flow.Flow, labs.Guest], bool],
@@ -69,5 +68,4 @@ def test_killed_at_each_stage(
     assert record["status"] == _ENDS[asked]
     if asked == "revertResize":
         flow.until(lambda: not cold.image(running.h2, guest).exists(), "the destination to be cleared")
-    with capsys.disabled():
-        sys.stdout.write(f"\n{asked:14} killed when {told:32}  {record['status']}\n")
+    tell(f"{asked:14} killed when {told:32}  {record['status']}")
