@@ -7,6 +7,7 @@ Knows nothing of what the notes say.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import pathlib
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 _LOCK = "lock"
 _SUFFIX = ".json"
+#: What room on the disk mends.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Storage(Protocol):
@@ -29,6 +32,7 @@ class Storage(Protocol):
         """Take the place, leaving `holder` for a later one to read; give what the last holder left, or an empty text.
 
         :raises JournalLocked: when another process has it, naming that one.
+        :raises ConfigInvalid: there can be no journal in that place; JournalUnwritable: not now, the disk being full.
         """
 
     async def unlock(self) -> None:
@@ -68,7 +72,16 @@ class FileStorage:
         if self._is_threaded and self._thread is None:
             # One thread: writes of one note keep their order.
             self._thread = futures.ThreadPoolExecutor(1, "wherry-journal")
-        return await self._run(lambda: self._lock(holder))
+        try:
+            return await self._run(lambda: self._lock(holder))
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise errors.JournalUnwritable(path=str(self._directory), detail=error.strerror) from error
+            raise errors.ConfigInvalid(
+                where="[agent] journal_path",
+                problem=f"{self._directory} cannot be used: {error.strerror or error}.",
+                instead="Name a directory in which the agent's user may write.",
+            ) from error
 
     async def unlock(self) -> None:
         if self._lock_file is not None:

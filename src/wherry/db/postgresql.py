@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from sqlalchemy import pool
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext import asyncio as sa_asyncio
 
+from wherry import errors
 from wherry.config import database as config_database
 from wherry.db import engine as engines
 from wherry.db import types
@@ -36,6 +38,9 @@ _UNAVAILABLE = ("57", "53", "58", "08", "28", "3D", "25P03")
 #: Seen of asyncpg 0.32 when the server's last word came between two statements, or between the last one and COMMIT: it takes the
 #: connection for busy and sends nothing. By the time that SQLAlchemy asks, the connection may be closed or not yet.
 _NOT_BEGUN = "cannot switch to state"
+
+_LAST_PORT = 65535
+_NO_PORT = f"its port is no number from 1 to {_LAST_PORT}"
 
 
 @functools.cache
@@ -65,10 +70,45 @@ class _Dialect:
 _DIALECT = _Dialect()
 
 
+def _require_address(address: str) -> None:
+    """Make sure that the driver can be given this address; what it cannot use it would only say at the first connection.
+
+    :raises ConfigInvalid: says what is wrong with it, and shows nothing of it that may be secret.
+    """
+    problem = ""
+    try:
+        url = sa.make_url(address)
+    except ValueError:
+        # What stands where the port would.
+        problem = _NO_PORT
+    else:
+        unknown = sorted(url.query.keys() - _known_parameters())
+        if url.port is not None and not 0 < url.port <= _LAST_PORT:
+            problem = _NO_PORT
+        elif "@" in (url.host or ""):
+            problem = "it has more than one @"
+        elif unknown:
+            problem = f"the driver knows no parameter {', '.join(unknown)} (for TLS it is ssl)"
+        elif not url.database:
+            problem = "it names no database"
+    if problem:
+        raise errors.ConfigInvalid(
+            where="[database] connection",
+            problem=problem,
+            instead="Write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/NAME; in USER and PASSWORD write %40 for @.",
+        )
+
+
+def _known_parameters() -> frozenset[str]:
+    of_driver = inspect.signature(asyncpg.connect).parameters
+    return frozenset({*of_driver, "prepared_statement_cache_size", "prepared_statement_name_func"})
+
+
 class PostgreSql:
     """A pool of connections to one PostgreSQL database."""
 
     def __init__(self, config: config_database.DatabaseSection) -> None:
+        _require_address(config.connection)
         self.dialect: engines.Dialect = _DIALECT
         self._config = config
         self._limit_seconds = config.transaction_timeout_seconds or None

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A port that is no number, an unknown parameter in the database's address, a journal where none can be: each ended in a traceback."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from wherry import errors
+from wherry.agent import storage
+from wherry.config import database as config_database
+from wherry.db import store as stores
+
+_BEGIN = "postgresql+asyncpg://wherry:geheim@db"
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        (f"{_BEGIN}:abc/wherry", "its port is no number from 1 to 65535"),
+        (f"{_BEGIN}:99999/wherry", "its port is no number from 1 to 65535"),
+        (f"{_BEGIN}:0/wherry", "its port is no number from 1 to 65535"),
+        (f"{_BEGIN}/wherry?sslmode=require", "the driver knows no parameter sslmode"),
+        (f"{_BEGIN}/wherry?host=/run&foo=bar&baz=1", "the driver knows no parameter baz, foo"),
+        (f"{_BEGIN}", "it names no database"),
+        (f"{_BEGIN}/", "it names no database"),
+        ("postgresql+asyncpg://wherry:ge@heim@db/wherry", "it has more than one @"),
+        (f"{_BEGIN}:1:2/wherry", "its port is no number from 1 to 65535"),
+    ],
+)
+def test_an_address_of_a_database(address: str, problem: str) -> None:
+    with pytest.raises(errors.ConfigInvalid) as caught:
+        stores.engine_for(config_database.DatabaseSection(connection=address))
+    told = f"{caught.value.message} {caught.value.remedy}"
+    assert problem in told and "[database] connection" in told
+    assert "geheim" not in told and "heim@" not in told
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "?ssl=require",
+        "?host=/run/postgresql&port=5433",
+        "?prepared_statement_cache_size=0",
+        "?host=one:5432&host=two:5432&target_session_attrs=primary",
+    ],
+)
+async def test_what_the_driver_takes_is_taken(more: str) -> None:
+    await stores.engine_for(config_database.DatabaseSection(connection=f"{_BEGIN}/wherry{more}")).close()
+
+
+async def test_a_journal_where_none_can_be() -> None:
+    with pytest.raises(errors.ConfigInvalid, match=r"\[agent\] journal_path: /dev/null/h1 cannot be used: Not a directory"):
+        await storage.FileStorage(pathlib.Path("/dev/null/h1")).lock("me")
