@@ -104,6 +104,7 @@ class ServiceNotFound(NotFound):
 class InstanceInvalidState(Conflict):
     slug = "instance_invalid_state"
     template = "Cannot '{method}' instance {uuid} while it is in {attribute} {state}"
+    remedy_template = "{instead}"
 
 
 class InstanceBusy(Conflict):
@@ -189,6 +190,7 @@ class FlavorUnchanged(Invalid):
 class InvalidMigrationState(Invalid):
     slug = "invalid_migration_state"
     template = "Migration {migration_id} state of instance {uuid} is {state}. Cannot {method} while the migration is in this state."
+    remedy_template = "It must be {wanted}."
 
 
 class NarrowerAllowed(Forbidden):

@@ -81,7 +81,7 @@ async def test_by_status_and_version(cloud: conftest.Cloud, status: str, version
     if code == 400:
         assert answer.json()["badRequest"]["message"] == (
             f"Migration {record.id} state of instance {record.instance_uuid} is {status}. "
-            "Cannot force complete while the migration is in this state."
+            "Cannot force complete while the migration is in this state. It must be running."
         )
     assert len(await _intents(cloud, record)) == (code == 202)
     assert len(cloud.transport.sent) == (code == 202)

@@ -137,7 +137,7 @@ async def test_a_server_in_another_state_is_a_409_before_the_host_is_a_400(cloud
     answer = await cloud.migrate(server.uuid, host="h9")
     assert answer.status_code == 409
     assert answer.json()["conflictingRequest"]["message"] == (
-        f"Cannot 'os-migrateLive' instance {server.uuid} while it is in vm_state {vm_state}"
+        f"Cannot 'os-migrateLive' instance {server.uuid} while it is in vm_state {vm_state}. It must be active or paused."
     )
 
 

@@ -221,7 +221,8 @@ async def test_abort_by_status_and_version(cloud: conftest.Cloud, status: str, v
     if code == 400:
         assert answer.json()["badRequest"]["message"] == (
             f"Migration {record.id} state of instance {record.instance_uuid} is {status}. "
-            "Cannot abort live migration while the migration is in this state."
+            "Cannot abort live migration while the migration is in this state. "
+            f"It must be {'running' if version in ('2.24', '2.64') else 'preparing or queued or running'}."
         )
     assert cloud.transport.sent == (["wherry.conductor.api.api-1.IntentRecorded"] if code == 202 else [])
 

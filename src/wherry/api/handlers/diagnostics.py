@@ -24,7 +24,11 @@ async def show_diagnostics(call: api_call.Call) -> view.Diagnosed:
         server = await finding.server_of(uow, call)
         if server.power_state is not server_model.PowerState.RUNNING or server.host is None:
             raise errors.InstanceInvalidState(
-                method="get_diagnostics", uuid=server.uuid, attribute="power_state", state=server.power_state.name.lower()
+                method="get_diagnostics",
+                uuid=server.uuid,
+                attribute="power_state",
+                state=server.power_state.name.lower(),
+                instead="Ask while it runs.",
             )
         return server, await uow.hosts.get(server.host)
 

@@ -26,13 +26,25 @@ async def require(
     if server.locked_by is not None and not call.caller.is_admin:
         raise errors.InstanceLocked(uuid=server.uuid)
     if server.vm_state not in allowed:
-        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+        raise wrong_vm_state(server, method, allowed)
     # After os-resetState the task is over while its operation still ends.
     holder = await uow.operations.open_of_instance(server.uuid)
     if server.task_state is not None or holder is not None:
         raise await _busy(uow, server, method, holder)
     if server.host is None:
-        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="host", state="None")
+        instead = "Wait until it has been built, or delete it."
+        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="host", state="None", instead=instead)
+
+
+def wrong_vm_state(server: server_model.Server, method: str, allowed: Collection[server_model.VmState]) -> errors.InstanceInvalidState:
+    """Make the refusal that names the states in which it may be asked for."""
+    return errors.InstanceInvalidState(
+        method=method,
+        uuid=server.uuid,
+        attribute="vm_state",
+        state=server.vm_state.value,
+        instead=f"It must be {' or '.join(sorted(state.value for state in allowed))}.",
+    )
 
 
 def seems_free(call: api_call.Call, server: server_model.Server, allowed: Collection[server_model.VmState]) -> bool:
@@ -57,7 +69,13 @@ async def _busy(uow: wherry_uow.UnitOfWork, server: server_model.Server, method:
     if holder is None or holder.migration_uuid is None:
         if task is None and holder is not None and not isinstance(holder.request, operation.NewerRequest):
             task = operation.beginning_of(holder.request).task_state
-        return errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="task_state", state=task.value if task else "None")
+        return errors.InstanceInvalidState(
+            method=method,
+            uuid=server.uuid,
+            attribute="task_state",
+            state=task.value if task else "None",
+            instead="Send it again when that has ended: see the server's instance actions.",
+        )
     record = await uow.migrations.get_by_uuid(holder.migration_uuid)
     return errors.InstanceBusy(
         method=method,

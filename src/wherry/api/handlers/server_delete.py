@@ -52,7 +52,11 @@ async def show_console(call: api_call.Call) -> str:
         server = await finding.server_of(uow, call)
         if server.host is None:
             raise errors.InstanceInvalidState(
-                method="get_console_output", uuid=server.uuid, attribute="vm_state", state=server.vm_state.value
+                method="get_console_output",
+                uuid=server.uuid,
+                attribute="vm_state",
+                state=server.vm_state.value,
+                instead="Ask once it has been built.",
             )
         return server.uuid
 

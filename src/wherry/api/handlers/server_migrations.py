@@ -8,7 +8,7 @@ import datetime
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
-from wherry.api.handlers import finding, recording
+from wherry.api.handlers import finding, readiness, recording
 from wherry.api.views import server_migrations as view
 from wherry.db import uow as wherry_uow
 from wherry.db.repositories import admission
@@ -134,7 +134,7 @@ async def _check_forcible(uow: wherry_uow.UnitOfWork, call: api_call.Call, serve
         raise errors.InstanceLocked(uuid=server.uuid)
     method = "force_complete"
     if server.vm_state is not server_model.VmState.ACTIVE:
-        raise errors.InstanceInvalidState(method=method, uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+        raise readiness.wrong_vm_state(server, method, (server_model.VmState.ACTIVE,))
     if server.task_state is server_model.TaskState.MIGRATING:
         return
     try:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from wherry import errors
 from wherry.api import call as api_call
 from wherry.api import faults
-from wherry.api.handlers import finding, recording
+from wherry.api.handlers import finding, readiness, recording
 from wherry.api.schemas import server_tags as schemas
 from wherry.db import uow as wherry_uow
 from wherry.model import server as server_model
@@ -77,7 +77,7 @@ async def _change(call: api_call.Call, change: Callable[[Tags], Tags]) -> Tags:
     async def unit(uow: wherry_uow.UnitOfWork) -> Tags:
         server = await finding.server_of(uow, call)
         if server.vm_state not in _ALLOWED:
-            raise errors.InstanceInvalidState(method="tag", uuid=server.uuid, attribute="vm_state", state=server.vm_state.value)
+            raise readiness.wrong_vm_state(server, "tag", _ALLOWED)
         tags = change(server.tags)
         await uow.servers.update(server, tags=tags)
         return tags

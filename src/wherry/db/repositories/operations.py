@@ -309,7 +309,10 @@ class Operations:
         if row is None:
             await self._lock_open(operation_id)
         elif row.finished_at is not None or (allowed is not None and row.status not in allowed):
-            raise errors.InvalidMigrationState(migration_id=row.id, uuid=row.instance_uuid, state=row.status.value, method=_METHOD[kind])
+            wanted = "in progress" if allowed is None else " or ".join(sorted(status.value for status in allowed))
+            raise errors.InvalidMigrationState(
+                migration_id=row.id, uuid=row.instance_uuid, state=row.status.value, method=_METHOD[kind], wanted=wanted
+            )
         values = {"operation_id": operation_id, "kind": kind, "request_id": request_id, "requested_at": self._session.now}
         stored = (await self._session.connection.execute(sa.insert(_I).values(**values).returning(*_INTENT_COLUMNS))).one()
         return sessions.record_of(model.Intent, stored)
