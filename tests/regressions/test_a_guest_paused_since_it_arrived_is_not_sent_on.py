@@ -39,7 +39,7 @@ async def test_it_is_refused_until_it_has_run(make_cloud: clouds.MakeCloud, worl
     Its hypervisor tells of the arrival until it restarts, the agent's journal for as long as the guest is there.
     """
     world.add_guest("h1", "still", state=guest.GuestState.PAUSED, disks=(flow.disk("/shared/still.raw"),))
-    async with make_cloud(world, agent={"journal_retention_days": 0.01}) as cloud:
+    async with make_cloud(world, agent={"journal_retention_days": 0.01}, conductor=clouds.RARELY) as cloud:
         record = await asking.move(cloud, "still", host="h2")
         assert record.status is asking.Status.COMPLETED, "created paused, it has no images to be handed over twice"
         if forgets == "hypervisor":

@@ -36,6 +36,9 @@ from wherry.testing import lent_store, mortal, virtual_boot
 OnCommit = Callable[[str, object], None]
 OnCall = Callable[[str, str, bool], None]
 
+#: Options of a conductor that looks after its lease and the others' work only now and then: for tests in which much time passes.
+RARELY = {"lease_seconds": 60.0, "lease_renew_interval_seconds": 15.0, "sweep_interval_seconds": 15.0}
+
 
 class MakeCloud(Protocol):
     """What the tests' fixture of this name is: a running cloud inside, stopped after; keywords are options by section."""
