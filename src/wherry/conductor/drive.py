@@ -89,6 +89,8 @@ class Drive:
     intents: tuple[operations.Intent, ...] = ()
     #: Whether this conductor has told the source to start, or to go on, since it took the operation on.
     has_commanded: bool = False
+    #: What the source said of itself when this conductor chose the present destination by it.
+    source_description: hosts.HostDescription | None = None
     #: Whether the present destination made its probes for this conductor.
     has_probed: bool = False
     #: Whether this conductor has seen to it that the present destination's probes are gone.

@@ -250,8 +250,7 @@ class Orchestrator:
         transition = answer.transition
         self._lease.require()
         before = on.record
-        is_single = answer.guard is None and transition.step is not operation.StepName.DONE
-        run = self._store.put if is_single else self._store.run
+        run = self._store.put if answer.guard is None else self._store.run
         try:
             on.operation, on.record, following = await run(functools.partial(_advance, on, answer))
         finally:
@@ -332,7 +331,8 @@ async def _advance(
     if answer.guard is not None:
         await answer.guard(uow)
     stored = await uow.operations.advance(on.operation, answer.transition)
-    if answer.transition.step is not operation.StepName.DONE:
+    # Alone it is stored only where nobody wants anything.
+    if uow.session.is_single or answer.transition.step is not operation.StepName.DONE:
         return *stored, None
     return *stored, await intents.answer(uow, *stored, answer.transition.event)
 

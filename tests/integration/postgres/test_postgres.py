@@ -18,6 +18,7 @@ from wherry.db import schema
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import servers as server_records
+from wherry.model import operation, states
 from wherry.testing import postgres_server, store_contract
 
 pytestmark = pytest.mark.postgres
@@ -94,6 +95,36 @@ async def test_two_units_that_lock_crosswise_are_both_stored(harness: store_cont
     assert runs == 3
     for one in pair:
         assert (await harness.server(one.uuid)).metadata == {"from-0": "yes", "from-1": "yes"}
+
+
+async def test_what_is_asked_while_an_end_waits_for_its_locks_is_seen_by_it(harness: store_contract.Harness) -> None:
+    """The end is one statement, which sees what was there when it began: it must begin again."""
+    owned = await harness.make_owned()
+    is_recorded, may_commit = asyncio.Event(), asyncio.Event()
+
+    async def ask(uow: uows.UnitOfWork) -> None:
+        await uow.operations.record_intent(owned.id, operation.IntentKind.ABORT, request_id="req-abort")
+        is_recorded.set()
+        await may_commit.wait()
+
+    async def end(uow: uows.UnitOfWork) -> list[operation.Intent]:
+        await uow.operations.advance(owned, operation.Transition(event=states.Event.CHECK_FAILED))
+        return [] if uow.session.is_single else await uow.operations.pending_intents(owned.id)
+
+    async with harness.another_store() as other:
+        asking = asyncio.create_task(other.run(ask))
+        await is_recorded.wait()
+        ending = asyncio.create_task(harness.store.put(end))
+        while not await harness.store.look(_has_waiter):  # noqa: ASYNC110 - PostgreSQL tells nobody
+            await asyncio.sleep(0.01)
+        may_commit.set()
+        await asking
+        assert [one.kind for one in await ending] == [operation.IntentKind.ABORT]
+
+
+async def _has_waiter(uow: uows.UnitOfWork) -> bool:
+    waiting = sa.text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() LIMIT 1")
+    return await uow.session.row(waiting) is not None
 
 
 async def test_a_lock_that_is_not_given_up_ends_in_an_error_after_the_statement_timeout(config: config_database.DatabaseSection) -> None:

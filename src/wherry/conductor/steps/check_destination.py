@@ -7,6 +7,7 @@ import dataclasses
 
 from wherry import errors
 from wherry.conductor import chores, drive
+from wherry.conductor.steps import select_destination
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
 
@@ -28,7 +29,7 @@ class CheckDestination:
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
-        source = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
+        source = await select_destination.source_of(on)
         generation = on.operation.generation
         command = messages.CheckDestination(**on.ids, guest=on.guest, request=on.request, source=source, generation=generation)
         try:

@@ -58,7 +58,7 @@ class CheckSource:
 
 async def _with_notes(on: drive.Drive, outcome: instance_actions.EventOutcome) -> instance_actions.EventOutcome:
     """Add what the migration goes on without, because it is only configured and a driver cannot do it."""
-    source = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
+    source = await select_destination.source_of(on)
     ends = abilities.Ends(source=source.capabilities, destination=on.facts.capabilities)
     ask = select_destination.ask_of(on.config, on.request, on.guest, source)
     notes = abilities.notes(ask, ends, source.driver)

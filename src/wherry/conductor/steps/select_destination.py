@@ -42,6 +42,7 @@ class SelectDestination:
         source = seen.hosts.get(on.plan.source)
         if source is None or not host.is_up(source, on.clock.now(), on.config.default.service_down_time_seconds):
             raise errors.SourceDown(host=on.plan.source)
+        on.source_description = source.description
         described = await _describe(on)
         lacking = abilities.refusal_by_source(ask_of(on.config, on.request, described, source.description), source)
         if lacking is not None:
@@ -76,6 +77,13 @@ def _unheard_seconds(on: drive.Drive, hosts: Iterable[host.Host]) -> float:
     options = on.config.default
     silent = [one for one in hosts if not one.is_forced_down and not host.is_up(one, on.clock.now(), options.service_down_time_seconds)]
     return 2 * options.report_interval_seconds - on.lease.undisturbed_seconds if silent else 0.0
+
+
+async def source_of(on: drive.Drive) -> host.HostDescription:
+    """Give what the source said of itself: what the choice went by, so that the checks go by the same; read where another made it."""
+    if on.source_description is None or on.attempts:
+        on.source_description = await on.store.look(lambda uow: uow.hosts.description_of(on.plan.source))
+    return on.source_description
 
 
 async def has_another(on: drive.Drive) -> bool:

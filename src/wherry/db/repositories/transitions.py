@@ -44,6 +44,7 @@ async def store(
     """Store it; see `Operations.advance`.
 
     The operation comes first: it decides who may write at all, and its lock puts every other writer of the migration behind this one.
+    As a single statement, the last transition is stored only while nobody wants anything of the operation.
     """
     uuid = operation.migration_uuid
     is_over = transition.event is not None and ends(transition.event)
@@ -75,10 +76,13 @@ async def _store_at_once(
     has_events = bool(transition.started or transition.finished or is_last)
     closing = transition.closing if is_last else None
     guards = _guards(operation)
+    if is_alone := session.is_single and is_last:
+        guards["of_updated_at"] = operation.updated_at
     if transition.event in _STARTS:
         guards["transfer_started_at"] = transition.started_at or session.now
     writes = transitions_at_once.Writes(
         guards=guards,
+        is_alone=is_alone,
         operation=(changes := _operation_changes(session, operation, transition, is_last=is_last)),
         migration_uuid=uuid,
         moving=_moving(transition.event) if uuid is not None and is_moving else None,

@@ -25,6 +25,8 @@ _M = schema.migrations
 _S = schema.servers
 _A = schema.actions
 _E = schema.events
+_I = schema.intents
+_PENDING = sa.exists().where(_I.c.operation_id == sa.bindparam("of_id"), _I.c.acknowledged_at.is_(None))
 
 #: Column -> value.
 Values = Mapping[str, Any]
@@ -34,9 +36,11 @@ Values = Mapping[str, Any]
 class Writes:
     """What a transition comes to: the rows that it is about, and what each of them is given."""
 
-    #: Values of the guards: of_id, of_generation, of_epoch, of_owner.
+    #: Values of the guards: of_id, of_generation, of_epoch, of_owner, of_updated_at.
     guards: Values
     operation: Values
+    #: Nothing is done while somebody wants anything of the operation: what follows from that takes more statements.
+    is_alone: bool
     #: None: it is about no migration.
     migration_uuid: str | None
     #: How the migration moves, and with which columns; None where only its record is asked for.
@@ -77,6 +81,7 @@ async def write(session: sessions.Session, writes: Writes) -> engines.Row | None
         finished=len(writes.finished),
         is_closing=writes.closing is not None,
         opening=session.dialect.insert_ignoring(_E),
+        is_alone=writes.is_alone,
     )
     parameters: dict[str, Any] = {**writes.guards, "of_uuid": writes.migration_uuid, "of_instance": writes.instance_uuid}
     parameters |= {f"o_{name}": value for name, value in writes.operation.items()}
@@ -107,6 +112,7 @@ class _Shape:
     is_closing: bool
     #: Inserts events, and leaves those alone that are open.
     opening: sa.Insert
+    is_alone: bool
 
 
 def _given(table: sa.Table, prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
@@ -144,6 +150,9 @@ def _moved(shape: _Shape) -> sa.CTE:
         conditions.append(looked if shape.takes is None else looked.where(shape.takes))
     if shape.action is not None:
         conditions.append(sa.exists().where(*_of_action()))
+    if shape.is_alone:
+        # Each intent changes the second: one that is committed while this statement waits for its locks is not seen by the first.
+        conditions += [~_PENDING, _T.c.updated_at.is_not_distinct_from(sa.bindparam("of_updated_at", type_=_T.c.updated_at.type))]
     # For the rows that hang on it: what is not moved moves none of them.
     hooks: list[sa.ColumnElement[Any]] = [_T.c.id, _T.c.instance_uuid, _T.c.request_id]
     if shape.has_migration:

@@ -316,6 +316,20 @@ class IntentContract:
             await harness.store.run(lambda uow: uow.operations.record_intent("nobody", _ABORT, request_id="r"))
         assert await harness.store.read(lambda uow: uow.operations.operations_with_pending_intents()) == []
 
+    async def test_an_end_alone_is_stored_while_nobody_wants_anything(self, harness: harnesses.Harness) -> None:
+        for is_asked in (False, True):
+            owned = await harness.make_owned()
+            if is_asked:
+                await harness.store.run(lambda uow, of=owned: uow.operations.record_intent(of.id, _ABORT, request_id="r"))  # type: ignore[misc]  # bound at once
+
+            async def end(uow: uows.UnitOfWork, of: operation.Operation = owned) -> tuple[bool, int]:
+                await uow.operations.advance(of, operation.Transition(event=states.Event.CHECK_FAILED))
+                return (True, 0) if uow.session.is_single else (False, len(await uow.operations.pending_intents(of.id)))
+
+            is_fast = harness.engine.dialect.writes_at_once and not is_asked
+            assert await harness.store.put(end) == (is_fast, int(is_asked))
+            assert (await harness.migration(owned)).status is states.Status.ERROR
+
     async def test_acknowledging_closes_the_event_of_the_intents_own_action(self, harness: harnesses.Harness) -> None:
         owned = await harness.make_owned()
         name, uuid = instance_actions.EventName.ABORT, owned.instance_uuid
