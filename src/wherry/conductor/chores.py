@@ -20,7 +20,7 @@ from wherry.db import uow as uows
 from wherry.db.repositories import chores as records
 from wherry.db.repositories import migrations as migration_records
 from wherry.model import server
-from wherry.rpc import addresses, messages
+from wherry.rpc import addresses, envelope, messages
 from wherry.rpc import client as clients
 from wherry.telemetry import logs
 
@@ -125,7 +125,7 @@ class Chores:
 
     async def _give(self, chore: records.Chore, told: dict[str, str]) -> None:
         try:
-            await self._agents.call(addresses.agent(chore.host), _COMMANDS[chore.command].model_validate(chore.body))
+            await self._agents.call(addresses.agent(chore.host), envelope.read(_COMMANDS[chore.command], chore.body))
         except errors.StaleEpoch:
             _log.info("A host had been given its cleaning before.", **told)
         else:

@@ -11,14 +11,16 @@ import json
 import pathlib
 from typing import Any
 
+import pydantic
 import pytest
 import sqlalchemy as sa
 
 from tests.functional.flow import asking
 from wherry import errors
+from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.drivers import simulated
-from wherry.model import instance_actions
+from wherry.model import instance_actions, migration
 from wherry.rpc import addresses, messages
 from wherry.rpc import client as clients
 from wherry.rpc.transports import base, memory
@@ -143,6 +145,29 @@ async def test_what_a_newer_release_wants_and_tells_of_a_migration_does_not_keep
         assert [one.kind.value for one in await cloud.store.read(lambda uow: uow.overview.pending_intents())] == ["hibernate"]
 
 
+async def test_what_a_host_is_owed_and_cannot_be_read_is_left_to_a_newer_release_and_the_rest_is_paid(
+    make_cloud: clouds.MakeCloud, world: simulated.World
+) -> None:
+    async with make_cloud(world, conductor={"chore_retry_interval_seconds": 5.0}) as cloud:
+        moved = await asking.move(cloud, "g1", host="h2")
+        body = {"operation_id": moved.uuid, "epoch": 9, "instance_uuid": cloud.uuid("g1")}
+        of = await cloud.store.read(lambda uow: uow.operations.get(moved.uuid))
+        plan = pydantic.TypeAdapter(migration.DrivenPlan).dump_python(of.plan, mode="json")
+        for command, more in (("Polish", {}), ("ConfirmSource", {"plan": "in verse"}), ("ConfirmDestination", {"plan": plan})):
+            await cloud.store.run(_owing(moved.uuid, command, body | more))
+
+        async def is_paid() -> bool:
+            return [one.command for one in await cloud.store.read(lambda uow: uow.chores.list())] == ["Polish", "ConfirmSource"]
+
+        await cloud.until(is_paid, seconds=60.0)
+        await cloud.store.run(lambda uow: uow.session.change(sa.text("DELETE FROM chores")))
+        await invariants.at_rest(cloud)
+
+
+def _owing(migration_id: str, command: str, body: dict[str, object]) -> stores.Unit[bool]:
+    return lambda uow: uow.chores.add(migration_id, "h1", command, body)
+
+
 async def test_what_an_earlier_release_left_unanswered_at_an_end_is_answered(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """As a conductor that does not know the kinds leaves them: it ends the migration beside them."""
     async with make_cloud(world) as cloud:
@@ -174,3 +199,63 @@ async def _is_answered(cloud: clouds.Cloud) -> bool:
 
 async def _is_gone(cloud: clouds.Cloud, uuid: str) -> bool:
     return (await cloud.request("GET", f"/v2.1/servers/{uuid}")).status_code == 404
+
+
+class _OlderTransport(memory.MemoryTransport):
+    """The way to the bus of an agent to which one command comes under a name that it does not know."""
+
+    command = ""
+
+    async def subscribe(self, pattern: str, receiver: base.Receiver, queue: str = "") -> base.Subscription:
+        async def hear(subject: str, data: bytes) -> bytes | None:
+            if subject.endswith(f".{self.command}"):
+                subject, data = f"{subject}Newly", data.replace(self.command.encode(), f"{self.command}Newly".encode(), 1)
+            return await receiver(subject, data)
+
+        return await super().subscribe(pattern, hear, queue)
+
+
+class _CloudWithAnOlderAgent(clouds.Cloud):
+    """The agent of h2 does not know one command."""
+
+    command = ""
+
+    def make_transport(self, sender: addresses.Sender) -> base.Transport:
+        if sender != addresses.Sender(addresses.Role.AGENT, "h2"):
+            return memory.MemoryTransport(self.bus)
+        made = _OlderTransport(self.bus)
+        made.command = self.command
+        return made
+
+
+@pytest.mark.parametrize("command", ["CheckDestination", "PrepareDestination"])
+async def test_a_destination_that_does_not_know_a_command_is_skipped(world: simulated.World, tmp_path: pathlib.Path, command: str) -> None:
+    """It says so at once and the next host is tried; where it was asked for by name, that is the cause which is told."""
+    # The widest of the three.
+    world.hosts["h2"].memory_mib *= 2
+    cloud = _CloudWithAnOlderAgent(world, tmp_path, clock=virtual_time.virtual_clock())
+    cloud.command = command
+    async with cloud:
+        moved = await asking.move(cloud, "g1")
+        assert (moved.status, moved.dest_compute) == (asking.Status.COMPLETED, "h3")
+        assert ("h2", "Error") in [(host, result) for _, host, result in await asking.events_of(cloud, "g1")]
+        named = await asking.move(cloud, "g1", host="h2")
+        assert named.status in (asking.Status.ERROR, asking.Status.FAILED)
+        assert named.reason is not None
+        assert "The release that h2 runs does not know the message" in named.reason.message, named.reason
+        assert (await cloud.server("g1"))["OS-EXT-SRV-ATTR:host"] == "h3"
+        await invariants.at_rest(cloud)
+
+
+async def test_a_destination_that_does_not_know_how_to_finish_is_waited_for(world: simulated.World, tmp_path: pathlib.Path) -> None:
+    """The guest has arrived and runs: nothing is undone, and the agent's upgrade ends it."""
+    cloud = _CloudWithAnOlderAgent(world, tmp_path, clock=virtual_time.virtual_clock())
+    cloud.command = "FinishDestination"
+    async with cloud:
+        assert (await cloud.live_migrate("g1", host="h2")).status_code == 202
+        await cloud.clock.sleep(120.0)
+        await cloud.stop_agent("h2")
+        cloud.command = "-"
+        await cloud.start_agent("h2")
+        assert (await asking.until_ended(cloud, "g1")).status is asking.Status.COMPLETED
+        await invariants.at_rest(cloud)
