@@ -59,6 +59,13 @@ class DatabaseSection:
         constraint=opt.at_least(0),
         unit="connections",
     )
+    overflow_wait_seconds: float = opt.option(
+        0.05,
+        "How long a unit of work waits for one of the connections that are kept open before one beyond pool_size is opened. "
+        "Opening one takes longer than most units of work do. 0 opens it at once.",
+        constraint=opt.at_least(0),
+        unit="seconds",
+    )
     pool_timeout_seconds: float = opt.option(
         30.0,
         "Longest wait for a free connection before the request fails.",

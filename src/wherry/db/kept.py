@@ -173,7 +173,9 @@ class Plans:
 
     def _treated(self, columns: Iterable[sa.ColumnElement[Any]]) -> Iterable[tuple[int, _Process]]:
         for place, column in enumerate(columns):
-            process = column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
+            # Of numbers with a fraction asyncpg's dialect asks for the driver's type; the drivers give floats.
+            is_float = isinstance(column.type, sa.Float)
+            process = None if is_float else column.type.dialect_impl(self._dialect).result_processor(self._dialect, None)
             if process is not None:
                 yield place, process
 

@@ -78,6 +78,34 @@ async def test_the_pool_opens_no_more_connections_than_it_may(config: config_dat
     assert kept[0].many == 2
 
 
+async def test_a_kept_connection_is_waited_for_before_another_is_opened(config: config_database.DatabaseSection) -> None:
+    harness = _harness(config, pool_size=1, max_overflow=5, overflow_wait_seconds=10.0)
+    who = sa.text("SELECT pg_backend_pid() AS pid")
+    found = await asyncio.gather(*(harness.store.look(lambda uow: uow.session.rows(who)) for _ in range(6)))
+    await harness.store.close()
+    assert len({rows[0].pid for rows in found}) == 1
+
+
+async def test_a_unit_that_is_cancelled_leaves_nothing_to_who_has_its_connection_next(config: config_database.DatabaseSection) -> None:
+    harness = _harness(config, pool_size=1, max_overflow=0)
+    made, other = await harness.make_server(), await harness.make_server()
+    written = asyncio.Event()
+
+    async def unit(uow: uows.UnitOfWork) -> None:
+        await uow.servers.update(made, name="cancelled")
+        written.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(harness.store.run(unit))
+    await written.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await harness.store.run(lambda uow: uow.servers.update(other, name="next"))
+    found = await harness.server(made.uuid)
+    await harness.store.close()
+    assert found.name == made.name
+
+
 async def test_a_lock_is_waited_for_no_longer_than_lock_timeout(
     config: config_database.DatabaseSection, other: sa_asyncio.AsyncConnection
 ) -> None:
