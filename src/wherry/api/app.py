@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -56,8 +57,10 @@ def build(
         layers.Middleware(negotiation.Negotiation),
         layers.Middleware(authentication.Authentication, strategy=strategy),
     ]
-    innermost = dispatcher.Dispatcher(api_routing.Table(routes.ROUTES), parts)
-    return applications.Starlette(routes=[routing.Mount("/", app=innermost)], middleware=stack)
+    innermost = routing.Mount("/", app=dispatcher.Dispatcher(api_routing.Table(routes.ROUTES), parts))
+    # Its own has no ends of lines, which a path may name ("%0A"), and answers those itself, in words that no client of Nova knows.
+    innermost.path_regex = re.compile(r"^/(?P<path>.*)\Z", re.DOTALL)
+    return applications.Starlette(routes=[innermost], middleware=stack)
 
 
 def _own_services(parts: api_call.Parts, known: auth_login.Login) -> list[layers.Middleware]:

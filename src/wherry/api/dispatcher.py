@@ -46,7 +46,8 @@ class Dispatcher:
             this.route = "/" if not split.prefix else split.prefix
             answer = versions.discover(scope["method"], scope["path"], split, base_address(scope))
         else:
-            endpoint = self._table.find(split.segments)
+            # No id or name has a NUL in it; PostgreSQL takes none, and SQLite's patterns end before it.
+            endpoint = self._table.find(split.segments) if "\0" not in scope["path"] else None
             if endpoint is None:
                 raise faults.not_found()
             this.route = endpoint.path
@@ -90,8 +91,9 @@ class Dispatcher:
             address=api_call.Address(
                 base=base_address(scope),
                 prefix=split.prefix,
-                path="/" + "/".join(split.segments[1:] if endpoint.project_id else split.segments),
-                project_id=endpoint.project_id,
+                # Encoded again, since links and the header Location are made of it.
+                path=urllib.parse.quote("/" + "/".join(split.segments[1:] if endpoint.project_id else split.segments)),
+                project_id=urllib.parse.quote(endpoint.project_id, safe=""),
             ),
         )
         if route.concern is routing.Concern.CALLER:
