@@ -12,12 +12,14 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import accepting, completing, listing, load, machine, measures, taking_over, watching
+from benchmarks import accepting, completing, listing, load, machine, measures, slots, taking_over, watching
 from wherry.testing import postgres_server
 from wherry.testing.fleet import nats, program
 
 RESULTS = pathlib.Path("benchmarks/results")
 _STORES = ("sqlite", "postgresql")
+#: Guests that are moved out of each host to see how long slots stay empty.
+_EACH = 10
 _CLIENTS = (1, 4, 16, 64)
 
 
@@ -29,6 +31,11 @@ def _accepts(options: argparse.Namespace) -> Iterator[measures.Measure]:
 def _completions(options: argparse.Namespace) -> Iterator[measures.Measure]:
     for conductors in (1, 2):
         yield from completing.measure(conductors=conductors, migrations=options.migrations)
+
+
+def _slots(options: argparse.Namespace) -> Iterator[measures.Measure]:
+    for conductors in (1, 2):
+        yield from slots.measure(conductors=conductors, hosts=options.slot_hosts, each=_EACH)
 
 
 def _lists(options: argparse.Namespace) -> Iterator[measures.Measure]:
@@ -47,6 +54,7 @@ def _monitors(options: argparse.Namespace) -> Iterator[measures.Measure]:
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[measures.Measure]]] = {
     "accepts": _accepts,
     "completions": _completions,
+    "slots": _slots,
     "lists": _lists,
     "take-over": _take_over,
     "monitors": _monitors,
@@ -81,6 +89,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stores", nargs="+", choices=_STORES, default=list(_STORES), help="default: both")
     parser.add_argument("--clients", nargs="+", type=int, default=list(_CLIENTS), help="clients at once (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load (default: %(default)s)")
+    parser.add_argument("--slot-hosts", type=int, default=20, help="that hand slots over, each every two seconds (default: %(default)s)")
     parser.add_argument("--migrations", type=int, default=1000, help="asked for at once (default: %(default)s)")
     parser.add_argument("--records", type=int, default=10_000, help="servers, and migrations, in lists (default: %(default)s)")
     parser.add_argument("--transfers", type=int, default=1000, help="watched by one agent (default: %(default)s)")

@@ -24,6 +24,8 @@ from wherry.testing.fleet import fleet, nats, program
 
 #: Of every request that names none.
 VERSION = "2.90"
+#: Body of a request for a live migration.
+LIVE_MIGRATE = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
 _PAGE = 1000
 #: What has PostgreSQL count statements, of which each costs some microseconds more.
 _COUNTING = "-c shared_preload_libraries=pg_stat_statements"

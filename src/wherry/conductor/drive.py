@@ -29,8 +29,6 @@ from wherry.rpc import client as clients
 R = TypeVar("R", bound=messages.Message)
 T = TypeVar("T")
 
-#: How long it may take, once a transfer has ended, until its slots are free.
-_SOON_SECONDS = 2.0
 #: Name of the event by which each kind of intent is told, in its own action.
 INTENT_EVENTS = {
     operations.IntentKind.ABORT: instance_actions.EventName.ABORT,
@@ -105,8 +103,8 @@ class Drive:
     attempts: int = 0
     #: Times that both sides were read for the verdict.
     readings: int = 0
-    #: Whether the slots that it waits for are about to be free.
-    is_next: bool = False
+    #: Within which time the slots that it waits for may be free; 0: they are, or nobody has said so.
+    free_within_seconds: float = 0.0
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
     #: What the source has reported.
@@ -202,12 +200,9 @@ class Drive:
         """How long ago the checks passed; 0 when they have not."""
         return (self.clock.now() - self.plan.checked_at).total_seconds() if self.plan.checked_at else 0.0
 
-    def are_checks_old(self, *, is_next: bool = False) -> bool:
-        """Whether the checks have to run again before the start.
-
-        :param is_next: or will have to by then, the slots being about to be free.
-        """
-        return self.checks_age_seconds + (_SOON_SECONDS if is_next else 0.0) > self.config.conductor.check_ttl_seconds
+    def are_checks_old(self, within_seconds: float = 0.0) -> bool:
+        """Whether the checks have to run again for a start now, or for one after this time."""
+        return self.checks_age_seconds + within_seconds > self.config.conductor.check_ttl_seconds
 
     def wants(self, kind: operations.IntentKind) -> bool:
         """Whether somebody asked for this and was not served yet."""

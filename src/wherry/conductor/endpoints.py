@@ -175,7 +175,7 @@ class Endpoints:
         if message.conductor_id == self.orchestrator.conductor_id:
             return
         if message.operation_ids:
-            self.orchestrator.queue.wake(message.operation_ids, is_soon=message.is_soon)
+            self.orchestrator.queue.wake(message.operation_ids, within_seconds=message.within_seconds)
         else:
             self.orchestrator.queue.look()
 

@@ -34,8 +34,11 @@ _LOOKING_ELSEWHERE = 10
 Waiter = tuple[drive.Drive, asyncio.Event]
 #: Statuses of those that have slots, or are to be given some.
 _IN_LINE = states.HOLDING_SLOTS | {states.Status.QUEUED}
-#: Steps with which a migration begins to give its slots back.
+#: Steps with which a migration begins to give its slots back, and how long it may take until it has.
 _ENDING = frozenset({operation.StepName.SETTLE, operation.StepName.ROLL_BACK})
+_ENDING_SECONDS = 0.5
+#: Of the time that checks hold: how long a transfer that starts is taken to last.
+_TRANSFER_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,15 +95,17 @@ class Queue:
         elif holds and step in _ENDING:
             self._following[given.operation_id] = ()
             self._hand_over(self._prepare(given), given)
+        elif (before.status, now.status) == (states.Status.PREPARING, states.Status.RUNNING):
+            self._hand_over(self._prepare_early(given), given)
 
     def forget(self, operation_id: str) -> None:
         """Give up what was begun for the slots of a migration that is not driven here any more."""
         self._following.pop(operation_id, None)
 
-    def wake(self, operation_ids: Iterable[str], *, is_soon: bool = False) -> None:
-        """Wake those of them that wait here: their slots are free, or about to be."""
+    def wake(self, operation_ids: Iterable[str], *, within_seconds: float = 0.0) -> None:
+        """Wake those of them that wait here: their slots are free, or may be within this time."""
         for operation_id in operation_ids:
-            self._wake_one(operation_id, is_soon=is_soon)
+            self._wake_one(operation_id, within_seconds=within_seconds)
 
     async def stop(self) -> None:
         """Hand nothing over any more; the poll of another conductor finds what is free."""
@@ -154,48 +159,58 @@ class Queue:
         self._hand_over(self._give(given, woken), given)
 
     async def _prepare(self, given: admission.Given) -> None:
-        """A transfer has ended, and its slots will soon be free: see who is next, and to it that their checks are not too old by then."""
+        """See who is next for slots that will be free, and to it that their checks are not too old by then."""
         following = await self._next_for(given)
         if given.operation_id not in self._following:
             # They are free by now, or another conductor's business.
             return
         self._following[given.operation_id] = following
-        others = [one for one in following if not self._wake_one(one, is_soon=True)]
-        await self._tell_others(others, is_soon=True)
+        await self._wake_all(following, within_seconds=_ENDING_SECONDS)
+
+    async def _prepare_early(self, given: admission.Given) -> None:
+        """Do so as a transfer starts: checks take longer than what is left to do once it has ended, and most end before these are too old.
+
+        Whoever is first at either of its hosts may be next, though at the other end nothing is free now.
+        """
+        following = await self._next_for(given, is_early=True)
+        await self._wake_all(following, within_seconds=self.config.conductor.check_ttl_seconds * _TRANSFER_SHARE)
 
     async def _give(self, given: admission.Given, woken: set[str]) -> None:
         # Asked again: slots that others gave back meanwhile may let others start with these.
         following = await self._next_for(given)
-        await self._tell_others([one for one in following if one not in woken and not self._wake_one(one)])
+        await self._wake_all([one for one in following if one not in woken])
 
-    async def _next_for(self, given: admission.Given) -> Sequence[str]:
+    async def _wake_all(self, operation_ids: Sequence[str], *, within_seconds: float = 0.0) -> None:
+        """Wake them, with whichever conductor they wait."""
+        others = tuple(one for one in operation_ids if not self._wake_one(one, within_seconds=within_seconds))
+        if not others:
+            return
+        told = messages.SlotsFreed(conductor_id=self._conductor_id, operation_ids=others, within_seconds=within_seconds)
+        try:
+            await self._others.cast(addresses.conductors(), told)
+        except errors.Error as error:
+            _log.debug("The other conductors find by themselves that slots are free.", slug=error.slug)
+
+    async def _next_for(self, given: admission.Given, *, is_early: bool = False) -> Sequence[str]:
         limits = self._limits
         try:
-            return await self._store.look(lambda uow: uow.slots.next_for(given, limits))
+            return await self._store.look(lambda uow: uow.slots.next_for(given, limits, is_early=is_early))
         except errors.DatabaseUnavailable as error:
             _log.info("Who is next for a slot is found by the poll.", migration_id=given.operation_id, slug=error.slug)
             return ()
 
-    def _wake_one(self, operation_id: str, *, is_soon: bool = False) -> bool:
+    def _wake_one(self, operation_id: str, *, within_seconds: float = 0.0) -> bool:
         """Wake one that waits; False: it does not wait here."""
         waiter = self._waiters.one(operation_id)
         if waiter is None:
             return False
         on, alarm = waiter
-        if is_soon and not on.are_checks_old(is_next=True):
+        if within_seconds and not on.are_checks_old(within_seconds):
+            # They will not have to run again.
             return True
-        on.is_next = is_soon
+        on.free_within_seconds = within_seconds
         alarm.set()
         return True
-
-    async def _tell_others(self, operation_ids: Sequence[str], *, is_soon: bool = False) -> None:
-        if not operation_ids:
-            return
-        told = messages.SlotsFreed(conductor_id=self._conductor_id, operation_ids=tuple(operation_ids), is_soon=is_soon)
-        try:
-            await self._others.cast(addresses.conductors(), told)
-        except errors.Error as error:
-            _log.debug("The other conductors find by themselves that slots are free.", slug=error.slug)
 
     def _looking_elsewhere(self, queue: list[admission.Waiting], waiters: Mapping[str, Waiter]) -> Iterator[asyncio.Event]:
         """Give those for whom only the destination is full, and whose checks are so old that they may choose another."""

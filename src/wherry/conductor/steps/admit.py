@@ -29,10 +29,10 @@ class Admit:
         if on.wants(operation.IntentKind.ABORT):
             await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
-        is_next, on.is_next = on.is_next, False
-        if not on.are_checks_old(is_next=is_next):
+        within_seconds, on.free_within_seconds = on.free_within_seconds, 0.0
+        if not on.are_checks_old(within_seconds):
             return None
-        return await self._check_again(on, is_next=is_next)
+        return await self._check_again(on, is_next=within_seconds > 0)
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Let go of the storage probes, then take the slots."""
@@ -91,7 +91,7 @@ class Admit:
     async def _check_again(self, on: drive.Drive, *, is_next: bool) -> drive.Advance | None:
         """Run the checks again once a slot is in sight; with the destination's slots taken, at another that has one.
 
-        :param is_next: the slots are held still, and about to be free.
+        :param is_next: the slots are held still, and may be free before long.
         """
         if not is_next and not await self._is_slot_in_sight(on):
             return None

@@ -165,14 +165,17 @@ class Slots:
         counts = {"outgoing": int(row.outgoing), "incoming": int(row.incoming), "cluster": int(row.cluster)}
         return SlotCounts(**counts, is_abort_asked=bool(row.is_abort_asked))
 
-    async def next_for(self, given: Given, limits: SlotLimits) -> list[str]:
+    async def next_for(self, given: Given, limits: SlotLimits, *, is_early: bool = False) -> list[str]:
         """Give ids of those that may start with the slots that one migration gives back, first come first. One query.
 
         Reads none of the queue but those who wait for these slots. Counts the one that gives them back as if it had, so that this can be
         asked before it does.
+
+        :param is_early: ask who may be next one day: what others hold now is left out.
         """
         # With a limit for all hosts together, anybody may have waited for it.
-        parameters = {"giving": given.operation_id, "out": limits.outgoing, "into": limits.incoming, "all": limits.cluster}
+        counted = SlotLimits() if is_early else limits
+        parameters = {"giving": given.operation_id, "out": counted.outgoing, "into": counted.incoming, "all": counted.cluster}
         if not limits.cluster:
             parameters |= {"source": given.source, "destination": given.destination}
         rows = await self._session.rows(_WAITS if limits.cluster else _NEXT_AT_THESE, parameters)
@@ -184,7 +187,7 @@ class Slots:
                 (f"incoming:{row.dest_compute}", row.incoming, limits.incoming),
                 ("cluster", row.cluster, limits.cluster),
             )
-            if all(not limit or held + taken.get(name, 0) < limit for name, held, limit in wanted):
+            if all(not limit or (0 if is_early else held) + taken.get(name, 0) < limit for name, held, limit in wanted):
                 following.append(row.uuid)
                 for name, *_ in wanted:
                     taken[name] = taken.get(name, 0) + 1

@@ -62,8 +62,8 @@ class SlotsFreed(Message):
     conductor_id: str
     #: Those that may start now. Empty: the sender, of an older release, has not looked.
     operation_ids: tuple[str, ...] = ()
-    #: Whether the slots are only about to be free: time to see to it that the checks are not too old by then.
-    is_soon: bool = False
+    #: Above 0: the slots are not free yet, and may be within this time; checks that will be too old by then should run again now.
+    within_seconds: float = 0.0
 
 
 class OperationsLeft(Message):

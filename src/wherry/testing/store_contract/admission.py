@@ -108,8 +108,9 @@ class SlotContract:
         ids = [(await harness.make_queued(f"host-{source}", f"host-{into}")).id for source, into in pairs]
         given = admission.Given(operation_id=giving.id, source="host-a", destination="host-b")
 
-        async def following(**limits: int) -> list[str]:
-            found = await harness.store.look(lambda uow: uow.slots.next_for(given, admission.SlotLimits(**limits)))
+        async def following(*, is_early: bool = False, **limits: int) -> list[str]:
+            asked = admission.SlotLimits(**limits)
+            found = await harness.store.look(lambda uow: uow.slots.next_for(given, asked, is_early=is_early))
             return [pairs[ids.index(one)][0] + pairs[ids.index(one)][1] for one in found]
 
         # host-e is full, host-d sends; nobody else waits for what is given back, and one host's only slot is told to one.
@@ -118,6 +119,7 @@ class SlotContract:
         assert await following(outgoing=1, incoming=1, cluster=2) == ["fb"]
         assert await following(outgoing=1, incoming=1, cluster=1) == []
         assert await following(outgoing=2, incoming=2) == ["ae", "fb", "ag", "db"]
+        assert await following(outgoing=1, incoming=1, is_early=True) == ["ae", "fb"]
         giving = await harness.advance(giving, states.Event.TRANSFER_STARTED)
         # Asked before they are free, and after, the answer is the same.
         assert await following(outgoing=1, incoming=1) == both
