@@ -127,7 +127,7 @@ async def _owned_by(conductor_id: str, uow: uows.UnitOfWork) -> list[str]:
     return await uow.operations.owned_by(conductor_id)
 
 
-@pytest.mark.parametrize("check_ttl_seconds", [60.0, 2.0], ids=["fresh", "old"])
+@pytest.mark.parametrize("check_ttl_seconds", [600.0, 2.0], ids=["fresh", "old"])
 async def test_slots_pass_from_conductor_to_conductor(
     make_cloud: clouds.MakeCloud, world: simulated.World, check_ttl_seconds: float
 ) -> None:
@@ -158,7 +158,7 @@ async def test_slots_pass_from_conductor_to_conductor(
             assert later.started_at is not None
             assert 0 <= (later.started_at - earlier.finished_at).total_seconds() <= 0.1
             again = (later.uuid, operation.StepName.SELECT_DESTINATION)
-            if check_ttl_seconds > 2:
+            if check_ttl_seconds > 100:
                 assert again not in stored
             else:
                 assert stored.index(again) < stored.index((earlier.uuid, operation.StepName.DONE))
