@@ -8,11 +8,13 @@ word of one host changes nothing about a server of another (docs/adr/0005).
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
+from wherry.conductor import sightings
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import hosts as host_records
@@ -37,9 +39,17 @@ class Inventory:
         self._agents = agents
         self._clock = clock
         self._config = config
+        interval = config.conductor.inventory_flush_interval_seconds
+        self._sightings = sightings.Sightings(store=store, clock=clock, interval_seconds=interval, is_old_news=_is_old_news)
+
+    async def stop(self) -> None:
+        """Apply no more of what is gathered."""
+        await self._sightings.stop()
 
     async def apply(self, report: messages.ReportInventory) -> None:
         """Store what one host has; an older report than the last one stored is dropped."""
+        if await self._sightings.take_in(report):
+            return
         settled = [one for one in report.guests if not one.is_incoming]
         known = await self._store.run(self._taken_in(report, settled))
         if known is None:
@@ -207,6 +217,18 @@ async def _settle_disputes(uow: uows.UnitOfWork, report: messages.ReportInventor
             is_over = dispute.instance_uuid in report.absent or (report.is_complete and not is_there)
         if is_over:
             await uow.disputes.remove(dispute.id)
+
+
+def _is_old_news(report: messages.ReportInventory, node: str, known: Mapping[str, server.Server]) -> bool:
+    """Whether applying a report that is not complete, and whose host disputes nothing, would change nothing."""
+    for one in report.guests:
+        record = known.get(one.uuid)
+        if one.is_incoming or (record is not None and (not _is_free(record) or _is_deleted(record))):
+            continue
+        if record is None or record.host != report.name or _changes(one, record, report.name, node):
+            return False
+    gone = (known[uuid] for uuid in report.absent if uuid in known)
+    return not any(one.host == report.name and one.deleted_at is None and _is_free(one) for one in gone)
 
 
 def _is_free(record: server.Server) -> bool:

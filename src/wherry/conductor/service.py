@@ -49,13 +49,14 @@ class Conductor:
         self._heartbeats = heartbeats.Heartbeats(store=store, clock=clock, interval_seconds=section.heartbeat_flush_interval_seconds)
         chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
         self._feasibility = feasibility.Feasibility(store=store, agents=client, clock=clock, config=config, conductor_id=self.id)
+        self._inventory = inventory.Inventory(store=store, agents=client, clock=clock, config=config)
         surface = endpoints.Endpoints(
             store=store,
             clock=clock,
             config=config,
             orchestrator=self.orchestrator,
             conductors=client,
-            inventory=inventory.Inventory(store=store, agents=client, clock=clock, config=config),
+            inventory=self._inventory,
             progress=self._progress,
             heartbeats=self._heartbeats,
             chores=chores,
@@ -88,6 +89,7 @@ class Conductor:
         """Stop listening and driving, then give the lease up, so that another conductor goes on at once."""
         await self._server.stop()
         await self._heartbeats.stop()
+        await self._inventory.stop()
         await self._background.stop()
         await self.orchestrator.stop()
         await self._progress.stop()

@@ -89,6 +89,12 @@ class ConductorSection:
         constraint=opt.at_least(0.001, 5.0),
         unit="seconds",
     )
+    inventory_flush_interval_seconds: float = opt.option(
+        0.2,
+        "How long reports of single guests are gathered, so that those which say nothing new are noted together.",
+        constraint=opt.at_least(0.001, 5.0),
+        unit="seconds",
+    )
     progress_flush_interval_seconds: float = opt.option(
         1.0,
         "How often the counters of running migrations are written, all together; how often each is reported is the agents' matter.",

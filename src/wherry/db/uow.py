@@ -19,6 +19,7 @@ from wherry.db.repositories import (
     disputes,
     flavors,
     hosts,
+    inventories,
     migrations,
     operations,
     overview,
@@ -44,6 +45,7 @@ class UnitOfWork:
         self.session = session
         self.servers = servers.Servers(session)
         self.hosts = hosts.Hosts(session)
+        self.inventories = inventories.Inventories(session)
         self.migrations = migrations.Migrations(session)
         self.operations = operations.Operations(session)
         self.actions = actions.Actions(session)

@@ -92,6 +92,25 @@ class RegistrationContract:
         await harness.make_host("host-a", incarnation="host-a-2", replaces="host-a-1")
         assert await harness.store.run(lambda uow: uow.hosts.accept_inventory("host-a", "host-a-2", 1))
 
+    async def test_inventories_that_change_nothing_are_taken_in_together(self, harness: harnesses.Harness) -> None:
+        names = ["host-a", "host-b", "host-c"]
+        for name in names:
+            await harness.make_host(name)
+        told = await harness.store.look(lambda uow: uow.inventories.told([*names, "host-z"]))
+        assert [(told[name].incarnation, told[name].sequence, told[name].has_disputes) for name in names] == [
+            (f"{name}-1", 0, False) for name in names
+        ]
+        await harness.store.run(_taking("host-a-1", 3))
+        await harness.make_host("host-b", incarnation="host-b-2", replaces="host-b-1")
+        # host-a has told more since it was read, host-b has another agent.
+        accepted = await harness.store.run(lambda uow: uow.inventories.accept_next([(told[name], 5) for name in names]))
+        assert accepted == {"host-c"}
+        assert await harness.store.put(lambda uow: uow.inventories.accept_next([(told["host-a"], 5)])) == set()
+        told = await harness.store.look(lambda uow: uow.inventories.told(names))
+        assert [told[name].sequence for name in names] == [3, 0, 5]
+        assert await harness.store.put(lambda uow: uow.inventories.accept_next([(told["host-a"], 5)])) == {"host-a"}
+        assert await harness.store.run(_taking("host-a-1", 5)) is None
+
 
 def _taking(incarnation: str, sequence: int) -> Any:
     return lambda uow: uow.hosts.accept_inventory("host-a", incarnation, sequence)
