@@ -105,6 +105,8 @@ class Drive:
     readings: int = 0
     #: Within which time the slots that it waits for may be free; 0: they are, or nobody has said so.
     free_within_seconds: float = 0.0
+    #: Whether it was told that they are free.
+    is_told_free: bool = False
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
     #: What the source has reported.

@@ -136,8 +136,8 @@ class Queue:
         limits = self._limits
         queue = await self._store.read(lambda uow: uow.slots.queue(limits))
         for one in queue:
-            if not one.waits_for and one.operation_id in waiters:
-                waiters[one.operation_id][1].set()
+            if not one.waits_for:
+                self._wake_one(one.operation_id)
         return queue
 
     @property
@@ -208,7 +208,7 @@ class Queue:
         if within_seconds and not on.are_checks_old(within_seconds):
             # They will not have to run again.
             return True
-        on.free_within_seconds = within_seconds
+        on.free_within_seconds, on.is_told_free = within_seconds, not within_seconds
         alarm.set()
         return True
 

@@ -9,6 +9,7 @@ from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.steps import check_destination, select_destination
 from wherry.db import uow as uows
+from wherry.db.repositories import admission
 from wherry.model import instance_actions, operation, states
 from wherry.telemetry import logs
 
@@ -40,6 +41,12 @@ class Admit:
             lost = await self._release(on)
             if lost is not None:
                 return lost
+        is_told, on.is_told_free = on.is_told_free, False
+        if not is_told:
+            # Not under lock, which those wait for whose turn it is. Slots given back since then come with a word.
+            full = _full(on, await on.store.look(lambda uow: uow.slots.count(on.plan.source, on.destination, on.operation.id)))
+            if full is not None:
+                return full
         facts = dataclasses.replace(on.plan.facts, probes=()) if on.plan.facts else None
         transition = operation.Transition(
             step=operation.StepName.PREPARE,
@@ -69,22 +76,17 @@ class Admit:
         return None
 
     def _take_slots(self, on: drive.Drive) -> drive.Guard:
-        source, destination, options = on.plan.source, on.destination, on.config.default
+        source, destination = on.plan.source, on.destination
 
         async def guard(uow: uows.UnitOfWork) -> None:
-            cluster = options.max_concurrent_live_migrations_cluster
-            counts = await uow.slots.lock_and_count(source, destination, on.operation.id, with_cluster=cluster > 0)
+            with_cluster = on.config.default.max_concurrent_live_migrations_cluster > 0
+            counts = await uow.slots.lock_and_count(source, destination, on.operation.id, with_cluster=with_cluster)
             if counts.is_abort_asked:
                 # Recorded since the check above: run the step again, which sees it.
                 raise errors.StaleWrite(what="Operation", name=on.operation.id)
-            for held, limit, where in (
-                (counts.outgoing, options.max_concurrent_live_migrations, f"out of {source}"),
-                (counts.incoming, options.max_concurrent_incoming_live_migrations, f"into {destination}"),
-                (counts.cluster, cluster, "in the cluster"),
-            ):
-                if limit and held >= limit:
-                    why = f"{held} of {limit} slots {where} are taken"
-                    raise drive.Postponed(drive.Wait(seconds=_LONGEST_WAIT_SECONDS, why=why))
+            full = _full(on, counts)
+            if full is not None:
+                raise drive.Postponed(full)
 
         return guard
 
@@ -116,6 +118,19 @@ class Admit:
             return False
         into = options.max_concurrent_incoming_live_migrations
         return not into or counts.incoming < into or (on.request.host is None and await _has_alternative(on, into))
+
+
+def _full(on: drive.Drive, counts: admission.SlotCounts) -> drive.Wait | None:
+    """Give the wait for a slot of which there is none; None where there is one of each kind."""
+    options = on.config.default
+    for held, limit, where in (
+        (counts.outgoing, options.max_concurrent_live_migrations, f"out of {on.plan.source}"),
+        (counts.incoming, options.max_concurrent_incoming_live_migrations, f"into {on.destination}"),
+        (counts.cluster, options.max_concurrent_live_migrations_cluster, "in the cluster"),
+    ):
+        if limit and held >= limit:
+            return drive.Wait(seconds=_LONGEST_WAIT_SECONDS, why=f"{held} of {limit} slots {where} are taken")
+    return None
 
 
 async def _has_alternative(on: drive.Drive, into: int) -> bool:
