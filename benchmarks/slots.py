@@ -7,7 +7,6 @@ Every host sends one guest at a time and always has a few that wait, for longer 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from benchmarks import measures, site
@@ -99,8 +98,8 @@ def _keep_queues(running: site.Site) -> None:
     for line in running.sql("SELECT host, uuid FROM servers ORDER BY id").splitlines():
         host, _, uuid = line.partition("|")
         left.setdefault(host, []).append(uuid)
-    deadline = time.monotonic() + _LIMIT_SECONDS
-    while True:
+
+    def are_empty() -> bool:
         rows = running.sql("SELECT source_compute, count(*) FROM migrations WHERE finished_at IS NULL GROUP BY 1").splitlines()
         under_way = {host: int(count) for host, _, count in (row.partition("|") for row in rows if row)}
         for host, uuids in left.items():
@@ -109,8 +108,6 @@ def _keep_queues(running: site.Site) -> None:
                 if status != 202:
                     raise program.FleetError(f"a request was not accepted: {status} {body[:200]!r}")
                 under_way[host] = under_way.get(host, 0) + 1
-        if not under_way:
-            return
-        if time.monotonic() > deadline:
-            raise program.FleetError("the queues did not end")
-        time.sleep(_PAUSE_SECONDS)
+        return not under_way
+
+    program.until(are_empty, "the queues to end", seconds=_LIMIT_SECONDS, interval_seconds=_PAUSE_SECONDS)

@@ -77,14 +77,12 @@ class Inventories:
             told, _ = following[0]
             return {told.name} if await self._session.change(_RAISE, self._raising(*following[0])) == 1 else set()
         # An update of many rows at once tells no count.
-        locked = {row.name: (row.incarnation, row.sequence) for row in await self._lock([told.name for told, _ in following])}
+        rows = await self._session.rows(_LOCKED, {"names": [told.name for told, _ in following]})
+        locked = {row.name: (row.incarnation, row.sequence) for row in rows}
         current = [one for one in following if locked.get(one[0].name) == (one[0].incarnation, one[0].sequence)]
         if current:
             await self._session.connection.execute(_RAISE, [self._raising(*one) for one in current])
         return {told.name for told, _ in current}
-
-    async def _lock(self, names: list[str]) -> list[sa.Row[tuple[str, str, int]]]:
-        return await self._session.rows(_LOCKED, {"names": names})
 
     def _raising(self, told: Told, sequence: int) -> dict[str, object]:
         was = {"of_name": told.name, "of_incarnation": told.incarnation, "of_sequence": told.sequence}
