@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -47,16 +48,15 @@ def invalid(problems: Sequence[Problem]) -> errors.ConfigInvalid:
 class Reader:
     """One reading of all sources; collects problems so that all are told at once."""
 
-    def __init__(self, sections: Iterable[type[opt.Section]], files: list[str]) -> None:
+    def __init__(self, sections: Collection[type[opt.Section]], files: list[str]) -> None:
         self._problems: list[Problem] = []
         self._has_unreadable_file = False
         #: (section, option) -> where its value comes from and the text found there.
         self._sources: dict[tuple[str, str], tuple[str, str]] = {}
         self._options = {section.SECTION: {option.name: option for option in opt.describe(section)} for section in sections}
         self._conf = cfg.ConfigOpts()
-        for section, options in self._options.items():
-            group = None if section == "DEFAULT" else section
-            self._conf.register_opts([_oslo_option(o) for o in options.values()], group=group)
+        for section in sections:
+            self._conf.register_opts(_oslo_options(section), group=None if section.SECTION == "DEFAULT" else section.SECTION)
         for path in files:
             self._note_file(path)
         if self._has_unreadable_file:
@@ -200,6 +200,12 @@ def _nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | No
     by_lower = {item.lower(): item for item in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None
+
+
+@functools.cache
+def _oslo_options(section: type[opt.Section]) -> list[Any]:
+    # What is read is kept with the reading, not with them: one reading more need not make them anew.
+    return [_oslo_option(option) for option in opt.describe(section)]
 
 
 def _oslo_option(option: opt.Option) -> Any:

@@ -21,6 +21,8 @@ from wherry.policies import base
 
 #: Checks that ask another service: they would block the event loop, and an answer could not be kept.
 _REMOTE_CHECK = re.compile(r"\bhttps?:")
+#: May this caller (user, project, roles) do what the rule is about to something of that project?
+_Answer = Callable[[str, str, str, frozenset[str], str], bool]
 #: Answers that are kept; oslo.policy needs some 90 us for each.
 _KEPT_ANSWERS = 8192
 
@@ -59,44 +61,54 @@ class Enforcer:
         """
         self._answer = self._load()
 
-    def _load(self) -> Callable[[str, str, str, frozenset[str], str], bool]:
-        conf = cfg.ConfigOpts()
-        conf([], project="wherry", default_config_files=[], default_config_dirs=[])
+    def _load(self) -> _Answer:
         has_file = bool(self._policy_file) and pathlib.Path(self._policy_file).is_file()
-        enforcer = oslo_policy.Enforcer(conf, policy_file=self._policy_file if has_file else None, use_conf=has_file)
-        enforcer.register_defaults([_documented(rule) for rule in self._rules])
-        try:
-            # The directory policy.d is oslo.policy's own idea of more files; only the one file that the configuration names counts here.
-            conf.set_override("policy_dirs", [], group="oslo_policy")
-            enforcer.load_rules(force_reload=True)
-            enforcer.check_rules(raise_on_violation=True)
-        except (oslo_policy.InvalidDefinitionError, OSError, ValueError, TypeError, AttributeError) as error:
-            raise errors.ConfigInvalid(
-                where=self._policy_file or "built-in policies",
-                problem=str(error),
-                instead='Write one `"rule name": "check"` a line, and only rules of the policy sample in a check.',
-            ) from error
-        unknown = sorted(set(enforcer.file_rules) - set(enforcer.registered_rules))
-        if unknown:
-            raise errors.ConfigInvalid(
-                where=self._policy_file, problem=f"unknown rules: {', '.join(unknown)}", instead="Use the names of the policy sample."
-            )
-        remote = sorted(name for name, check in enforcer.rules.items() if _REMOTE_CHECK.search(str(check)))
-        if remote:
-            raise errors.ConfigInvalid(
-                where=self._policy_file,
-                problem=f"http checks in {', '.join(remote)}",
-                instead="Use roles, projects, users and other rules.",
-            )
-        enforcer.use_conf = False
+        return _answer_of(self._rules, self._policy_file) if has_file else _built_in(self._rules)
 
-        # An answer depends on nothing but these five, so it is found once.
-        @functools.lru_cache(maxsize=_KEPT_ANSWERS)
-        def answer(rule: str, user_id: str, project_id: str, roles: frozenset[str], concerned: str) -> bool:
-            target = {"project_id": concerned, "user_id": user_id}
-            return bool(enforcer.enforce(rule, target, {"user_id": user_id, "project_id": project_id, "roles": list(roles)}))
 
-        return answer
+@functools.lru_cache(maxsize=4)
+def _built_in(rules: tuple[base.Rule, ...]) -> _Answer:
+    """Without a file the same rules always give the same answers: found once in a process, however many enforcers it makes."""
+    return _answer_of(rules, "")
+
+
+def _answer_of(rules: tuple[base.Rule, ...], policy_file: str) -> _Answer:
+    conf = cfg.ConfigOpts()
+    conf([], project="wherry", default_config_files=[], default_config_dirs=[])
+    enforcer = oslo_policy.Enforcer(conf, policy_file=policy_file or None, use_conf=bool(policy_file))
+    enforcer.register_defaults([_documented(rule) for rule in rules])
+    try:
+        # The directory policy.d is oslo.policy's own idea of more files; only the one file that the configuration names counts here.
+        conf.set_override("policy_dirs", [], group="oslo_policy")
+        enforcer.load_rules(force_reload=True)
+        enforcer.check_rules(raise_on_violation=True)
+    except (oslo_policy.InvalidDefinitionError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise errors.ConfigInvalid(
+            where=policy_file or "built-in policies",
+            problem=str(error),
+            instead='Write one `"rule name": "check"` a line, and only rules of the policy sample in a check.',
+        ) from error
+    unknown = sorted(set(enforcer.file_rules) - set(enforcer.registered_rules))
+    if unknown:
+        raise errors.ConfigInvalid(
+            where=policy_file, problem=f"unknown rules: {', '.join(unknown)}", instead="Use the names of the policy sample."
+        )
+    remote = sorted(name for name, check in enforcer.rules.items() if _REMOTE_CHECK.search(str(check)))
+    if remote:
+        raise errors.ConfigInvalid(
+            where=policy_file,
+            problem=f"http checks in {', '.join(remote)}",
+            instead="Use roles, projects, users and other rules.",
+        )
+    enforcer.use_conf = False
+
+    # An answer depends on nothing but these five, so it is found once.
+    @functools.lru_cache(maxsize=_KEPT_ANSWERS)
+    def answer(rule: str, user_id: str, project_id: str, roles: frozenset[str], concerned: str) -> bool:
+        target = {"project_id": concerned, "user_id": user_id}
+        return bool(enforcer.enforce(rule, target, {"user_id": user_id, "project_id": project_id, "roles": list(roles)}))
+
+    return answer
 
 
 def _documented(rule: base.Rule) -> Any:

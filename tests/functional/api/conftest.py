@@ -7,7 +7,6 @@ import asyncio
 import dataclasses
 import pathlib
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from wherry.rpc import addresses
 from wherry.rpc import client as rpc_client
 from wherry.rpc import server as rpc_server
 from wherry.rpc.transports import memory
+from wherry.testing import lent_store
 
 PROJECT = "p1"
 ADMIN = f"admin:{PROJECT}"
@@ -220,7 +220,9 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 5.0) 
 async def make_cloud(directory: pathlib.Path, overrides: Mapping[str, Mapping[str, str]] | None = None) -> Cloud:
     settings = config.load([], environ={}, overrides={"DEFAULT": {"host": "api-1", "state_path": str(directory)}, **(overrides or {})})
     clock = wherry_clock.LoopClock()
-    store = await wherry_store.Store.open(settings.database, clock)
+    store = await (lent_store.open_store if settings.database.connection == lent_store.IN_MEMORY else wherry_store.Store.open)(
+        settings.database, clock
+    )
     bus = memory.MemoryBus()
     transport = RecordingTransport(bus)
     await transport.open()
@@ -256,10 +258,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture
-async def cloud(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> AsyncIterator[Cloud]:
-    """Three hosts, no servers, no conductor."""
-    shutil.copy(empty_database, tmp_path)
-    made = await make_cloud(tmp_path)
+async def cloud(tmp_path: pathlib.Path) -> AsyncIterator[Cloud]:
+    """Three hosts, no servers, no conductor; the database is in memory."""
+    made = await make_cloud(tmp_path, {"database": {"connection": lent_store.IN_MEMORY}})
     for name in ("h1", "h2", "h3"):
         await made.add_host(name)
     yield made

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
+import shutil
 import sys
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -35,8 +37,19 @@ async def test_two_thousand_waiting_clients_hold_no_thread_and_no_connection_and
     assert set(measured.codes) == {202}
 
 
+@pytest.fixture
+async def cloud(tmp_path: pathlib.Path, empty_database: pathlib.Path) -> AsyncIterator[conftest.Cloud]:
+    """Three hosts and no conductor; the database is a file, which another one opens too."""
+    shutil.copy(empty_database, tmp_path)
+    made = await conftest.make_cloud(tmp_path)
+    for name in ("h1", "h2", "h3"):
+        await made.add_host(name)
+    yield made
+    await made.close()
+
+
 async def test_when_the_api_dies_under_a_waiting_client_another_one_names_what_it_asked_for(
-    cloud: conftest.Cloud, tmp_path: pathlib.Path, empty_database: pathlib.Path
+    cloud: conftest.Cloud, tmp_path: pathlib.Path
 ) -> None:
     """Two APIs over one database. The first is gone without a word; the client repeats its request to the second."""
     server = await cloud.add_server(1)

@@ -16,8 +16,6 @@ from wherry.testing import keystone as keystones
 from wherry.testing.demo import process, site
 from wherry.testing.tempest_run import cases, people, selection, settings, sites, suite
 
-#: How many tests run at a time: they wait more than they work.
-WORKERS = 2
 #: In the current directory, which is a checkout.
 PLACE = pathlib.Path(".tempest")
 
@@ -33,6 +31,8 @@ class Run:
     hosts: str
     #: tempest sends at least this.
     min_microversion: str = "2.1"
+    #: How many tests run at a time: they wait more than they work.
+    workers: int = 4
     is_smoke: bool = False
 
 
@@ -47,7 +47,8 @@ class Outcome:
 
 RUNS = (
     Run(name="simulated", title="simulated hosts, 2.1 to latest", site=sites.simulated, hosts="simulated"),
-    Run(name="lab", title="real guests, 2.1 to latest", site=sites.lab, hosts="lab"),
+    # Its guests have the same processors.
+    Run(name="lab", title="real guests, 2.1 to latest", site=sites.lab, hosts="lab", workers=2),
     Run(name="strict", title="simulated hosts, 2.100 to latest", site=sites.simulated, hosts="simulated", min_microversion="2.100"),
 )
 
@@ -68,7 +69,7 @@ def perform(run: Run, tests: re.Pattern[str] | None, *, is_loud: bool) -> Outcom
     with process.Workplace(run.name, PLACE.absolute()) as workplace, contextlib.ExitStack() as stack:
         for name in ("keystone", "tempest"):
             (workplace.path / name).mkdir()
-        asking = people.people_for(WORKERS)
+        asking = people.people_for(run.workers)
         hosts = stack.enter_context(run.site())
         keystone = people.start_keystone(workplace.path / "keystone", asking)
         stack.callback(keystone.close)
@@ -120,7 +121,7 @@ def _run(run: Run, tempest: suite.Suite, tests: re.Pattern[str] | None, *, is_lo
             left_out.setdefault(reason, []).append(name)
         elif not run.is_smoke or selection.is_smoke(name):
             ids.append(test_id)
-    found = tempest.run(ids, WORKERS, lambda line: _tell(line, is_loud=is_loud))
+    found = tempest.run(ids, run.workers, lambda line: _tell(line, is_loud=is_loud))
     if tests is None:
         wanted = selection.wanted_of(run.min_microversion, is_smoke=run.is_smoke)
         names = [cases.plain(test_id) for test_id in listed]
