@@ -144,10 +144,12 @@ def _fault(site: sites.SiteFlow, name: str, move: flow.Move) -> Fault:
     ],
 )
 def test_whoever_is_away_for_a_while_nothing_is_lost(site: sites.SiteFlow, name: str, seconds: float, tell: checks.Tell) -> None:
-    """One guest's budget runs out 6 s after its copy began; the other one arrives when its link is wide again."""
+    """One guest's budget runs out some seconds after its copy began; the other one arrives when its link is wide again."""
     late, calm = checks.never_ending(site, "late", range_mib=16), checks.never_ending(site, "calm", range_mib=16)
     site.h1.migration_link.shape(mib_per_s=_LINK_MIB_PER_S)
-    staying = _moving(site, late, timeout_seconds=6, on_timeout="abort")
+    # A hypervisor that cannot be reached cannot be told: the link is back before the deadline, on a busy machine too.
+    budget = 15 if name == "control link" else 6
+    staying = _moving(site, late, timeout_seconds=budget, on_timeout="abort")
     due = checks.deadline_at(staying)
     going = _moving(site, calm)
     end, bring_back = _fault(site, name, staying)

@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 
+from wherry import clock as clocks
 from wherry import errors
 from wherry.agent import storage
 from wherry.config import database as config_database
@@ -54,3 +55,14 @@ async def test_what_the_driver_takes_is_taken(more: str) -> None:
 async def test_a_journal_where_none_can_be() -> None:
     with pytest.raises(errors.ConfigInvalid, match=r"\[agent\] journal_path: /dev/null/h1 cannot be used: Not a directory"):
         await storage.FileStorage(pathlib.Path("/dev/null/h1")).lock("me")
+
+
+async def test_a_database_file_in_no_directory(tmp_path: pathlib.Path) -> None:
+    """It may still be made: the process waits for it, and says what it waits for."""
+    file = tmp_path / "state" / "wherry.sqlite"
+    store = await stores.Store.open(config_database.DatabaseSection(connection=f"sqlite:///{file}"), clocks.LoopClock())
+    with pytest.raises(errors.DatabaseUnavailable, match=f"{file} cannot be opened: there is no directory {file.parent}"):
+        await store.check()
+    file.parent.mkdir()
+    assert (await store.upgrade()).is_usable
+    await store.close()

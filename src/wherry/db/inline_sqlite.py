@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import pathlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -123,7 +124,14 @@ class InlineSqlite:
     def _open(self) -> tuple[sa.Connection, sqlite3.Connection]:
         if self._plain is None:
             # SQLAlchemy's own transaction is never begun: ours is, in words, because it must say IMMEDIATE.
-            self._plain = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                self._plain = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_CANTOPEN:
+                    raise
+                file = pathlib.Path(self._engine.url.database or "")
+                why = "may this process write there?" if file.parent.is_dir() else f"there is no directory {file.parent}"
+                raise engines.Troubled(engines.Trouble.UNAVAILABLE, OSError(f"{file} cannot be opened: {why}")) from error
         return self._plain, cast("sqlite3.Connection", self._plain.connection.dbapi_connection)
 
     def _connect(self) -> engines.Connection:

@@ -222,7 +222,7 @@ async def test_another_process_that_never_ends_its_transaction_is_an_error_in_th
 
 async def test_a_file_that_cannot_be_opened_is_said_to_be_unavailable(tmp_path: pathlib.Path) -> None:
     store = await stores.Store.open(_config(tmp_path / "missing" / "w.sqlite"), LoopClock())
-    with pytest.raises(errors.DatabaseUnavailable, match="unable to open"):
+    with pytest.raises(errors.DatabaseUnavailable, match="cannot be opened: there is no directory"):
         await store.read(lambda uow: uow.hosts.list())
 
 
