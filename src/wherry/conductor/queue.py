@@ -173,7 +173,8 @@ class Queue:
         Whoever is first at either of its hosts may be next, though at the other end nothing is free now.
         """
         following = await self._next_for(given, is_early=True)
-        await self._wake_all(following, within_seconds=self.config.conductor.check_ttl_seconds * _TRANSFER_SHARE)
+        within_seconds = max(_ENDING_SECONDS, self.config.conductor.check_ttl_seconds * _TRANSFER_SHARE)
+        await self._wake_all(following, within_seconds=within_seconds)
 
     async def _give(self, given: admission.Given, woken: set[str]) -> None:
         # Asked again: slots that others gave back meanwhile may let others start with these.

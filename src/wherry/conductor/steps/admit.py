@@ -31,7 +31,8 @@ class Admit:
             await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
         within_seconds, on.free_within_seconds = on.free_within_seconds, 0.0
-        if not on.are_checks_old(within_seconds):
+        # However short the time that they hold: those that have just passed are not run again before the first look at the slots.
+        if on.is_step_new or not on.are_checks_old(within_seconds):
             return None
         return await self._check_again(on, is_next=within_seconds > 0)
 
