@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
@@ -66,6 +67,15 @@ def run(make: MakeService, config_files: Sequence[str]) -> int:
     return uvloop.run(_Run(make, config, config_files).serve())
 
 
+def _spare_what_stays() -> None:
+    """Have the garbage collector leave alone what was loaded and made until now, most of which stays as long as the process.
+
+    Looking through it, 119,000 objects with an api and a conductor loaded, was measured to take 70 ms on a busy machine, each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 class _Run:
     """One service's time."""
 
@@ -88,6 +98,7 @@ class _Run:
         try:
             said = await self._unless_stopping(service.start())
             if said is not None:
+                _spare_what_stays()
                 print(said, flush=True)
                 self._notifier.ready(said)
                 await self._unless_stopping(service.broken())
