@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -25,6 +26,12 @@ def test_each_is_looked_for_in_schedules_that_there_are() -> None:
     """No mutation has gone, nor has a kind of schedules that one names."""
     assert set(mutations.MUTATIONS) >= {*_QUICK}
     assert set(directed.KINDS) | {""} >= set(mutations.ABOUT.values())
+
+
+def test_what_each_breaks_is_there() -> None:
+    """In a process of its own, since it stays broken; a mutation whose safeguard has moved raises."""
+    apply_all = "from wherry.testing.simulation import mutations; [mutations.apply(name) for name in mutations.MUTATIONS]"
+    subprocess.run([sys.executable, "-c", apply_all], check=True)
 
 
 @pytest.mark.timeout(0)

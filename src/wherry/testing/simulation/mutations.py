@@ -15,7 +15,7 @@ from typing import Any
 from wherry import errors
 from wherry.agent import fencing, hand_over, interventions, moves, recovery, reporting, source
 from wherry.agent import journal as wherry_journal
-from wherry.conductor import chores, drive, inventory, lease, orchestrator
+from wherry.conductor import chores, drive, intents, inventory, lease
 from wherry.conductor import recovery as sweeping
 from wherry.conductor.steps import admit, check_destination, roll_back, settle, take_back, transfer
 from wherry.conductor.steps.cold import ends
@@ -113,6 +113,12 @@ def undo_at_the_source() -> None:
 @_mutation()
 def admission_count() -> None:
     """Slots are taken without counting them."""
+    _put(admit, "_full", lambda _on, _counts: None)
+
+
+@_mutation()
+def admission_lock() -> None:
+    """Slots are counted before they are taken, and not where they are taken, under lock."""
     _put(admit.Admit, "_take_slots", lambda _self, _on: _nothing)
 
 
@@ -379,4 +385,4 @@ def disks_of_others() -> None:
 @_mutation("births")
 def deletion_after_the_outcome() -> None:
     """A deletion that was asked for while something else was under way is forgotten with its end."""
-    _put(orchestrator, "_begin_deletion", _nothing)
+    _put(intents, "_begin_deletion", _nothing)
