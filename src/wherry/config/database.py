@@ -60,9 +60,10 @@ class DatabaseSection:
         unit="connections",
     )
     overflow_wait_seconds: float = opt.option(
-        0.05,
-        "How long a unit of work waits for one of the connections that are kept open before one beyond pool_size is opened. "
-        "Opening one takes longer than most units of work do. 0 opens it at once.",
+        0.5,
+        "How long a unit of work waits for one of the connections that are kept open before one beyond pool_size is opened: for when those "
+        "are stuck, not for when they are busy. What is opened is closed after its use, and costs more than most units of work. "
+        "0 opens it at once.",
         constraint=opt.at_least(0),
         unit="seconds",
     )
