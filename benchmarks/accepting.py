@@ -31,7 +31,7 @@ _MOST_CPU_SECONDS = 0.003
 _ACCEPTED = 202
 _CHECKED_ONES = "SELECT count(*) FROM migrations WHERE status <> 'accepted'"
 #: More than any accept takes: the list of servers must not run out.
-_PER_SECOND = {"async": 900, "blocking": 250}
+_PER_SECOND = {"async": 1400, "blocking": 400}
 
 
 def measure(store: str, *, clients: Sequence[int], seconds: float) -> Iterator[Measure]:
