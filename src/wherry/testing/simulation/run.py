@@ -174,6 +174,9 @@ async def _rest(of: system.System, clients: clients_module.Clients, watcher: wat
         await of.until(lambda: not _has_questions(of), seconds=_FORGETTING_SECONDS)
     except TimeoutError:
         return "a question's probes are not forgotten"
+    # A resize may have been confirmed meanwhile, since its time was over.
+    while await of.store.read(_is_busy):
+        await of.clock.sleep(1.0)
     return ""
 
 
