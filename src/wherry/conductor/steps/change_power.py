@@ -75,6 +75,11 @@ async def tell(on: drive.Drive, command: messages.Request[R], what: str = "", ho
         raise
 
 
+def is_refusal(error: errors.Error) -> bool:
+    """Whether `tell` failed since the host did not obey: an operation of the guest that has not ended there forbids it."""
+    return isinstance(error.__cause__, errors.StaleEpoch)
+
+
 def given_up(on: drive.Drive) -> drive.Advance | None:
     """Give the end of a power action that was given up on request; None where nobody asked for it."""
     if not on.wants(operation.IntentKind.ABORT):

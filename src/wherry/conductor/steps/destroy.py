@@ -9,7 +9,7 @@ from __future__ import annotations
 from wherry import errors
 from wherry.conductor import chores, drive
 from wherry.conductor.steps import change_power
-from wherry.model import instance_actions, operation, server, states
+from wherry.model import guest, instance_actions, operation, server, states
 from wherry.rpc import instance_events, messages
 from wherry.telemetry import logs
 
@@ -61,7 +61,9 @@ class Destroy:
             except errors.Error as error:
                 if error.retryable and (isinstance(error, change_power.SILENT) or on.attempts < on.config.conductor.step_retry_limit):
                     raise
-                return _failed(on, host, error)
+                if not await _is_gone(on, host, error):
+                    return _failed(on, host, error)
+                await chores.owe(on, host, command, error)
         if on.record is not None:
             # Last, for what cannot be done of it is owed: from here on nothing fails.
             await _clear_other_ends(on, host)
@@ -76,6 +78,26 @@ async def _host_of(on: drive.Drive) -> str:
     if on.record is None:
         return on.plan.source
     return (await on.store.read(lambda uow: uow.servers.get(on.operation.instance_uuid))).host or ""
+
+
+async def _is_gone(on: drive.Drive, host: str, error: errors.Error) -> bool:
+    """Whether the guest is no longer there, though its removal has failed: then the server cannot stay, and only the rest is to be cleaned.
+
+    Where nothing can be told just now, the look's own error has the step run again.
+    """
+    if change_power.is_refusal(error):
+        # Another operation of the guest is under way there, and it may be absent for being elsewhere.
+        return False
+    look = messages.ObserveGuest(**on.ids | {"operation_id": on.operation.id})
+    try:
+        seen = await change_power.tell(on, look, "look for the guest", host)
+    except errors.SourceDown:
+        raise
+    except errors.Error as problem:
+        if problem.retryable or isinstance(problem, change_power.NOT_OURS):
+            raise
+        return False
+    return seen.observation.state is guest.GuestState.ABSENT
 
 
 async def _clear_other_ends(on: drive.Drive, host: str) -> None:
