@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from wherry.drivers import simulated
 from wherry.model import server
@@ -23,8 +23,11 @@ def is_out(record: server.Server | None) -> bool:
     return is_deleted(record) or (record is not None and record.vm_state is server.VmState.ERROR and record.fault is not None)
 
 
-def of_servers(world: simulated.World, servers: Iterable[server.Server]) -> Iterator[str]:
-    """One that was deleted is nowhere; one that was asked for runs, or is in error with its fault and nowhere, or where it failed."""
+def of_servers(world: simulated.World, servers: Iterable[server.Server], reset: Collection[str]) -> Iterator[str]:
+    """One that was deleted is nowhere; one that was asked for runs, or is in error with its fault and nowhere, or where it failed.
+
+    :param reset: uuids of those whose state somebody reset.
+    """
     for record in servers:
         places = [host.name for host in world.hosts_of(record.uuid)]
         if is_deleted(record):
@@ -36,6 +39,9 @@ def of_servers(world: simulated.World, servers: Iterable[server.Server]) -> Iter
             # A deletion that failed is in its fault. What was sent for it may come a second time, and succeed.
             if record.birth is not None and record.fault is None:
                 yield f"{record.name}, which was made, is gone, and nobody deleted it"
+        elif not places and record.uuid in reset and record.host is None and record.fault is not None and record.launched_at is None:
+            # It could never be made, and shows what somebody has called it since.
+            continue
         elif not places and record.birth is not None and not (record.vm_state is server.VmState.ERROR and record.fault is not None):
             yield f"{record.name} is nowhere, the record says {record.vm_state.value} on {record.host}"
         elif not places and record.host is not None:

@@ -153,7 +153,8 @@ async def problems(cloud: System, before: Snapshot, allowed: Allowances) -> tupl
     )
     found = [*_of_stories(records), *_of_guests(records, before, after, known)]
     found += moved.of_contents(cloud.world, records.servers.values(), records.migrations)
-    found += born.of_servers(cloud.world, [one for one in records.servers.values() if one.uuid not in known.others])
+    reset = {action.instance_uuid for action in records.actions if action.action == instance_actions.ActionName.RESET_STATE}
+    found += born.of_servers(cloud.world, [one for one in records.servers.values() if one.uuid not in known.others], reset)
     if not allowed.is_owing:
         found += [
             *_of_leftovers(records, cloud.world),
