@@ -39,15 +39,18 @@ def of_servers(world: simulated.World, servers: Iterable[server.Server], reset: 
             # A deletion that failed is in its fault. What was sent for it may come a second time, and succeed.
             if record.birth is not None and record.fault is None:
                 yield f"{record.name}, which was made, is gone, and nobody deleted it"
-        elif not places and record.uuid in reset and record.host is None and record.fault is not None and record.launched_at is None:
-            # It could never be made, and shows what somebody has called it since.
-            continue
-        elif not places and record.birth is not None and not (record.vm_state is server.VmState.ERROR and record.fault is not None):
+        elif not places and record.birth is not None and not _has_failed(record, record.uuid in reset):
             yield f"{record.name} is nowhere, the record says {record.vm_state.value} on {record.host}"
         elif not places and record.host is not None:
             yield f"{record.name} is nowhere, the record says {record.host}"
         elif record.birth is None and record.vm_state is server.VmState.ERROR and record.fault is not None and len(places) != 1:
             yield f"{record.name} is on {places}, and could not be deleted"
+
+
+def _has_failed(record: server.Server, is_reset: bool) -> bool:
+    """Whether it could not be made, or deleted, and says why; one that never was made shows what somebody has called it since."""
+    is_shown = record.vm_state is server.VmState.ERROR or (is_reset and record.host is None and record.launched_at is None)
+    return is_shown and record.fault is not None
 
 
 def place_files(
