@@ -13,6 +13,8 @@ from wherry.model import guest, progress
 
 #: Pause for switch-over after which a guest counts as handed over, whatever the counters say.
 _HAND_OVER_SECONDS = 2.0
+#: Looks in whose time an end was watched, and nothing of the hand-over can have been missed.
+_LOOKS_NOT_MISSED = 2
 
 
 class HandOver:
@@ -23,6 +25,11 @@ class HandOver:
         self._entry = entry
         self._interventions = acting
         self._paused_since: float | None = None
+        self._looked_at: float | None = None
+
+    def note_look(self) -> None:
+        """Note that the job was seen under way now."""
+        self._looked_at = self._parts.clock.monotonic()
 
     async def check(self, note: wherry_journal.TransferNote, seen: guest.Observation, counters: progress.Progress | None) -> bool:
         """Suspend a guest that its hypervisor resumed after the hand-over; say whether that was done now."""
@@ -40,6 +47,13 @@ class HandOver:
         # Stopped here with its job gone: whatever the last counters said, it is on the other side that the answer lies.
         is_by_us = seen.state is guest.GuestState.PAUSED and note.was_paused_by_us
         note.was_handed_over |= is_by_us or seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER
+        # It stood still when its job ended, and runs again: what nobody watched may have been its hand-over.
+        note.was_handed_over |= seen.was_resumed_by_job and not self._was_watched()
+
+    def _was_watched(self) -> bool:
+        """Whether the job was looked at up to its end: no agent was away, none stood still, and the hypervisor answered."""
+        poll = self._parts.config.libvirt.live_migration_poll_interval_seconds
+        return self._looked_at is not None and self._parts.clock.monotonic() - self._looked_at <= _LOOKS_NOT_MISSED * poll
 
     def _may_run_elsewhere(self, note: wherry_journal.TransferNote, seen: guest.Observation, counters: progress.Progress | None) -> bool:
         """Whether the guest is paused here and all of it has been sent, so that the destination may be running it."""

@@ -67,7 +67,7 @@ class TransferNote(_Note):
     force: Cause | None = None
     #: Boot clock's reading when we paused the guest; None when it was not us.
     paused_boot_seconds: float | None = None
-    #: Whether the guest was seen paused for switch-over: from then on the destination may be running it.
+    #: Whether the guest was seen paused for switch-over, or must have been: from then on the destination may be running it.
     was_handed_over: bool = False
     #: Whether we set about to suspend it because its hypervisor resumed it after the hand-over, and whether that was done.
     is_suspended: bool = False

@@ -143,7 +143,9 @@ class Monitor:
         if not transfer.is_active:
             return await self._conclude(note, transfer)
         self._was_hypervisor_lost = False
-        if self._is_beginning_open(note) and timing.settle_beginning(self._parts, note, transfer.progress):
+        self._hand_over.note_look()
+        is_beginning_open = not note.is_start_reported or note.boot_id != self._parts.boot_clock.boot_id()
+        if is_beginning_open and timing.settle_beginning(self._parts, note, transfer.progress):
             _log.info("The transfer's beginning was taken from the hypervisor", migration_id=self._entry.operation_id)
         await self._report_start(note)
         if transfer.is_post_copy and not note.is_post_copy:
@@ -154,9 +156,6 @@ class Monitor:
         await self._observe_if_due(note)
         await self._send_progress()
         return False
-
-    def _is_beginning_open(self, note: wherry_journal.TransferNote) -> bool:
-        return not note.is_start_reported or note.boot_id != self._parts.boot_clock.boot_id()
 
     async def _report_start(self, note: wherry_journal.TransferNote) -> None:
         if not note.is_start_reported:

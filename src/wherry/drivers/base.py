@@ -106,7 +106,11 @@ class Hypervisor(Protocol):
         """Describe these guests, or all; one that is not here is left out."""
 
     async def observe_guest(self, instance_uuid: str) -> guest.Observation:
-        """Give this side's cell of the truth table. Absent only when the hypervisor itself says so; never UNREACHABLE."""
+        """Give this side's cell of the truth table. Absent only when the hypervisor itself says so; never UNREACHABLE.
+
+        A driver that sees that its hypervisor let a guest run again after a migration that had paused it says so: only thereby can an agent
+        that was away know that the destination may be running it, too.
+        """
 
     async def measure_guest(self, instance_uuid: str) -> guest.Usage:
         """Give what the guest has used since it started; what is not counted is None, or left out.

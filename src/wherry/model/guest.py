@@ -170,3 +170,5 @@ class Observation:
     #: Whether the hypervisor has a migration job for it under way on this side.
     has_job: bool = False
     detail: str = ""
+    #: Whether it runs because its hypervisor itself resumed it when a migration ended that had it paused; true until it stands still again.
+    was_resumed_by_job: bool = False

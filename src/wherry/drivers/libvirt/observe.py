@@ -43,9 +43,10 @@ _REASONS = {
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY): _S.POST_COPY,
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED): _S.POST_COPY_FAILED,
 }
+_RESUMED_BY_JOB = "runs again after a migration that was given up"
 #: What is worth telling beyond the state.
 _DETAILS = {
-    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED): "runs again after a migration that was given up",
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATION_CANCELED): _RESUMED_BY_JOB,
     (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY): "runs while memory is still to come",
     (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED): "runs without the rest of its memory: post-copy failed",
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER): "paused by request",
@@ -69,6 +70,15 @@ def guest_state(state: int, reason: int, *, is_incoming: bool) -> guest.GuestSta
     if is_incoming and state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
         return _S.PAUSED_FOR_SWITCH_OVER
     return _REASONS.get((state, reason)) or _STATES.get(state, _S.PAUSED)
+
+
+def was_resumed_by_job(detail: str) -> bool:
+    """Whether libvirt itself let the guest run again after a migration that had it paused, told by what `read` gave as the detail.
+
+    Seen with libvirt 9.0 after an abort of a paused guest's copy, and after a closing reply that was lost; a copy that fails while the
+    guest runs leaves the reason as it was.
+    """
+    return detail == _RESUMED_BY_JOB
 
 
 def find(connection: libvirt.virConnect, instance_uuid: str) -> libvirt.virDomain | None:

@@ -151,7 +151,8 @@ class Transfers:
     async def observe(self, instance_uuid: str) -> guest.Observation:
         """Give this side's cell of the truth table."""
         seen = await self._look(instance_uuid)
-        return guest.Observation(state=seen.state, has_job=seen.job.is_migration, detail=seen.detail)
+        was_resumed = observe.was_resumed_by_job(seen.detail)
+        return guest.Observation(state=seen.state, has_job=seen.job.is_migration, detail=seen.detail, was_resumed_by_job=was_resumed)
 
     async def resume_post_copy(self, call: transfer_call.Call) -> None:
         """Connect a broken post-copy again, or join who does; return when memory flows or the call has ended.

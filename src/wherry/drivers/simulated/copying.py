@@ -113,7 +113,10 @@ class Copying(Course):
         local = order.source.guests.get(order.spec.uuid)
         if local is not None and local.state in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER):
             # libvirt resumes what it finds paused after a failed transfer that began with a running guest, also where we suspended it.
-            self._set_state(order.source, order.spec.uuid, _S.PAUSED if order.is_paused else _S.RUNNING)
+            if order.is_paused:
+                self._set_state(order.source, order.spec.uuid, _S.PAUSED)
+            else:
+                self._resume_by_job(order.source, order.spec.uuid)
         self._announce_end(transfer)
 
     def forsake(self, transfer: Transfer, error: str) -> None:

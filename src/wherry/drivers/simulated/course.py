@@ -176,7 +176,7 @@ class Course:
             self._end(transfer, "operation failed: lost connection to destination host")
             if order.has_unlocked_disks and not order.is_paused and uuid in order.source.guests:
                 # libvirt takes the transfer for failed and resumes; only a lock on the image can keep it from that.
-                self._set_state(order.source, uuid, _S.RUNNING)
+                self._resume_by_job(order.source, uuid)
         self._announce_end(transfer)
 
     def _end_post_copy(self, transfer: Transfer) -> None:
@@ -212,9 +212,14 @@ class Course:
         local = host.guests.get(instance_uuid)
         if local is not None and local.state is not state:
             local.state = state
+            local.was_resumed_by_job = False
             if state is _S.RUNNING:
                 local.has_inactive_images = False
             emit(host, base.SignalKind.LIFECYCLE, instance_uuid, state.value)
+
+    def _resume_by_job(self, host: fleet.Host, instance_uuid: str) -> None:
+        self._set_state(host, instance_uuid, _S.RUNNING)
+        host.guests[instance_uuid].was_resumed_by_job = True
 
     def _drop_incoming(self, transfer: Transfer) -> None:
         destination, uuid = transfer.order.destination, transfer.order.spec.uuid

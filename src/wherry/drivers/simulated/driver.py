@@ -55,7 +55,9 @@ class SimulatedDriver(powering.GuestPower, relocating.GuestRelocation, making.Gu
         async with self._calling("observe_guest", instance_uuid) as here:
             job = self._world.copying.job_at(here, instance_uuid)
             local = here.guests.get(instance_uuid)
-            return guest.Observation(state=local.state if local is not None else _S.ABSENT, has_job=job is not None)
+            if local is None:
+                return guest.Observation(state=_S.ABSENT, has_job=job is not None)
+            return guest.Observation(state=local.state, has_job=job is not None, was_resumed_by_job=local.was_resumed_by_job)
 
     async def measure_guest(self, instance_uuid: str) -> guest.Usage:
         async with self._calling("measure_guest", instance_uuid) as here:

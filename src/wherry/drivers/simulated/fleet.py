@@ -102,7 +102,17 @@ class GuestSpec:
 class Guest:
     """A guest as it is on one host. While it moves there are two of these."""
 
-    __slots__ = ("boots", "has_autostart", "has_inactive_images", "has_saved_memory", "is_incoming", "shows_arrival", "spec", "state")
+    __slots__ = (
+        "boots",
+        "has_autostart",
+        "has_inactive_images",
+        "has_saved_memory",
+        "is_incoming",
+        "shows_arrival",
+        "spec",
+        "state",
+        "was_resumed_by_job",
+    )
 
     def __init__(self, spec: GuestSpec, state: guest.GuestState = guest.GuestState.RUNNING, *, is_incoming: bool = False) -> None:
         self.spec = spec
@@ -118,6 +128,8 @@ class Guest:
         self.has_inactive_images = False
         #: Whether its hypervisor still tells that it came by a migration; a daemon that is started anew does not.
         self.shows_arrival = False
+        #: Whether it runs because its hypervisor resumed it when a migration ended that had it paused.
+        self.was_resumed_by_job = False
 
 
 class Daemon(enum.Enum):

@@ -105,6 +105,7 @@ def start(here: fleet.Host, instance_uuid: str) -> None:
         if disk.kind is guest.DiskKind.FILE and disk.source and not here.has_file(disk.source):
             raise errors.HypervisorFailure(host=here.name, what="start the guest", detail=f"cannot access storage file {disk.source}")
     local.state, local.has_inactive_images, local.has_saved_memory = _S.RUNNING, False, False
+    local.was_resumed_by_job = False
     local.boots += 1
     emit(here, base.SignalKind.LIFECYCLE, instance_uuid, "started")
 

@@ -110,6 +110,7 @@ class FailingContract:
             "the source has come to terms with it",
             seconds=harness.lost_reply_seconds,
         )
+        assert stale.was_resumed_by_job is (stale.state is _S.RUNNING), "an agent that was away meanwhile has only this to know it by"
         if stale.state is not _S.ABSENT:
             # As an agent does: suspended at once, and removed since the destination was read as running.
             await harness.source_driver.pause_guest(move.instance_uuid)

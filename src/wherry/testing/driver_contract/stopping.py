@@ -38,7 +38,8 @@ class StoppingContract:
         await harness.source_driver.abort_transfer(instance_uuid)
         await move.wait_ended()
         assert await move.verdict(truth.LastIntent.ABORT) is truth.Verdict.CANCELLED
-        assert (await move.sides()).source is _S.RUNNING
+        seen = await harness.source_driver.observe_guest(instance_uuid)
+        assert (seen.state, seen.was_resumed_by_job) == (_S.RUNNING, False), "it never stood still"
         with pytest.raises(errors.NoActiveTransfer):
             await harness.source_driver.abort_transfer(instance_uuid)
         await harness.wait_for(lambda: _ended(signals), bool, "the signal that the transfer has ended")
@@ -66,6 +67,8 @@ class StoppingContract:
         assert (await move.sides()).source in (_S.PAUSED, _S.PAUSED_FOR_SWITCH_OVER)
         await harness.source_driver.abort_transfer(instance_uuid)
         await move.wait_ended()
+        seen = await harness.source_driver.observe_guest(instance_uuid)
+        assert seen.was_resumed_by_job is (seen.state is _S.RUNNING)
         await harness.source_driver.resume_guest(instance_uuid)
         await harness.source_driver.resume_guest(instance_uuid)
         assert (await move.sides()).source is _S.RUNNING
