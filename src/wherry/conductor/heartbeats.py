@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from wherry import clock as clocks
+from wherry import errors
 from wherry.db import store as stores
 
 #: Host and incarnation.
@@ -53,6 +54,11 @@ class Heartbeats:
         try:
             current = await self._store.run(lambda uow: uow.hosts.heartbeats(tuple(batch)))
         except Exception as error:
+            if len(batch) > 1 and not isinstance(error, errors.DatabaseUnavailable):
+                # Something is wrong with one of them, which must not make the others look dead.
+                for beat, noted in batch.items():
+                    await self._store_all({beat: noted})
+                return
             # Whatever it is, it is each sender's answer.
             for noted in batch.values():
                 noted.set_exception(error)

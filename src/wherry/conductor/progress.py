@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
-from wherry import background
+from wherry import background, errors
 from wherry import clock as clocks
 from wherry.db import store as stores
 from wherry.db.repositories import migrations
@@ -48,4 +49,14 @@ class ProgressWriter:
         waiting, self._waiting = self._waiting, {}
         batch = [migrations.Counted(uuid=uuid, host=host, counters=counters) for (uuid, host), counters in waiting.items()]
         if batch:
+            await self._write(batch)
+
+    async def _write(self, batch: list[migrations.Counted]) -> None:
+        try:
             await self._store.run(lambda uow: uow.migrations.record_progress(batch))
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, errors.DatabaseUnavailable):
+                raise
+            # Something is wrong with one of them, which is no reason to lose the others.
+            for one in batch:
+                await background.attempt(functools.partial(self._write, [one]), "Writing the counters of one migration")

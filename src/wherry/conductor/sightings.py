@@ -11,10 +11,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from wherry import clock as clocks
+from wherry import errors
 from wherry.db import store as stores
 from wherry.db.repositories import inventories
 from wherry.model import server
 from wherry.rpc import messages
+from wherry.telemetry import logs
+
+_log = logs.get_logger(__name__)
 
 #: Whether a report of this node, with what is recorded of the servers that it names, changes none of them.
 _IsOldNews = Callable[[messages.ReportInventory, str, Mapping[str, server.Server]], bool]
@@ -58,11 +62,15 @@ class Sightings:
             batch, self._waiting = self._waiting, {}
             try:
                 accepted = await self._take_in_all(list(batch.values()))
-            except Exception as error:
-                # Whatever it is, it is each sender's answer.
+            except errors.DatabaseUnavailable as error:
+                # It is each sender's answer.
                 for taken in batch:
                     taken.set_exception(error)
                 continue
+            except Exception as error:
+                # Something is wrong with one of them, which must not hold up the others.
+                _log.warning("Reports are applied one by one, since one of them cannot be.", **logs.told(error))
+                accepted = {}
             for taken, report in batch.items():
                 taken.set_result(accepted.get(report.name) == report.sequence)
 
