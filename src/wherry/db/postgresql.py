@@ -253,19 +253,34 @@ async def _run(
     begin: str | None,
     sent: _Sent,
 ) -> T:
-    """Run the work between BEGIN and COMMIT, where it has them."""
-    if begin is None:
-        return await work(connection)
-    await raw.execute(begin)
+    """Run the work between BEGIN and COMMIT, where it has them.
+
+    :raises RuntimeError: the work returned although a statement of it had failed, so that nothing was stored.
+    """
+    if begin is not None:
+        await raw.execute(begin)
     try:
         result = await work(connection)
     except Exception as error:
-        if _is_at_rest(raw, error):
+        if (begin is not None or _was_refused(error)) and _is_at_rest(raw, error):
             await raw.execute("ROLLBACK")
         raise
-    sent.is_commit = True
-    await raw.execute("COMMIT")
+    if begin is not None:
+        sent.is_commit = True
+        # The server's answer to the COMMIT of a transaction in which a statement failed is no error.
+        if await raw.execute("COMMIT") != "COMMIT":
+            raise RuntimeError("a unit of work went on after one of its statements had failed, and is undone")
     return result
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether the driver itself refused a value, as a number too large for its column.
+
+    Seen of asyncpg 0.32: it has prepared the statement by then and leaves the server in a transaction of its own making, in which a BEGIN
+    that asks for another isolation level fails.
+    """
+    cause = _cause_of(error)
+    return isinstance(cause, asyncpg.DataError) or isinstance(cause.__cause__, asyncpg.DataError)
 
 
 async def _raw_of(connection: sa_asyncio.AsyncConnection) -> asyncpg.Connection:

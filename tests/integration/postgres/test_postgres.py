@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import pathlib
 
@@ -230,3 +231,31 @@ async def test_the_schema_of_a_server_that_is_not_there_is_unavailable(tmp_path:
         with pytest.raises(errors.DatabaseUnavailable):
             await ask()
     await store.close()
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "put together"])
+async def test_a_value_that_the_driver_refuses_is_nothing_to_who_has_its_connection_next(
+    config: config_database.DatabaseSection, is_kept: bool
+) -> None:
+    harness = store_contract.Harness(config=dataclasses.replace(config, pool_size=1, max_overflow=0))
+    made = await harness.make_server()
+    hosts = schema.hosts
+    statement = sa.select(hosts.c.name).where(hosts.c.id == (sa.bindparam("id") if is_kept else sa.literal(2**40, sa.Integer)))
+    parameters = {"id": 2**40} if is_kept else None
+    with pytest.raises(Exception, match="out of int32 range"):
+        await harness.store.look(lambda uow: uow.session.rows(statement, parameters))
+    assert await harness.store.read(lambda uow: uow.servers.get(made.uuid)) == made
+    await harness.store.close()
+
+
+async def test_a_unit_that_passes_over_a_failed_statement_is_not_taken_for_stored(harness: store_contract.Harness) -> None:
+    made = await harness.make_server()
+
+    async def unit(uow: uows.UnitOfWork) -> None:
+        await uow.servers.update(made, name="lost")
+        with contextlib.suppress(sa.exc.DBAPIError):
+            await uow.session.rows(sa.text("SELECT 1/0"))
+
+    with pytest.raises(RuntimeError, match="is undone"):
+        await harness.store.run(unit)
+    assert await harness.server(made.uuid) == made
