@@ -181,6 +181,7 @@ async def test_lists_show_the_callers_project_and_administrators_all_if_asked(cl
         ("power_state=x", set()),
         ("progress=0", {1, 2, 3}),
         ("progress=7", set()),
+        (f"progress={2**70}", set()),
         ("locked_by=owner", set()),
         ("user_id=owner", {1, 2, 3}),
         ("user_id=somebody", set()),

@@ -30,7 +30,8 @@ _SORTED_BY: Mapping[str, Callable[[model.Flavor], Any]] = {
     "swap": lambda flavor: flavor.swap_mib,
     "vcpus": lambda flavor: flavor.vcpus,
 }
-
+#: Of a number in a filter; Python itself reads no more than some thousand.
+_MOST_DIGITS = 100
 #: Every word that Nova reads here, which are more than it takes in bodies.
 _IS_PUBLIC: Mapping[str, bool | None] = {
     **dict.fromkeys(("1", "t", "true", "on", "y", "yes"), True),
@@ -127,8 +128,8 @@ def _least(call: api_call.Call, name: str) -> int:
     asked = call.query.one(name)
     if asked is None:
         return 0
-    if not (asked.isascii() and asked.isdigit()):
-        raise faults.bad_request(f"Invalid {name} filter [{asked}]. Send a number.")
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= _MOST_DIGITS):
+        raise faults.bad_request(f"Invalid {name} filter [{asked}]. Send a number of at most {_MOST_DIGITS} digits.")
     return int(asked)
 
 

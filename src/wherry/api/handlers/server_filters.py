@@ -61,7 +61,8 @@ _EQUAL: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "task_state": ("task_state", server_model.TaskState),
     "vm_state": ("vm_state", server_model.VmState),
     "power_state": ("power_state", lambda text: server_model.PowerState(int(text))),
-    "progress": ("progress", int),
+    # A ValueError beyond 100 too: no database takes numbers of any size.
+    "progress": ("progress", lambda text: range(101).index(int(text))),
     "created_at": ("created_at", validation.read_time),
     "launched_at": ("launched_at", validation.read_time),
     "terminated_at": ("deleted_at", validation.read_time),
