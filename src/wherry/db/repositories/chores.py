@@ -34,6 +34,14 @@ _COLUMNS = sessions.columns_of(_T, Chore)
 
 _ALL = sa.select(*_COLUMNS).order_by(_T.c.id)
 _OF_HOST = _ALL.where(_T.c.host == sa.bindparam("host"))
+_SAME = sa.select(_T.c.id, _T.c.body).where(
+    _T.c.operation_id == sa.bindparam("operation_id"), _T.c.host == sa.bindparam("host"), _T.c.command == sa.bindparam("command")
+)
+
+
+def _epoch_of(body: dict[str, object]) -> int:
+    epoch = body.get("epoch", 0)
+    return epoch if isinstance(epoch, int) else 0
 
 
 class Chores:
@@ -43,9 +51,21 @@ class Chores:
         self._session = session
 
     async def add(self, operation_id: str, host: str, command: str, body: dict[str, object]) -> bool:
-        """Record what a host is owed. False: it is owed already, and nothing changed."""
+        """Record what a host is owed. False: it is owed already, and nothing changed.
+
+        A later owner's command takes the place of an earlier one's, which a host that has obeyed the later owner since would refuse. It is
+        another chore, for the earlier one may be being paid.
+        """
         values = {"operation_id": operation_id, "host": host, "command": command, "body": body, "owed_since": self._session.now}
-        return await self._session.change(self._session.dialect.insert_ignoring(_T).values(**values)) == 1
+        insert = self._session.dialect.insert_ignoring(_T).values(**values)
+        if await self._session.change(insert) == 1:
+            return True
+        owed = await self._session.row(_SAME, {"operation_id": operation_id, "host": host, "command": command})
+        if owed is not None:
+            if _epoch_of(owed.body) >= _epoch_of(body):
+                return False
+            await self.remove(owed.id)
+        return await self._session.change(insert) == 1
 
     async def list(self, host: str | None = None) -> builtins.list[Chore]:
         """Give what this host is owed, or all hosts, oldest first."""

@@ -287,3 +287,20 @@ class ReportContract:
         assert (chore.operation_id, chore.command, chore.body) == (owned.id, "RollBackDestination", body)
         await harness.store.run(lambda uow: uow.chores.remove(chore.id))
         assert [one.host for one in await harness.store.read(lambda uow: uow.chores.list())] == ["host-a"]
+
+    async def test_what_a_later_owner_owes_takes_the_place_of_the_earlier(self, harness: harnesses.Harness) -> None:
+        """A host that has obeyed the later owner refuses the earlier one's command, and its cleaning would count as done."""
+        owned = await harness.make_owned()
+
+        async def owe(epoch: int) -> tuple[bool, int, dict[str, object]]:
+            body: dict[str, object] = {"epoch": epoch, "probes": []}
+            is_new = await harness.store.run(lambda uow: uow.chores.add(owned.id, "host-b", "RollBackDestination", body))
+            (chore,) = await harness.store.read(lambda uow: uow.chores.list("host-b"))
+            return is_new, chore.id, chore.body
+
+        (is_new, first, body), (is_newer, second, newer) = await owe(1), await owe(2)
+        assert (is_new, is_newer, body["epoch"], newer["epoch"]) == (True, True, 1, 2)
+        # Who is paying the earlier one takes nothing of the later away.
+        assert second != first
+        # One that lost the operation meanwhile is late.
+        assert await owe(1) == (False, second, newer)
