@@ -165,19 +165,23 @@ def _starts(draw: random.Random, plan: schedule.Schedule) -> schedule.Schedule:
 
 @_kind
 def _lost_replies(draw: random.Random, plan: schedule.Schedule) -> schedule.Schedule:
-    """Closing replies that are lost where no lock keeps the source from going on."""
+    """Closing replies that are lost where no lock keeps the source from going on, and agents that die before they saw the hand-over."""
     seconds, guests = 40.0, _on_shared_disks(plan)
     deeds = _migrations(draw, plan, guests, seconds / 2, number=8, version="2.90")
     for one in guests:
         deeds.append(schedule.Deed(at=0.0, what="lose_closing_reply", name=one.name, keys={"delay": draw.random() * 3.0}))
     deeds += [_deed(draw, seconds, draw.choice(("kill_agent", "kill_conductor")), draw.choice(plan.hosts).name) for _ in range(2)]
+    for one in guests:
+        if draw.random() < 0.5:
+            keys = {"step": draw.choice(("iteration", "switch_over", "arrived")), "side": "source", "deed": "kill_agent"}
+            deeds.append(schedule.Deed(at=draw.uniform(0.0, seconds / 2), what="strike_at_step", name=one.name, keys=keys))
     return dataclasses.replace(
         plan,
         guests=guests,
         shared_has_locks=False,
         options=_with(plan, libvirt=_unbounded()),
         fault_seconds=seconds,
-        weather=_QUIET,
+        weather=dataclasses.replace(_QUIET, most_absent_seconds=8.0),
         strikes=(),
         deeds=tuple(deeds),
     )

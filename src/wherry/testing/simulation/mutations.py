@@ -269,6 +269,12 @@ def hand_over_is_noted() -> None:
     _put(hand_over.HandOver, "_may_run_elsewhere", lambda *_arguments: False)
 
 
+@_mutation("lost_replies")
+def unseen_hand_over() -> None:
+    """An agent that was away takes a guest that runs again for one that was never handed over."""
+    _put(hand_over.HandOver, "_was_watched", lambda _self: True)
+
+
 @_mutation("reports")
 def report_acknowledgement() -> None:
     """A report is sent once, whether or not somebody stored it."""
