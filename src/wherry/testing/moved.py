@@ -58,11 +58,11 @@ def add_files(stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[
             if planned.treatment is migration.Treatment.COPIED:
                 _add_copy(expected, (directory, name, size), record, owned)
             elif planned.treatment is migration.Treatment.SHARED and size > disk.capacity_bytes:
-                # Grown in its place, which is never taken back; a move that failed may have come to it or not.
+                # Grown in its place, which is never taken back, nor by a smaller size later; a move that failed may have come to it or not.
                 for place, files in expected.items():
                     is_there = place[1] == directory and name in files
                     if is_there and (record.status not in _UNDONE or after[place].get(name) == size):
-                        files[name] = size
+                        files[name] = max(files[name], size)
 
 
 def _add_copy(expected: _Files, file: tuple[str, str, int], record: migration.Migration, owned: set[tuple[str, str]]) -> None:
