@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep the servers' records true to what agents report, outside migrations.
 
-A report may be old: before a server is moved, lost or called a conflict, the hosts concerned are asked again. And it may be a lie: the
-word of one host changes nothing about a server of another (docs/adr/0005).
+A report may be old: before a server is moved, lost, shown in another state or called a conflict, the hosts concerned are asked again. And
+it may be a lie: the word of one host changes nothing about a server of another (docs/adr/0005).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +58,11 @@ class Inventory:
             return
         for one in settled:
             record = known.get(one.uuid)
-            if record is not None and _is_free(record) and not _is_deleted(record) and record.host not in (None, report.name):
+            if record is None or not _is_free(record) or _is_deleted(record):
+                continue
+            if record.host in (None, report.name):
+                await self._otherwise(report.name, one, record)
+            else:
                 await self._elsewhere(report.name, one, record, record.host or "")
         await self._missing(report, known)
 
@@ -83,7 +88,8 @@ class Inventory:
             for one in settled:
                 before = known.get(one.uuid)
                 if before is not None and _is_free(before) and not _is_deleted(before) and before.host in (None, report.name):
-                    await _update(uow, before, _changes(one, before, report.name, node))
+                    changes = _changes(one, before, report.name, node)
+                    await _update(uow, before, {} if _is_of_state(changes) else changes)
             return known
 
         return unit
@@ -109,6 +115,15 @@ class Inventory:
         if record.host is None:
             raise errors.ServerNotFound(uuid=instance_uuid)
         return addresses.agent(record.host)
+
+    async def _otherwise(self, name: str, seen: guest.Guest, record: server.Server) -> None:
+        """A server is reported in another state than the record's: ask now, an operation may have ended since it was described."""
+        if not _is_of_state(_changes(seen, record, name, record.node or "")):
+            return
+        state = await self._look(name, seen.uuid)
+        if state is not None and state is not guest.GuestState.ABSENT:
+            node = await self._store.look(lambda uow: uow.hosts.node_of(name))
+            await self._write(record, **_changes(dataclasses.replace(seen, state=state), record, name, node))
 
     async def _elsewhere(self, name: str, seen: guest.Guest, record: server.Server, recorded: str) -> None:
         """A server is reported by another host than the record's: ask both, now."""
@@ -261,6 +276,10 @@ def _discovered(one: guest.Guest, name: str, node: str, config: configs.Config, 
         disks=one.disks,
         launched_at=now,
     )
+
+
+def _is_of_state(changes: Mapping[str, Any]) -> bool:
+    return not changes.keys().isdisjoint(("vm_state", "power_state"))
 
 
 def _changes(one: guest.Guest, before: server.Server, name: str, node: str) -> dict[str, Any]:
