@@ -113,6 +113,8 @@ class Fence:
         for entry in others:
             _log.info("A migration of the guest gives way to the next.", migration_id=entry.operation_id, instance_uuid=entry.instance_uuid)
             await self._end_watch(entry)
+            # Its cleaning may be owed still, and is refused from here on. Of what is noted only probes are nobody's but its own.
+            await self._parts.remove_probes(entry)
             await self._parts.journal.finish(entry, "", messages.Done())
 
     def _require_connected(self) -> None:
