@@ -66,9 +66,18 @@ class Feasibility:
         """Look at each candidate, once it is this question's turn.
 
         :raises ServerNotFound: there is no such server.
+        :raises RpcTimeout: its turn did not come before whoever asked it had given up.
         """
-        async with self._turns:
+        limit = self.config.api.blocking_request_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise errors.RpcTimeout(what="The turn of a check", host="the conductor", seconds=limit) from None
+        try:
             return await self._check(instance_uuid, request)
+        finally:
+            self._turns.release()
 
     async def _check(self, instance_uuid: str, request: migration.LiveMigrationRequest) -> feasibility.Feasibility:
         moving = await self._store.read(lambda uow: uow.servers.get(instance_uuid))

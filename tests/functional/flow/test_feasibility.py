@@ -116,6 +116,20 @@ async def test_a_few_are_worked_on_at_a_time(make_cloud: clouds.MakeCloud, world
         assert 15 <= cloud.clock.monotonic() - began < 16
 
 
+async def test_a_question_whose_asker_has_given_up_keeps_no_other_waiting(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """Five wait for a host that takes 5 s, and for 3 s only: of the next one's time they take nothing."""
+    names = [f"odd{number}" for number in range(5)]
+    for name in names:
+        world.add_guest("h1", name, memory_mib=64)
+    world.faults.add(simulated.CallFault(kind=simulated.FaultKind.DELAY, method="check_destination", host="h2", seconds=5.0, nth=0))
+    async with make_cloud(world, conductor={"feasibility_max_concurrent": 1}, api={"blocking_request_timeout_seconds": 3.0}) as cloud:
+        await asyncio.gather(*(_check(cloud, name, host="h2", status=500) for name in names))
+        await cloud.clock.sleep(2.5)
+        began = cloud.clock.monotonic()
+        assert _of(await _check(cloud, "g1", host="h3"), "h3")["allowed"]
+        assert cloud.clock.monotonic() - began < 1
+
+
 async def test_the_estimate_holds_what_happens(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
     """Without history the deadline is the only bound; with it, the next migration of the same server lies within the range."""
     world.add_guest("h1", "busy", memory_mib=4096, dirty_mib_per_s=300.0, disks=(conftest.disk("/shared/busy.raw"),))
