@@ -6,7 +6,7 @@ from __future__ import annotations
 from wherry.db import uow as uows
 from wherry.db.repositories import actions as action_records
 from wherry.db.repositories import servers as server_records
-from wherry.model import guest, instance_actions, migration, operation, server
+from wherry.model import guest, instance_actions, migration, operation, server, states
 from wherry.testing import invariants, moved
 from wherry.testing.simulation import deeds, system, watch
 
@@ -25,7 +25,8 @@ async def judge(of: system.System, before: invariants.Snapshot, hand: deeds.Deed
     """Give what does not hold, and the records' story."""
     servers, stories = await of.store.read(_read)
     kept = _kept_as_evidence(servers, hand, watcher)
-    allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.asking.powered], kept=kept)
+    late = [servers[uuid].name for uuid in await of.store.read(_asked_to_shut_down) if uuid in servers and _is_slow(of, uuid)]
+    allowed = invariants.Allowances(touched=list(hand.touched), powered=[*hand.asking.powered, *late], kept=kept)
     found, story = await invariants.problems(of, before, allowed)
     for name in hand.asking.powered:
         if name not in hand.touched and name not in kept:
@@ -64,6 +65,23 @@ async def _of_facts(uow: uows.UnitOfWork) -> list[str]:
         if len(events) != told:
             found.append(f"{told} deeds were reported of migration {record.id}, and it has {len(events)} events of them")
     return found
+
+
+async def _asked_to_shut_down(uow: uows.UnitOfWork) -> list[str]:
+    """Give the guests that were asked to shut down for a cold migration which was undone then."""
+    asked = []
+    for record in await uow.migrations.list():
+        is_undone = record.status in (states.Status.FAILED, states.Status.CANCELLED)
+        if is_undone and record.migration_type is not migration.MigrationType.LIVE_MIGRATION:
+            plan = (await uow.operations.get(record.uuid)).plan
+            asked += [record.instance_uuid] if plan.power_off_at is not None else []
+    return asked
+
+
+def _is_slow(of: system.System, uuid: str) -> bool:
+    """Whether a guest takes longer to shut down than it has: the undo takes it for one that does not heed it, and it goes off later."""
+    specs = [host.guests[uuid].spec for host in of.world.hosts_of(uuid)]
+    return any((spec.shutdown_seconds or 0.0) > of.config.conductor.shutdown_timeout_seconds for spec in specs)
 
 
 def _kept_as_evidence(servers: dict[str, server.Server], hand: deeds.Deeds, watcher: watch.Watch) -> list[str]:
