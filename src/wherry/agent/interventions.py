@@ -17,6 +17,9 @@ from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
 
+#: How long a guest that is to be paused, and stands still already, is left to a switch-over; two looks are farther apart.
+_SWITCH_OVER_SECONDS = 0.4
+
 
 class Interventions:
     """Acts on one transfer. Its caller makes sure that one thing happens at a time."""
@@ -28,6 +31,8 @@ class Interventions:
         self._forecast = forecast.Forecast(parts.clock)
         #: Whether a switch to post-copy waits for a link that sends.
         self.is_waiting = False
+        #: Since when a guest that is to be paused is seen to stand still for its migration.
+        self._still_since: float | None = None
 
     async def request(self, note: wherry_journal.TransferNote, kind: operation.IntentKind, request_id: str) -> None:
         """Take up what somebody wants; done by the next `apply`. Wanting it twice is wanting it once.
@@ -174,7 +179,7 @@ class Interventions:
             await self._abort_instead(note, cause, counters, "max_pause")
             return
         seen = await self._parts.driver.observe_guest(self._entry.instance_uuid)
-        if seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER:
+        if seen.state is guest.GuestState.PAUSED_FOR_SWITCH_OVER and not self._stands_still_for_long():
             # It is ending on its own. Should it not, the next look tries again.
             return
         if seen.state is guest.GuestState.RUNNING:
@@ -183,6 +188,12 @@ class Interventions:
         await self._write_intent(note, truth.LastIntent.PAUSE, detail)
         await self._parts.driver.pause_guest(self._entry.instance_uuid)
         await self._applied(cause, truth.LastIntent.PAUSE, detail)
+
+    def _stands_still_for_long(self) -> bool:
+        """Whether it is no common switch-over: hypervisors show a guest that somebody paused during its migration just so."""
+        now = self._parts.clock.monotonic()
+        self._still_since = now if self._still_since is None else self._still_since
+        return now - self._still_since >= _SWITCH_OVER_SECONDS
 
     async def _write_intent(self, note: wherry_journal.TransferNote, intent: truth.LastIntent, detail: str) -> None:
         note.intent, note.intent_detail = intent, detail

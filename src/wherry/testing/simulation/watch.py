@@ -37,6 +37,7 @@ class _Watched:
     began: float
     #: Since when both hosts run the guest; None while they do not.
     double_since: float | None = None
+    is_double_told: bool = False
     #: When the agent last set about to end the transfer.
     acted_at: float | None = None
     #: When nothing was last sent: a switch to post-copy waits for that to be over.
@@ -93,13 +94,13 @@ class Watch:
         order = one.transfer.order
         sides = [host.guests.get(order.spec.uuid) for host in (order.source, order.destination)]
         if not all(local is not None and local.state is _S.RUNNING and not local.is_incoming for local in sides):
-            one.double_since, one.is_told = None, False
+            one.double_since, one.is_double_told = None, False
             return
         self.doubled[order.spec.name] = None
         one.double_since = now if one.double_since is None else one.double_since
         since = self._watched_since(order.source.name, one.double_since)
-        if since is not None and now - since > self._grace_seconds and not one.is_told:
-            one.is_told = True
+        if since is not None and now - since > self._grace_seconds and not one.is_double_told:
+            one.is_double_told = True
             self.tell(f"{order.spec.name} runs on {order.source.name} and {order.destination.name} for {now - one.double_since:.3f} s")
 
     # ---------------------------------------------------------------- deadlines
