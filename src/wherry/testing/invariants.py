@@ -281,11 +281,11 @@ def _of_place(uuid: str, place: tuple[str, guest.GuestState], was: guest.GuestSt
 def _of_files(records: _Records, world: simulated.World, before: Snapshot, after: Snapshot) -> Iterator[str]:
     """Every file is as it was; what was copied along in a migration that completed is at its destination too."""
     expected = {place: dict(files) for place, files in before.files.items()}
-    moved.add_files([(one.operation, one.migration) for one in records.stories], expected, after.files)
+    moved.add_files(world, [(one.operation, one.migration) for one in records.stories], expected, after.files)
     born.place_files(world, records.servers.values(), expected, after.files)
     for place, files in after.files.items():
         if files != expected[place]:
-            yield f"{place[0]} has {sorted(files)} in {place[1]}, expected {sorted(expected[place])}"
+            yield f"{place[0]} has {sorted(files.items())} in {place[1]}, expected {sorted(expected[place].items())}"
 
 
 def _of_journals(cloud: System, records: _Records, known: _Known) -> Iterator[str]:

@@ -39,7 +39,9 @@ def states_of(record: server.Server, state: guest.GuestState) -> tuple[server.Vm
     return (server.VmState.RESIZED, shown[1]) if is_waiting and shown is not None else shown
 
 
-def add_files(stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[str, str], Mapping[str, int]]) -> None:
+def add_files(
+    world: simulated.World, stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[str, str], Mapping[str, int]]
+) -> None:
     """Write into what is expected what migrations have made, grown and removed, the oldest first."""
     owned: set[tuple[str, str]] = set()
     for of, record in sorted(stories, key=lambda story: story[1].id):
@@ -59,8 +61,10 @@ def add_files(stories: Iterable[_Story], expected: _Files, after: Mapping[tuple[
                 _add_copy(expected, (directory, name, size), record, owned)
             elif planned.treatment is migration.Treatment.SHARED and size > disk.capacity_bytes:
                 # Grown in its place, which is never taken back, nor by a smaller size later; a move that failed may have come to it or not.
+                store = world.hosts[record.dest_compute or record.source_compute].stores.get(directory)
                 for place, files in expected.items():
-                    is_there = place[1] == directory and name in files
+                    # Another host's directory of that name may hold a file that an earlier migration left.
+                    is_there = place[1] == directory and name in files and world.hosts[place[0]].stores[directory] is store
                     if is_there and (record.status not in _UNDONE or after[place].get(name) == size):
                         files[name] = max(files[name], size)
 
