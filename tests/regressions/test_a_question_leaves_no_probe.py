@@ -53,3 +53,23 @@ async def test_a_migration_of_the_guest_comes_before_they_are_gone(make_cloud: c
         assert record.status is asking.Status.COMPLETED
         await cloud.clock.sleep(100.0)
         await invariants.come_to_hold(cloud, before)
+
+
+async def test_its_release_takes_long(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+    """They are not removed a second time while they are being removed."""
+    world.faults.add(simulated.CallFault(kind=simulated.FaultKind.DELAY, method="release_check", host="h2", seconds=60.0))
+    async with make_cloud(world, **_OPTIONS) as cloud:
+        before = invariants.snapshot(world)
+        under_way, most = 0, 0
+
+        def told(host: str, method: str, is_done: bool) -> None:
+            nonlocal under_way, most
+            if (host, method) == ("h2", "release_check"):
+                under_way += -1 if is_done else 1
+                most = max(most, under_way)
+
+        cloud.on_call.append(told)
+        await _ask(cloud)
+        await cloud.until(lambda: invariants.snapshot(world) == before, seconds=200)
+        assert most == 1
+        await invariants.come_to_hold(cloud, before)

@@ -7,9 +7,11 @@ Never touches a running guest to undo something, nor a file that this migration'
 from __future__ import annotations
 
 import datetime
+import functools
+from collections.abc import Awaitable, Callable
 
 from wherry import errors
-from wherry.agent import checking, stage_notes
+from wherry.agent import checking, journal, stage_notes
 from wherry.agent import parts as wherry_parts
 from wherry.model import guest
 from wherry.rpc import instance_events, messages
@@ -59,17 +61,25 @@ class Destination:
         await self._parts.journal.save(entry, is_synced=True)
         return messages.Done()
 
-    async def forget_questions(self) -> None:
-        """Remove the probes of questions that nobody can be asking any more: who asked, or the agent that was asked, may have died."""
+    async def forget_questions(self, when_free: Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
+        """Remove the probes of questions that nobody can be asking any more: who asked, or the agent that was asked, may have died.
+
+        :param when_free: does it in the guest's turn; one whose step is in progress waits for the next time.
+        """
         # A question has two calls, one here and one at the source, each of which may take its whole time.
         limit = datetime.timedelta(seconds=2 * self._parts.config.bus.rpc_response_timeout_seconds)
         now = self._parts.clock.now()
         for entry in self._parts.journal.unfinished():
             if not entry.is_question or not entry.probes or entry.touched_at is None or now - entry.touched_at < limit:
                 continue
-            await self._parts.remove_probes(entry)
-            await self._parts.journal.finish(entry, "", messages.Done())
-            _log.info("The probes of a question were removed", operation_id=entry.operation_id, host=self._parts.host.name)
+            await when_free(entry.instance_uuid, functools.partial(self._forget, entry))
+
+    async def _forget(self, entry: journal.Entry) -> None:
+        if entry.end is not None:
+            return
+        await self._parts.remove_probes(entry)
+        await self._parts.journal.finish(entry, "", messages.Done())
+        _log.info("The probes of a question were removed", operation_id=entry.operation_id, host=self._parts.host.name)
 
     @instance_events.wrap_instance_event("compute")
     async def pre_live_migration(self, command: messages.PrepareDestination) -> messages.StageDone:

@@ -95,6 +95,13 @@ class Fence:
                 await self._parts.journal.finish(entry, type(command).__name__, reply)
             return reply
 
+    async def when_free(self, instance_uuid: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something about a guest in its turn, or not at all while a step of it is in progress, which may take long."""
+        turn = self._turns.setdefault(instance_uuid, asyncio.Lock())
+        if not turn.locked():
+            async with turn:
+                await work()
+
     async def take_place(self, command: messages.Command) -> None:
         """Make this the guest's migration on this host. An earlier one is over for certain, since a server has one at a time.
 

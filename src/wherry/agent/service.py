@@ -7,6 +7,7 @@ Wires parts; what they do stands in their own modules.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 from wherry import background
@@ -112,7 +113,8 @@ class Agent:
         self._is_ready.set()
         self._parts.background.spawn(registration.run(description), f"register {self.host}")
         self._parts.background.spawn(self._inventory.run(), f"inventory {self.host}")
-        forget, pause = self._destination.forget_questions, self._parts.config.agent.inventory_interval_seconds
+        forget = functools.partial(self._destination.forget_questions, self._fence.when_free)
+        pause = self._parts.config.agent.inventory_interval_seconds
         forgetting = background.repeat(forget, "Forgetting questions", every_seconds=pause, clock=self._parts.clock)
         self._parts.background.spawn(forgetting, f"questions {self.host}")
         await self._parts.journal.prune(self._parts.config.agent.journal_retention_days)
