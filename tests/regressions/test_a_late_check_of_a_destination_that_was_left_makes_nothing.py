@@ -96,3 +96,36 @@ async def test_a_destination_that_was_let_go_of_can_be_chosen_again(
         record = await asking.until_ended(cloud, "g2")
         assert (record.status, record.dest_compute) == (asking.Status.COMPLETED, "h2")
         await invariants.come_to_hold(cloud, before)
+
+
+async def test_a_release_that_comes_after_the_next_check_leaves_its_probe(
+    make_cloud: clouds.MakeCloud, world: simulated.World, full_first_choice: simulated.Disturbances
+) -> None:
+    """Without it the source would take a shared disk for a local one, and copy it onto itself."""
+    world.hosts["h3"].memory_mib = 4096
+    copied: list[int] = []
+    world.copying.observers.append(lambda of, step: copied.append(of.order.disk_bytes) if step == "started" else None)
+    async with make_cloud(world, **_OPTIONS) as cloud:
+        before = invariants.snapshot(world)
+        check = await _checked_first(cloud, "h2")
+        probe = migration.StorageProbe(directory="/shared", name=f".wherry-probe-{check.operation_id}-h2")
+        late = messages.ReleaseCheck(
+            operation_id=check.operation_id,
+            epoch=check.epoch,
+            generation=check.generation + 1,
+            instance_uuid=check.instance_uuid,
+            probes=(probe,),
+        )
+        delay = simulated.CallFault(kind=simulated.FaultKind.DELAY, method="check_source", when=simulated.When.BEFORE, seconds=1)
+        world.faults.add(delay)
+        # Its checks are too old by then.
+        await cloud.clock.sleep(6.0)
+        coming: list[asyncio.Task[None]] = []
+        asking.at_message(
+            cloud, "CheckSource", lambda: coming.append(asyncio.ensure_future(cloud.cast(addresses.agent("h2"), late))), host="h1"
+        )
+        full_first_choice.change_link("h3", mib_per_s=20_000.0)
+        record = await asking.until_ended(cloud, "g2")
+        assert coming
+        assert (record.status, copied[-1]) == (asking.Status.COMPLETED, 0)
+        await invariants.come_to_hold(cloud, before)

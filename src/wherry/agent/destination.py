@@ -44,14 +44,18 @@ class Destination:
         entry = self._parts.journal.get(command.operation_id)
         # Written with the first probe.
         entry.is_question = command.is_question
+        entry.checked_generation = max(entry.checked_generation, command.generation)
         task = self._parts.task_of(entry, is_check=True)
         check = self._parts.driver.check_destination(task, command.guest, command.request, command.source)
         facts = await checking.run_check(self._parts.host.name, self._parts.config.default.long_rpc_timeout, check)
         return messages.DestinationChecked(facts=facts, outcome=checking.passed(facts.warnings))
 
     async def release_check(self, command: messages.ReleaseCheck) -> messages.Done:
-        """Remove what the check left."""
+        """Remove what the check left; not what a later check has made, which the source may be looking for just now."""
         entry = self._parts.journal.get(command.operation_id)
+        if 0 < command.generation < entry.checked_generation:
+            _log.info("A late release was dropped", migration_id=command.operation_id, host=self._parts.host.name)
+            return messages.Done()
         await self._parts.driver.release_check(self._parts.task_of(entry), command.probes)
         gone = {f"{probe.directory}/{probe.name}" for probe in command.probes}
         entry.created = [name for name in entry.created if name not in gone]

@@ -145,6 +145,8 @@ class Entry(_Note):
     created: list[str] = []
     #: Those of them that are probes of a check, which must go with whatever end it takes: a check that comes late makes them anew.
     probes: list[str] = []
+    #: Generation of the operation at which it was last checked here: a release that was asked for before is late.
+    checked_generation: int = 0
     #: Generation of the operation at which its check here was let go of: one that was asked for before is late.
     released_generation: int = 0
     transfer: TransferNote | None = None
