@@ -41,7 +41,7 @@ class Fence:
     def __init__(self, parts: wherry_parts.Parts, end_watch: Callable[[wherry_journal.Entry], Awaitable[None]]) -> None:
         self._parts = parts
         self._end_watch = end_watch
-        self._running: dict[tuple[str, str], _Running] = {}
+        self._running: dict[tuple[str, str, int], _Running] = {}
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def read(self, command: C, step: Callable[[C], Awaitable[R]]) -> R:
@@ -70,7 +70,8 @@ class Fence:
         if final_reply is not None and entry.end is not None and entry.end.command == name:
             return final_reply.model_validate(entry.end.reply)
         self._refuse_ended(entry, command)
-        key = (command.operation_id, name)
+        # A check that is asked for anew is no duplicate: what lies between the two lets go of what the first one makes.
+        key = (command.operation_id, name, getattr(command, "generation", 0))
         running = self._running.get(key)
         if running is None:
             running = _Running(command.epoch)

@@ -101,6 +101,21 @@ async def test_who_joins_with_a_higher_epoch_is_not_refused_for_the_lower_one(ri
     await asyncio.gather(first, old)
 
 
+async def test_a_check_that_is_asked_for_anew_does_not_join_the_one_that_was_given_up(rig: rigs.Rig) -> None:
+    spec = await up(rig)
+    planned = await rig.planned(spec)
+    fault = slow(rig, "check_destination", 5)
+    check = {**rig.ids(spec), "guest": planned["plan"].guest, "request": planned["request"], "source": await rig.describe("h1")}
+    first = asyncio.create_task(rig.conductor.ask("h2", messages.CheckDestination(**check, generation=1)))
+    await asyncio.sleep(1)
+    again = asyncio.create_task(rig.conductor.ask("h2", messages.CheckDestination(**check, generation=1)))
+    release = asyncio.create_task(rig.conductor.ask("h2", messages.ReleaseCheck(**rig.ids(spec), probes=(), generation=2)))
+    await asyncio.sleep(1)
+    await rig.conductor.ask("h2", messages.CheckDestination(**check, generation=3))
+    await asyncio.gather(first, again, release)
+    assert fault.seen == 2
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 async def test_after_the_end_only_the_same_end_is_answered(rig: rigs.Rig, is_restarted: bool) -> None:
     spec = await up(rig)
