@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import typing
+from concurrent import futures
 
 import pytest
 
@@ -139,6 +140,24 @@ def test_hosts_outlive_the_process_that_made_them(name: str, tmp_path: pathlib.P
     command.wait_until(lambda: not pathlib.Path(f"/proc/{qemu.pid}").exists(), "QEMU to be reaped", timeout_seconds=1)
     assert labs.take_down_orphans(name) == [name]
     assert name not in state.registered()
+
+
+def test_a_lab_that_another_process_is_bringing_up_is_no_orphan(name: str, tmp_path: pathlib.Path) -> None:
+    """Between its slot and its record it has no maker yet: two test processes that began at once took each other's labs down."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        with state.locked(name):
+            slot = state.register(name, tmp_path)
+            asked = pool.submit(labs.take_down_orphans, name)
+            with pytest.raises(futures.TimeoutError):
+                asked.result(timeout=0.2)
+            record = state.LabRecord(name, str(tmp_path), slot, 1)
+            record.owner = state.this_process()
+            record.save()
+        assert asked.result(timeout=10) == []
+    assert name in state.registered()
+    record.owner = []
+    record.save()
+    assert labs.take_down_orphans(name) == [name]
 
 
 @pytest.mark.slow

@@ -132,6 +132,19 @@ class Lab:
         with state.locked(self.name):
             self._take_down()
 
+    def down_if_orphan(self) -> bool:
+        """Take the lab down if its maker is gone, and say whether it was.
+
+        One without a record may be coming up just now, by a maker who is alive: that is known once its lock is free.
+        """
+        machine.require_root()
+        with state.locked(self.name):
+            known = state.registered().get(self.name)
+            is_orphan = known is not None and _is_orphan(known[0])
+            if is_orphan:
+                self._take_down()
+        return is_orphan
+
     def _take_down(self) -> None:
         directories = {self.directory}
         known = state.registered().get(self.name)
@@ -241,13 +254,14 @@ def take_down_orphans(prefix: str) -> list[str]:
     """Take down labs whose names begin so and whose maker is gone; return their names."""
     taken = []
     for name, (directory, _) in state.registered().items():
-        if not name.startswith(prefix):
-            continue
-        record = state.load(directory)
-        if record is None or state.is_orphan(record):
-            Lab(name, directory).down()
+        if name.startswith(prefix) and _is_orphan(directory) and Lab(name, directory).down_if_orphan():
             taken.append(name)
     return taken
+
+
+def _is_orphan(directory: pathlib.Path) -> bool:
+    record = state.load(directory)
+    return record is None or state.is_orphan(record)
 
 
 def _remove_files(directory: pathlib.Path) -> None:
