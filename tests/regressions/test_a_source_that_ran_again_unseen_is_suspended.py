@@ -14,7 +14,11 @@ from wherry.testing import invariants
 pytestmark = pytest.mark.virtual_time(limit_seconds=3600)
 
 
-async def test_both_run_for_a_second_from_its_return_and_the_destination_wins(make_cloud: clouds.MakeCloud, world: simulated.World) -> None:
+@pytest.mark.parametrize("is_early", [False, True], ids=["at the hand-over", "as it was told to begin"])
+async def test_both_run_for_a_second_from_its_return_and_the_destination_wins(
+    make_cloud: clouds.MakeCloud, world: simulated.World, is_early: bool
+) -> None:
+    """Also where it had not noted that the transfer began, and was to be told again in half a minute."""
     world.stores["shared"].has_locks = False
     world.add_guest("h1", "g2", memory_mib=4096, disks=(conftest.disk("/shared/g2.raw"),))
     async with make_cloud(world) as cloud:
@@ -22,7 +26,10 @@ async def test_both_run_for_a_second_from_its_return_and_the_destination_wins(ma
         hand = simulated.Disturbances(world)
         uuid = cloud.uuid("g2")
         hand.on_step("g2", "switch_over", lambda: hand.lose_closing_reply(uuid))
-        hand.on_step("g2", "arrived", lambda: cloud.kill_agent("h1"))
+        if is_early:
+            asking.at_call(cloud, "h1", "start_transfer", lambda: cloud.kill_agent("h1"), is_done=True)
+        else:
+            hand.on_step("g2", "arrived", lambda: cloud.kill_agent("h1"))
         assert (await cloud.live_migrate("g2", host="h2")).status_code == 202
         here = world.hosts["h1"].guests
         await cloud.until(lambda: bool(world.copying.ended) and here[uuid].state is guest.GuestState.RUNNING, seconds=60)

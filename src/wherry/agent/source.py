@@ -83,8 +83,8 @@ class Source:
         if note is None:
             return
         self._reporter.resume(entry)
-        if not note.is_started and not await self._is_under_way(entry):
-            # Not begun, or begun and over: the conductor had no answer and tells us again, or reads both sides.
+        if not note.is_started and not await self._has_begun(entry):
+            # The conductor had no answer and tells us again, or reads both sides.
             _log.info("A transfer that was about to begin is left to its conductor", migration_id=entry.operation_id)
             return
         if entry.transfer is not note:
@@ -238,12 +238,14 @@ class Source:
             began_at=self._parts.clock.now(),
         )
 
-    async def _is_under_way(self, entry: wherry_journal.Entry) -> bool:
+    async def _has_begun(self, entry: wherry_journal.Entry) -> bool:
+        """Whether the transfer is under way, or was: a guest that runs on here after it may run there, too."""
         section = self._parts.config.agent
         pauses = backoff.Backoff(section.reconnect_initial_seconds, section.reconnect_max_seconds)
         while True:
             try:
-                return (await self._parts.driver.read_transfer(entry.instance_uuid)).is_active
+                is_active = (await self._parts.driver.read_transfer(entry.instance_uuid)).is_active
+                return is_active or (await self._parts.driver.observe_guest(entry.instance_uuid)).was_resumed_by_job
             except errors.GuestNotFound:
                 return False
             except errors.HypervisorUnavailable:
@@ -255,10 +257,9 @@ class Source:
             raise errors.JobActive(job="migration", host=self._parts.host.name)
         if not self._must_resume(entry, command, seen):
             return
-        note = entry.transfer
-        if note is not None:
+        if entry.transfer is not None:
             # The watch must not take what we do now for the hypervisor's doing.
-            note.was_handed_over = False
+            entry.transfer.was_handed_over = False
         await self._parts.journal.save(entry, is_synced=True)
         await self._parts.driver.resume_guest(entry.instance_uuid)
 
