@@ -25,6 +25,8 @@ def measure(store: str, *, records: int) -> Iterator[Measure]:
         servers = running.server_ids()
         migration = _one_migration(running, servers[0])
         _multiply(running)
+        # One that has ended is shown in the list of all only. Nobody drives it: its operation has ended.
+        _run(running, f"UPDATE migrations SET status = 'running' WHERE id = {migration}")
         found = len(running.listed("/v2.1/os-migrations", "migrations")) if records <= 10_000 else records
         details = {"servers": len(servers), "migrations": found}
         for name, path, aim in (
@@ -34,8 +36,7 @@ def measure(store: str, *, records: int) -> Iterator[Measure]:
             ("migration", f"/v2.1/servers/{servers[0]}/migrations/{migration}", _SHOW_MS),
         ):
             done = load.run(running.url, [path] * 100_000, running.directory, clients=1, seconds=_SECONDS)
-            # A migration that has ended is shown in the list of all only.
-            if set(done.codes) - {200, 404}:
+            if set(done.codes) != {200}:
                 raise load.LoadFailed(f"{path} was answered with {dict(done.codes)}")
             yield Measure(name=f"list.{store}.{name}.p50", value=done.latency_ms[50], unit="ms", at_most=aim, details=details)
             yield Measure(name=f"list.{store}.{name}.p99", value=done.latency_ms[99], unit="ms")
