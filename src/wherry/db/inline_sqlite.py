@@ -213,6 +213,7 @@ def _finish_at_once(work: Awaitable[T]) -> T:
     try:
         awaited = work.send(None)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]  # StopIteration does not say what the coroutine returned
+        returned: T = stop.value
+        return returned
     work.close()
     raise RuntimeError(f"a unit of work awaited {awaited!r}; inside it only the database may be awaited")

