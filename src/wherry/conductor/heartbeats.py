@@ -6,10 +6,12 @@ Each is answered after its commit. Judges nobody dead.
 
 from __future__ import annotations
 
-import asyncio
+import functools
+from collections.abc import Sequence
 
 from wherry import clock as clocks
 from wherry import errors
+from wherry.conductor import gatherer
 from wherry.db import store as stores
 
 #: Host and incarnation.
@@ -21,47 +23,23 @@ class Heartbeats:
 
     def __init__(self, *, store: stores.Store, clock: clocks.Clock, interval_seconds: float) -> None:
         self._store = store
-        self._clock = clock
-        self._interval_seconds = interval_seconds
-        self._waiting: dict[_Beat, asyncio.Future[bool]] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self._beats = gatherer.Gatherer("heartbeats", self._store_all, functools.partial(clock.sleep, interval_seconds))
 
     async def note(self, name: str, incarnation: str) -> bool:
         """Store that an agent lives. False: it is not the current one, and should register or end."""
-        beat = (name, incarnation)
-        if beat not in self._waiting:
-            self._waiting[beat] = asyncio.get_running_loop().create_future()
-        noted = self._waiting[beat]
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name="heartbeats")
-        return await asyncio.shield(noted)
+        return await self._beats.ask((name, incarnation))
 
     async def stop(self) -> None:
         """Write no more; who still waits gets no answer, and asks another conductor."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
-        for noted in self._waiting.values():
-            noted.cancel()
+        await self._beats.stop()
 
-    async def _write(self) -> None:
-        while self._waiting:
-            await self._clock.sleep(self._interval_seconds)
-            batch, self._waiting = self._waiting, {}
-            await self._store_all(batch)
-
-    async def _store_all(self, batch: dict[_Beat, asyncio.Future[bool]]) -> None:
+    async def _store_all(self, beats: Sequence[_Beat]) -> list[bool | Exception]:
         try:
-            current = await self._store.run(lambda uow: uow.hosts.heartbeats(tuple(batch)))
+            current = await self._store.run(lambda uow: uow.hosts.heartbeats(tuple(dict.fromkeys(beats))))
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, errors.DatabaseUnavailable):
-                # Something is wrong with one of them, which must not make the others look dead.
-                for beat, noted in batch.items():
-                    await self._store_all({beat: noted})
-                return
-            # Whatever it is, it is each sender's answer.
-            for noted in batch.values():
-                noted.set_exception(error)
-            return
-        for beat, noted in batch.items():
-            noted.set_result(beat in current)
+            if len(beats) == 1 or isinstance(error, errors.DatabaseUnavailable):
+                # Whatever it is, it is each sender's answer.
+                return [error] * len(beats)
+            # Something is wrong with one of them, which must not make the others look dead.
+            return [outcome for beat in beats for outcome in await self._store_all([beat])]
+        return [beat in current for beat in beats]

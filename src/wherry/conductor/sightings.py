@@ -7,11 +7,12 @@ might change one is left to who applies inventories one by one.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from wherry import clock as clocks
 from wherry import errors
+from wherry.conductor import gatherer
 from wherry.db import store as stores
 from wherry.db.repositories import inventories
 from wherry.model import server
@@ -32,49 +33,32 @@ class Sightings:
 
     def __init__(self, *, store: stores.Store, clock: clocks.Clock, interval_seconds: float, is_old_news: _IsOldNews) -> None:
         self._store = store
-        self._clock = clock
-        self._interval_seconds = interval_seconds
         self._is_old_news = is_old_news
-        self._waiting: dict[asyncio.Future[bool], messages.ReportInventory] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self._reports = gatherer.Gatherer("sightings", self._take_in_batch, functools.partial(clock.sleep, interval_seconds))
 
     async def take_in(self, report: messages.ReportInventory) -> bool:
         """Take a report in if it changes nothing. False: it was left as it is."""
         if report.is_complete or report.description is not None:
             return False
-        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[taken] = report
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name="sightings")
-        return await asyncio.shield(taken)
+        return await self._reports.ask(report)
 
     async def stop(self) -> None:
         """Take nothing in any more; who still waits gets no answer, and reports to another conductor."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
-        for taken in self._waiting:
-            taken.cancel()
+        await self._reports.stop()
 
-    async def _write(self) -> None:
-        while self._waiting:
-            await self._clock.sleep(self._interval_seconds)
-            batch, self._waiting = self._waiting, {}
-            try:
-                accepted = await self._take_in_all(list(batch.values()))
-            except errors.DatabaseUnavailable as error:
-                # It is each sender's answer.
-                for taken in batch:
-                    taken.set_exception(error)
-                continue
-            except Exception as error:
-                # Something is wrong with one of them, which must not hold up the others.
-                _log.warning("Reports are applied one by one, since one of them cannot be.", **logs.told(error))
-                accepted = {}
-            for taken, report in batch.items():
-                taken.set_result(accepted.get(report.name) == report.sequence)
+    async def _take_in_batch(self, reports: Sequence[messages.ReportInventory]) -> list[bool]:
+        """Say of each whether it was taken in."""
+        try:
+            accepted = await self._take_in_all(reports)
+        except errors.DatabaseUnavailable:
+            raise
+        except Exception as error:
+            # Something is wrong with one of them, which must not hold up the others.
+            _log.warning("Reports are applied one by one, since one of them cannot be.", **logs.told(error))
+            return [False] * len(reports)
+        return [accepted.get(report.name) == report.sequence for report in reports]
 
-    async def _take_in_all(self, reports: list[messages.ReportInventory]) -> dict[str, int]:
+    async def _take_in_all(self, reports: Sequence[messages.ReportInventory]) -> dict[str, int]:
         """Give the sequence that was taken in of each host; one whose reports say something new is left out."""
         # First this: an inventory that is taken in after it, and changes what is read next, makes the write below meet nothing.
         told = await self._store.look(lambda uow: uow.inventories.told([one.name for one in reports]))

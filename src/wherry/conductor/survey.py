@@ -7,12 +7,12 @@ a host has room is counted again, under its lock, by who stores the choice.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from wherry import errors
+from wherry.conductor import gatherer
 from wherry.conductor.scheduler import ties
 from wherry.db import store as stores
 from wherry.db import uow as uows
@@ -48,8 +48,7 @@ class Survey:
 
     def __init__(self, store: stores.Store) -> None:
         self._store = store
-        self._waiting: dict[str, asyncio.Future[Seen]] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._askers = gatherer.Gatherer("survey", self._read)
         self._readings = 0
         #: By operation.
         self._choices: dict[str, _Choice] = {}
@@ -59,20 +58,11 @@ class Survey:
 
         :raises ServerNotFound: there is no such server.
         """
-        if instance_uuid not in self._waiting:
-            self._waiting[instance_uuid] = asyncio.get_running_loop().create_future()
-        seen = self._waiting[instance_uuid]
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read(), name="survey")
-        return await asyncio.shield(seen)
+        return await self._askers.ask(instance_uuid)
 
     async def stop(self) -> None:
         """Read no more."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
-        for seen in self._waiting.values():
-            seen.cancel()
+        await self._askers.stop()
 
     def choose(self, operation_id: str, source: str, destination: str, moving: guest.Guest) -> None:
         """Note a choice that is about to be stored."""
@@ -101,29 +91,17 @@ class Survey:
                 )
         return [one if taken[one.name] is one.usage else dataclasses.replace(one, usage=taken[one.name]) for one in hosts]
 
-    async def _read(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            self._readings += 1
-            reading = self._readings
-            settled = [name for name, one in self._choices.items() if one.stored_at is not None and one.stored_at + _READINGS < reading]
-            for operation_id in settled:
-                del self._choices[operation_id]
-            try:
-                hosts, tied = await self._store.read(functools.partial(_all_of, list(waiting)))
-            except Exception as error:
-                # Whatever it is, it is each asker's answer.
-                for seen in waiting.values():
-                    if not seen.done():
-                        seen.set_exception(error)
-                continue
-            for instance_uuid, seen in waiting.items():
-                if seen.done():
-                    continue
-                if instance_uuid in tied:
-                    seen.set_result(Seen(hosts=hosts, tied=tied[instance_uuid], reading=reading))
-                else:
-                    seen.set_exception(errors.ServerNotFound(uuid=instance_uuid))
+    async def _read(self, instance_uuids: Sequence[str]) -> list[Seen | Exception]:
+        self._readings += 1
+        reading = self._readings
+        settled = [name for name, one in self._choices.items() if one.stored_at is not None and one.stored_at + _READINGS < reading]
+        for operation_id in settled:
+            del self._choices[operation_id]
+        hosts, tied = await self._store.read(functools.partial(_all_of, list(dict.fromkeys(instance_uuids))))
+        return [
+            Seen(hosts=hosts, tied=tied[uuid], reading=reading) if uuid in tied else errors.ServerNotFound(uuid=uuid)
+            for uuid in instance_uuids
+        ]
 
 
 async def _all_of(asked: list[str], uow: uows.UnitOfWork) -> tuple[dict[str, host.Host], dict[str, ties.Ties]]:
