@@ -10,20 +10,7 @@ import pytest
 
 from wherry.config import database as config_database
 from wherry.testing import store_contract
-from wherry.testing.store_contract import (
-    admission,
-    created,
-    facts,
-    flavors,
-    hosts,
-    newer,
-    operations,
-    overview,
-    server_groups,
-    servers,
-    transactions,
-    transitions,
-)
+from wherry.testing.store_contract import admission
 
 
 @pytest.fixture
@@ -36,85 +23,7 @@ async def harness(tmp_path: pathlib.Path) -> AsyncIterator[store_contract.Harnes
     await made.store.close()
 
 
-class TestServers(servers.ServerContract): ...
-
-
-class TestServerLists(servers.ServerListContract): ...
-
-
-class TestRegistration(hosts.RegistrationContract): ...
-
-
-class TestHostLists(hosts.HostListContract): ...
-
-
-class TestAccept(operations.AcceptContract): ...
-
-
-class TestClaims(operations.ClaimContract): ...
-
-
-class TestIntents(operations.IntentContract): ...
-
-
-class TestTransitions(transitions.TransitionContract): ...
-
-
-class TestAtOnce(transitions.AtOnceContract): ...
-
-
-class TestEvents(transitions.EventContract): ...
-
-
-class TestMigrationLists(facts.MigrationListContract): ...
-
-
-class TestActions(facts.ActionContract): ...
-
-
-class TestReports(facts.ReportContract): ...
-
-
-class TestSlots(admission.SlotContract): ...
-
-
-class TestAdmission(admission.AdmissionContract): ...
-
-
-class TestProcesses(admission.ProcessContract): ...
+class TestSqlite(store_contract.StoreContract): ...
 
 
 class TestProcessOvershoot(admission.ProcessOvershootContract): ...
-
-
-class TestTransactions(transactions.TransactionContract): ...
-
-
-class TestServerGroups(server_groups.ServerGroupContract): ...
-
-
-class TestSizes(server_groups.SizeContract): ...
-
-
-class TestRemoval(server_groups.RemovalContract): ...
-
-
-class TestFlavors(flavors.FlavorContract): ...
-
-
-class TestFlavorsOfServers(flavors.ServerFlavorContract): ...
-
-
-class TestOverview(overview.OverviewContract): ...
-
-
-class TestCreatedServers(created.CreatedServerContract): ...
-
-
-class TestNewerOperations(newer.NewerOperationContract): ...
-
-
-class TestNewerFacts(newer.NewerFactContract): ...
-
-
-class TestNewerRecords(newer.NewerRecordContract): ...
