@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 
 _GIB = 1 << 30
@@ -64,3 +65,21 @@ def resolve(
         on_timeout=requested_action or configured_action,
         on_timeout_origin=Origin.REQUEST if requested_action else Origin.CONFIGURATION,
     )
+
+
+def began_at(heard_at: datetime.datetime, elapsed_seconds: float) -> datetime.datetime:
+    """Give when a transfer began of which was heard at that time that it had gone on for so long."""
+    return _shifted(heard_at, -max(0.0, elapsed_seconds))
+
+
+def ends_at(began: datetime.datetime, budget: Deadline) -> datetime.datetime | None:
+    """Give when its budget is spent; None where it has none. One that outlasts the calendar ends with it."""
+    return _shifted(began, budget.timeout_seconds) if budget.is_set else None
+
+
+def _shifted(moment: datetime.datetime, seconds: float) -> datetime.datetime:
+    try:
+        return moment + datetime.timedelta(seconds=seconds)
+    except OverflowError:
+        edge = datetime.datetime.max if seconds > 0 else datetime.datetime.min
+        return edge.replace(tzinfo=datetime.UTC)

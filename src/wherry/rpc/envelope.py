@@ -17,6 +17,9 @@ from wherry.rpc import instance_events, messages
 
 M = TypeVar("M", bound=messages.Message)
 
+#: What every counter of a hypervisor is below. Nobody can count with more: the database has no room for it, and no float has.
+_TOO_LARGE = 2**64
+
 
 class Envelope(pydantic.BaseModel):
     """What travels to a process."""
@@ -53,9 +56,11 @@ def unpack(data: bytes) -> Envelope:
     :raises MessageInvalid: when they are not one.
     """
     try:
-        return Envelope.model_validate_json(data)
+        sealed = Envelope.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise errors.MessageInvalid(message_type="(unreadable)", problem=_problem(error)) from error
+    _check_numbers(sealed.message, sealed.payload)
+    return sealed
 
 
 def read(message_type: type[M], payload: dict[str, Any]) -> M:
@@ -94,6 +99,7 @@ def unpack_answer(request: messages.Request[M], data: bytes) -> M:
         raise errors.MessageInvalid(message_type=f"answer to {type(request).__name__}", problem=_problem(error)) from error
     if answer.error is not None:
         raise _rebuilt(answer.error)
+    _check_numbers(f"answer to {type(request).__name__}", answer.payload)
     reply = read(request.reply_type, answer.payload or {})
     return reply  # type: ignore[return-value]  # Request[M] and its reply_type name the same class; a class attribute cannot be typed by M
 
@@ -102,6 +108,23 @@ def _rebuilt(failure: _Failure) -> errors.Error:
     error = errors.from_wire({"slug": failure.slug, "fields": failure.fields})
     error.remote_traceback = failure.traceback
     return error
+
+
+def _check_numbers(name: str, payload: object) -> None:
+    """Make sure that all numbers are ones to count with, whoever sent them: what one host says is read by all.
+
+    :raises MessageInvalid: one is not.
+    """
+    waiting = [payload]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+        # Not a number at all is in no range.
+        elif isinstance(one, int | float) and not -_TOO_LARGE < one < _TOO_LARGE:
+            raise errors.MessageInvalid(message_type=name, problem="a number in it is beyond 64 bits")
 
 
 def _problem(error: pydantic.ValidationError) -> str:

@@ -6,7 +6,6 @@ The end of the job is not an outcome: the next step reads both sides.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 
 from wherry import errors
@@ -139,9 +138,9 @@ def _started(on: drive.Drive, report: operation.Report | None) -> operation.Tran
         return operation.Transition(event=states.Event.TRANSFER_STARTED)
     body = messages.TransferStarted.model_validate(report.body)
     # Durations travel, so that clocks need not agree; and nobody may have been here to hear of it when it began.
-    began = report.received_at - datetime.timedelta(seconds=body.elapsed_seconds)
+    began = deadline.began_at(report.received_at, body.elapsed_seconds)
     return operation.Transition(
-        event=states.Event.TRANSFER_STARTED, started_at=began, deadline=body.deadline, deadline_at=_ends_at(began, body.deadline)
+        event=states.Event.TRANSFER_STARTED, started_at=began, deadline=body.deadline, deadline_at=deadline.ends_at(began, body.deadline)
     )
 
 
@@ -155,15 +154,11 @@ def _changed(on: drive.Drive, reports: Sequence[operation.Report]) -> drive.Adva
             continue
         began = on.migration.started_at
         if body.elapsed_seconds is not None:
-            began = report.received_at - datetime.timedelta(seconds=body.elapsed_seconds)
+            began = deadline.began_at(report.received_at, body.elapsed_seconds)
         if body.deadline == on.migration.deadline or began is None:
             return None
-        return drive.Advance(transition=operation.Transition(deadline=body.deadline, deadline_at=_ends_at(began, body.deadline)))
+        return drive.Advance(transition=operation.Transition(deadline=body.deadline, deadline_at=deadline.ends_at(began, body.deadline)))
     return None
-
-
-def _ends_at(began: datetime.datetime, budget: deadline.Deadline) -> datetime.datetime | None:
-    return began + datetime.timedelta(seconds=budget.timeout_seconds) if budget.is_set else None
 
 
 def _refused(on: drive.Drive, error: errors.TransferRefused) -> drive.Advance:
