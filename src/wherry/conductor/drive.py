@@ -103,10 +103,8 @@ class Drive:
     attempts: int = 0
     #: Times that both sides were read for the verdict.
     readings: int = 0
-    #: Within which time the slots that it waits for may be free; 0: they are, or nobody has said so.
-    free_within_seconds: float = 0.0
-    #: Whether it was told that they are free.
-    is_told_free: bool = False
+    #: Within which time the slots that it waits for may be free, by a word that it has not heeded yet; 0: they are. None: there was none.
+    free_within_seconds: float | None = None
     #: Since when the two sides contradict each other, on the clock's monotonic time; None while they do not.
     contradiction_since: float | None = None
     #: What the source has reported.

@@ -209,7 +209,7 @@ class Queue:
         if within_seconds and not on.are_checks_old(within_seconds):
             # They will not have to run again.
             return True
-        on.free_within_seconds, on.is_told_free = within_seconds, not within_seconds
+        on.free_within_seconds = within_seconds
         alarm.set()
         return True
 

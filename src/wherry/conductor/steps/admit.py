@@ -30,7 +30,9 @@ class Admit:
         if on.wants(operation.IntentKind.ABORT):
             await check_destination.let_go(on)
             return drive.Advance(transition=drive.aborted_untouched())
-        within_seconds, on.free_within_seconds = on.free_within_seconds, 0.0
+        within_seconds = on.free_within_seconds or 0.0
+        if within_seconds:
+            on.free_within_seconds = None
         # However short the time that they hold: those that have just passed are not run again before the first look at the slots.
         if on.is_step_new or not on.are_checks_old(within_seconds):
             return None
@@ -42,8 +44,9 @@ class Admit:
             lost = await self._release(on)
             if lost is not None:
                 return lost
-        is_told, on.is_told_free = on.is_told_free, False
-        if not is_told:
+        if on.free_within_seconds == 0:
+            on.free_within_seconds = None
+        else:
             # Not under lock, which those wait for whose turn it is. Slots given back since then come with a word.
             full = _full(on, await on.store.look(lambda uow: uow.slots.count(on.plan.source, on.destination, on.operation.id)))
             if full is not None:
