@@ -88,8 +88,8 @@ _COUNT = sa.select(
     .label("is_abort_asked"),
 ).where(_M.c.finished_at.is_(None), _M.c.status.in_(_HOLDING), _M.c.uuid != sa.bindparam("excluded"))
 
-#: How many are told of one slot: those who were told of an earlier one and have not taken it yet come first, and some may be gone.
-_MOST_NEXT = 4
+#: So many at most are told of a slot: those told of an earlier one and that have not taken it yet come first, and some may be gone.
+MOST_NEXT = 4
 _HELD = _M.alias("held")
 _IS_HELD = sa.and_(_HELD.c.finished_at.is_(None), _HELD.c.status.in_(_HOLDING), _HELD.c.uuid != sa.bindparam("giving"))
 
@@ -119,7 +119,7 @@ _WAITS = (
     .where(_M.c.finished_at.is_(None), _M.c.status == states.Status.QUEUED)
     .where(_is_below(_NOW_OUT, "out"), _is_below(_NOW_IN, "into"), _is_below(_NOW, "all"))
     .order_by(_M.c.created_at, _M.c.id)
-    .limit(_MOST_NEXT)
+    .limit(MOST_NEXT)
 )
 _TO_LEAVE = sa.select(_WAITS.where(_M.c.source_compute == sa.bindparam("source")).subquery())
 _TO_ENTER = sa.select(_WAITS.where(_M.c.dest_compute == sa.bindparam("destination")).subquery())

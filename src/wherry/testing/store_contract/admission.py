@@ -10,6 +10,8 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.repositories import admission
@@ -126,6 +128,25 @@ class SlotContract:
         await harness.advance(giving, states.Event.ARRIVED)
         assert await following(outgoing=1, incoming=1) == both
 
+    async def test_who_can_start_is_found_behind_those_who_wait_for_other_slots_too(self, harness: harnesses.Harness) -> None:
+        giving = await harness.advance(await harness.make_queued("host-a", "host-b"), states.Event.ADMITTED)
+        await harness.advance(await harness.make_queued("host-d", "host-e"), states.Event.ADMITTED)
+        # It is still being checked, and holds nothing.
+        checked = await harness.make_owned(host="host-c")
+        await harness.advance(checked, operation.Transition(dest_compute="host-g"))
+        for hosts in (("host-a", "host-e"), ("host-d", "host-b")):
+            for _ in range(admission.MOST_NEXT):
+                await harness.make_queued(*hosts)
+        leaving, entering = await harness.make_queued("host-a", "host-g"), await harness.make_queued("host-c", "host-b")
+        given = admission.Given(operation_id=giving.id, source="host-a", destination="host-b")
+
+        async def following(limits: admission.SlotLimits) -> list[str]:
+            return await harness.store.look(lambda uow: uow.slots.next_for(given, limits))
+
+        assert await following(admission.SlotLimits(outgoing=1, incoming=1)) == [leaving.id, entering.id]
+        # With room for everybody, some of those at each end are told, and the others by those.
+        assert len(await following(admission.SlotLimits())) == 2 * admission.MOST_NEXT
+
     async def test_an_abort_of_who_takes_slots_is_seen_with_the_count(self, harness: harnesses.Harness) -> None:
         of, other = await harness.make_queued("host-a", "host-b"), await harness.make_queued("host-a", "host-b")
 
@@ -219,6 +240,43 @@ class OvershootContract:
 
         await _at_once(harness, admit)
         assert (await harness.store.read(_counting(queue[0]))).cluster == ADMITTERS > LIMITS.cluster
+
+    @pytest.mark.parametrize(
+        ("other", "with_cluster", "is_behind"),
+        [
+            (("host-c", "host-d"), True, True),
+            (("host-a", "host-d"), False, True),
+            (("host-c", "host-b"), False, True),
+            (("host-c", "host-d"), False, False),
+        ],
+        ids=["any in a limited cluster", "same source", "same destination", "other hosts"],
+    )
+    async def test_who_counts_sees_what_one_before_has_taken(
+        self, harness: harnesses.Harness, other: tuple[str, str], with_cluster: bool, is_behind: bool
+    ) -> None:
+        for name in "abcd":
+            await harness.make_host(f"host-{name}")
+        of = await harness.make_queued("host-a", "host-b")
+        has_locked, has_counted = asyncio.Event(), asyncio.Event()
+
+        async def take(uow: uows.UnitOfWork) -> None:
+            await uow.slots.lock_and_count("host-a", "host-b", of.id, with_cluster=with_cluster)
+            has_locked.set()
+            # The other has the time to count before this is stored, if nothing keeps it.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(has_counted.wait(), timeout=0.2 if is_behind else 10)
+            await uow.operations.advance(of, operation.Transition(event=states.Event.ADMITTED))
+
+        async def count(uow: uows.UnitOfWork) -> admission.SlotCounts:
+            counts = await uow.slots.lock_and_count(*other, with_cluster=with_cluster)
+            has_counted.set()
+            return counts
+
+        taking = asyncio.create_task(harness.store.run(take))
+        await has_locked.wait()
+        counts = await harness.store.run(count)
+        await taking
+        assert counts.cluster == is_behind
 
 
 class ProcessContract:
