@@ -26,6 +26,8 @@ _FREE = {
     "max_concurrent_incoming_live_migrations": 0,
     "max_concurrent_live_migrations_cluster": 0,
 }
+#: So long that nobody is helped by a look at the whole queue.
+_NO_POLL = {"queue_poll_interval_seconds": 10_000.0}
 
 
 def _add(world: simulated.World, host: str, *names: str, memory_mib: int = 1024) -> None:
@@ -72,7 +74,7 @@ async def test_the_second_out_of_a_host_waits_for_the_first(make_cloud: clouds.M
     """With one slot out of the host, the second is `queued` and starts within a tenth of a second of the first one's end."""
     _add(world, "h1", "g2")
     _slow(world, "h1")
-    async with make_cloud(world) as cloud:
+    async with make_cloud(world, conductor=_NO_POLL) as cloud:
         before = invariants.snapshot(world)
         assert (await cloud.live_migrate("g1")).status_code == 202
         await asking.until_status(cloud, "g1", Status.RUNNING)
@@ -104,7 +106,7 @@ async def test_thirty_at_once_respect_the_limit(
     """All complete, never more of them at once than the limit, and the limit is used."""
     for host in ("h1", "h2", "h3"):
         _add(world, host, *(f"{host}-{number}" for number in range(10)), memory_mib=256)
-    async with make_cloud(world, DEFAULT=_FREE | {limit: value}) as cloud:
+    async with make_cloud(world, DEFAULT=_FREE | {limit: value}, conductor=_NO_POLL) as cloud:
         for _ in range(conductors - 1):
             await cloud.start_conductor()
         before = invariants.snapshot(world)
@@ -135,8 +137,7 @@ async def test_slots_pass_from_conductor_to_conductor(
     names = [f"s{number}" for number in range(8)]
     _add(world, "h1", *names, memory_mib=256)
     _slow(world, "h1")
-    options = {"queue_poll_interval_seconds": 1000.0, "check_ttl_seconds": check_ttl_seconds}
-    async with make_cloud(world, conductor=options) as cloud:
+    async with make_cloud(world, conductor=_NO_POLL | {"check_ttl_seconds": check_ttl_seconds}) as cloud:
         await cloud.start_conductor()
         before = invariants.snapshot(world)
         stored: list[tuple[str, operation.StepName]] = []
@@ -168,7 +169,7 @@ async def test_a_limit_that_is_raised_meanwhile_lets_the_next_start(make_cloud: 
     """The second is queued behind the only slot; with two slots after a reload it starts at once, beside the first."""
     _add(world, "h1", "g2")
     _slow(world, "h1")
-    async with make_cloud(world, DEFAULT=_FREE | {"max_concurrent_live_migrations": 1}) as cloud:
+    async with make_cloud(world, DEFAULT=_FREE | {"max_concurrent_live_migrations": 1}, conductor=_NO_POLL) as cloud:
         assert (await cloud.live_migrate("g1")).status_code == 202
         await asking.until_status(cloud, "g1", Status.RUNNING)
         assert (await cloud.live_migrate("g2")).status_code == 202
@@ -188,7 +189,7 @@ async def test_both_ends_or_none(make_cloud: clouds.MakeCloud, world: simulated.
     _add(world, "h3", "g3", memory_mib=4096)
     _slow(world, "h3")
     options = _FREE | {"max_concurrent_live_migrations": 1, "max_concurrent_incoming_live_migrations": 1}
-    async with make_cloud(world, DEFAULT=options) as cloud:
+    async with make_cloud(world, DEFAULT=options, conductor=_NO_POLL) as cloud:
         before = invariants.snapshot(world)
         assert (await cloud.live_migrate("g3", host="h2")).status_code == 202
         await asking.until_status(cloud, "g3", Status.RUNNING)
@@ -205,7 +206,7 @@ async def test_they_leave_the_queue_in_their_order(make_cloud: clouds.MakeCloud,
     """First come, first served, also when one in the middle is aborted."""
     names = [f"q{number}" for number in range(5)]
     _add(world, "h1", *names, memory_mib=512)
-    async with make_cloud(world) as cloud:
+    async with make_cloud(world, conductor=_NO_POLL) as cloud:
         before = invariants.snapshot(world)
         watch = _Watch(cloud)
         for name in names:
@@ -225,7 +226,7 @@ async def test_old_checks_run_again_before_it_starts(
     """It waited for longer than check_ttl: it is checked again, and goes elsewhere if its destination fits no more and was not named."""
     _add(world, "h1", "g2")
     _slow(world, "h1")
-    async with make_cloud(world, conductor={"check_ttl_seconds": 5.0}) as cloud:
+    async with make_cloud(world, conductor=_NO_POLL | {"check_ttl_seconds": 5.0}) as cloud:
         before = invariants.snapshot(world)
         assert (await cloud.live_migrate("g1", host="h3")).status_code == 202
         await asking.until_status(cloud, "g1", Status.RUNNING)

@@ -264,7 +264,7 @@ class OvershootContract:
             has_locked.set()
             # The other has the time to count before this is stored, if nothing keeps it.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(has_counted.wait(), timeout=0.2 if is_behind else 10)
+                await asyncio.wait_for(has_counted.wait(), timeout=0.2 if is_behind else 5)
             await uow.operations.advance(of, operation.Transition(event=states.Event.ADMITTED))
 
         async def count(uow: uows.UnitOfWork) -> admission.SlotCounts:
