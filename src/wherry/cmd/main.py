@@ -57,8 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     image_commands.add_options(_command(verbs, "add", "copy a file into the directory of images and list it", image_commands.add))
     _command(verbs, "list", "print the images, one a line", image_commands.show_all)
     _command(verbs, "remove", "delete an image; servers made from it keep what they have", image_commands.remove).add_argument("id")
-    status = _command(commands, "status", "say what runs, who holds which lease, and what waits for what", _status)
+    status = _command(commands, "status", "say what runs, who holds which lease, what is stuck and why, and what to do", _status)
     status.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
+    status.add_argument("--check", action="store_true", help="end with status 2 when something needs attention, for monitoring")
     _command(commands, "config", "print every option with its value, after reading files and environment", _config)
     permissions = _command(commands, "bus-permissions", "print what each process may do on the bus, for nats-server", _bus_permissions)
     bus_permissions.add_options(permissions)
@@ -124,7 +125,7 @@ def _db_check(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from wherry.cmd import status
 
-    return status.run(arguments.config_file, output=arguments.format)
+    return status.run(arguments.config_file, output=arguments.format, is_check=arguments.check)
 
 
 def _bus_permissions(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from wherry import clock as clocks
 from wherry import config as configs
-from wherry.cmd import timekeeping
+from wherry.cmd import attention, timekeeping
 from wherry.db import store as stores
 from wherry.db import uow as uows
 from wherry.db.migrations import runner
@@ -30,6 +30,8 @@ _SLOT_OPTIONS = {
     "cluster": "max_concurrent_live_migrations_cluster",
 }
 Row = dict[str, Any]
+#: Exit status; 1 says that nothing could be looked at.
+_NEEDS_SOMEBODY = 2
 
 #: Part of the report -> its title, its columns, and what stands there when it is empty.
 _SHOWN = {
@@ -68,11 +70,16 @@ _SHOWN = {
 }
 
 
-def run(config_files: Sequence[str], *, output: str) -> int:
-    """Print it, as a table or as JSON."""
-    report = asyncio.run(_look(configs.load(config_files)))
+def run(config_files: Sequence[str], *, output: str, is_check: bool = False) -> int:
+    """Print it, as a table or as JSON.
+
+    :param is_check: give 2 where something needs somebody.
+    """
+    config = configs.load(config_files)
+    report = asyncio.run(_look(config))
+    report["attention"] = attention.found(report, patience_seconds=config.default.service_down_time_seconds)
     print(json.dumps(report, indent=2) if output == "json" else "\n".join(_tables(report)))
-    return 0
+    return _NEEDS_SOMEBODY if is_check and report["attention"] else 0
 
 
 async def _look(config: configs.Config) -> Row:
@@ -105,6 +112,7 @@ async def _fleet(uow: uows.UnitOfWork, config: configs.Config) -> Row:
     waits = _Waits(
         now=uow.now,
         live={one.id: one.name for one in running if one.is_live},
+        expired={one.id: one for one in running if not one.is_live},
         queue={one.operation_id: one for one in await uow.slots.queue(limits)},
         intents=await uow.overview.pending_intents(),
         agents={one["host"]: one for one in agents},
@@ -183,6 +191,7 @@ def _agent(one: hosts.Host, now: datetime.datetime, down_time_seconds: float) ->
         "servers": one.usage.servers,
         "migrations_out": one.usage.outgoing_migrations,
         "migrations_in": one.usage.incoming_migrations,
+        "is_heard": (now - one.last_seen_at).total_seconds() <= down_time_seconds,
         "is_forced_down": one.is_forced_down,
         "is_disabled": one.is_disabled,
         "disabled_reason": one.disabled_reason,
@@ -225,6 +234,10 @@ def _operation(one: overview.OpenOperation, now: datetime.datetime, waits: _Wait
         "conductor": one.owner,
         "conductor_name": waits.live.get(one.owner or ""),
         "age_seconds": _seconds(now - one.created_at),
+        "stands_seconds": _seconds(now - (one.updated_at or one.created_at)),
+        "newer": one.newer,
+        "reason": f"{one.reason.slug}: {one.reason.message}" if one.reason is not None else None,
+        "remedy": one.reason.remedy if one.reason is not None else None,
         "queue_position": queued.position if queued else None,
         "queue_waits_for": list(queued.waits_for) if queued else [],
         "waits_for": list(waits.of(one)),
@@ -239,6 +252,7 @@ class _Waits:
         *,
         now: datetime.datetime,
         live: dict[str, str],
+        expired: dict[str, conductors.Conductor],
         queue: dict[str, admission.Waiting],
         intents: list[overview.PendingIntent],
         agents: dict[str, Row],
@@ -246,6 +260,7 @@ class _Waits:
     ) -> None:
         self._now = now
         self.live = live
+        self._expired = expired
         self.queue = queue
         self._intents = intents
         self._agents = agents
@@ -253,13 +268,15 @@ class _Waits:
 
     def of(self, one: overview.OpenOperation) -> Iterator[str]:
         """Give everything that keeps it."""
-        if one.owner not in self.live:
-            yield "no conductor drives it now; one that holds a lease takes it on at its next sweep"
+        if one.newer:
+            yield f"{one.newer} is a newer release's: only a conductor of that release goes on with it"
+        elif one.owner not in self.live:
+            yield self._no_owner(one.owner)
         queued = self.queue.get(one.id)
         if queued is not None:
             yield f"place {queued.position} in the queue, since {_seconds(self._now - queued.queued_since):g} s: {self._slots(queued)}"
         if one.reason is not None:
-            yield f"{one.reason.slug}: {one.reason.message}"
+            yield " ".join(filter(None, (f"{one.reason.slug}: {one.reason.message}", one.reason.remedy)))
         for intent in self._intents:
             if intent.operation_id == one.id:
                 ago = _seconds(self._now - intent.requested_at)
@@ -268,6 +285,13 @@ class _Waits:
             agent = self._agents.get(name or "")
             if agent is not None and agent["state"] == "down":
                 yield f"the agent of {name} is down, heard of {agent['heard_seconds_ago']:g} s ago"
+
+    def _no_owner(self, owner: str | None) -> str:
+        lost = self._expired.get(owner or "")
+        whose = f"the lease of {lost.name} ended {_seconds(self._now - lost.expires_at):g} s ago" if lost else "no conductor drives it now"
+        if not self.live:
+            return f"{whose}, and no other holds one"
+        return f"{whose}; one that holds a lease takes it on at its next sweep"
 
     def _slots(self, queued: admission.Waiting) -> str:
         if not queued.waits_for:
@@ -285,12 +309,21 @@ def _tables(report: Row) -> Iterator[str]:
     schema = report["schema"]
     waiting = f"; run `wherry db upgrade` for {', '.join(schema['waiting'])}" if schema["waiting"] else ""
     yield f"Schema: {schema['revision'] or 'nothing'}{waiting}"
+    yield from _needed(report["attention"])
     if not schema["is_usable"]:
         return
     for agent in report["agents"]:
         agent["notes"] = _notes(agent)
     for key, (title, columns, without) in _SHOWN.items():
         yield from _table(title, columns.split(), report[key], without)
+
+
+def _needed(findings: Sequence[Row]) -> Iterator[str]:
+    yield ""
+    yield "Needs attention:" if findings else "Needs attention: nothing."
+    for one in findings:
+        yield f"  {one['about']}: {one['why']}."
+        yield f"      {one['do']}"
 
 
 def _notes(agent: Row) -> str:

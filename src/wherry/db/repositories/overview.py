@@ -28,6 +28,8 @@ class OpenOperation:
     #: Id of the conductor that drives it; None = nobody yet.
     owner: str | None
     created_at: datetime.datetime
+    #: When it was last taken on or moved on.
+    updated_at: datetime.datetime | None
     instance_uuid: str
     server_name: str
     migration_id: int | None
@@ -35,6 +37,17 @@ class OpenOperation:
     source: str | None
     destination: str | None
     reason: migration.Reason | None
+
+    @property
+    def newer(self) -> str:
+        """What of it only a newer release knows, which alone goes on with it; nothing where all is known."""
+        if self.kind not in list(operation.OperationKind):
+            return f"its kind {self.kind.value}"
+        if self.step not in list(operation.StepName):
+            return f"its step {self.step.value}"
+        if self.status is not None and self.status not in list(states.Status):
+            return f"its status {self.status.value}"
+        return ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +85,7 @@ class Overview:
                 _O.c.step,
                 _O.c.owner,
                 _O.c.created_at,
+                _O.c.updated_at,
                 _O.c.instance_uuid,
                 _S.c.name.label("server_name"),
                 _M.c.id.label("migration_id"),
