@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import call as api_call
-from wherry.api.views import parts, reasons
+from wherry.api.views import migration_fields, parts
 from wherry.model import migration as model
 from wherry.model import states
 from wherry.policies import migrations as policies
@@ -34,30 +34,14 @@ def index(page: MigrationPage, call: api_call.Call) -> dict[str, Any]:
 
 
 def _row(record: model.Migration, call: api_call.Call, *, shows_hosts: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": record.id,
-        "created_at": parts.stamp(record.created_at),
-        "updated_at": parts.stamp_or_none(record.updated_at),
-        "instance_uuid": record.instance_uuid,
-        "status": record.status.value,
-        "source_compute": record.source_compute if shows_hosts else None,
-        "source_node": record.source_node if shows_hosts else None,
-        "dest_compute": record.dest_compute if shows_hosts else None,
-        "dest_node": record.dest_node if shows_hosts else None,
-        # An address in cold migrations and resizes; live ones have none, as in Nova.
-        "dest_host": (record.dest_host or None) if shows_hosts else None,
-        "old_instance_type_id": record.old_flavor_number,
-        "new_instance_type_id": record.new_flavor_number,
-    }
+    row = migration_fields.fields(record, call, shows_hosts=shows_hosts)
+    row["instance_uuid"] = record.instance_uuid
+    # An address in cold migrations and resizes; live ones have none, as in Nova.
+    row["dest_host"] = (record.dest_host or None) if shows_hosts else None
+    row["old_instance_type_id"] = record.old_flavor_number
+    row["new_instance_type_id"] = record.new_flavor_number
     if call.version >= (2, 23):
         row["migration_type"] = record.migration_type.value
         if record.status in states.SHOWN_IN_PROGRESS:
             row["links"] = parts.links(call, f"/servers/{record.instance_uuid}/migrations/{record.id}")
-    if call.version >= (2, 59):
-        row["uuid"] = record.uuid
-    if call.version >= (2, 80):
-        row["user_id"] = record.user_id
-        row["project_id"] = record.project_id
-    if call.version >= reasons.FROM:
-        row |= reasons.fields(record.reason, uuid=record.instance_uuid, shows_hosts=shows_hosts)
     return row

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api import call as api_call
-from wherry.api.views import parts, reasons
+from wherry.api.views import migration_fields, parts, reasons
 from wherry.model import deadline, progress, states
 from wherry.model import migration as model
 from wherry.policies import server_migrations as policies
@@ -52,18 +52,9 @@ def show(shown: ShownMigration, call: api_call.Call) -> dict[str, Any]:
 
 
 def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> dict[str, Any]:
-    record, version = shown.record, call.version
-    counters = record.progress
-    row: dict[str, Any] = {
-        "id": record.id,
-        "created_at": parts.stamp(record.created_at),
-        "updated_at": parts.stamp_or_none(record.updated_at),
-        "server_uuid": record.instance_uuid,
-        "status": record.status.value,
-        "source_compute": record.source_compute if shows_hosts else None,
-        "source_node": record.source_node if shows_hosts else None,
-        "dest_compute": record.dest_compute if shows_hosts else None,
-        "dest_node": record.dest_node if shows_hosts else None,
+    counters = shown.record.progress
+    row = migration_fields.fields(shown.record, call, shows_hosts=shows_hosts) | {
+        "server_uuid": shown.record.instance_uuid,
         # An address in cold migrations; live ones have none, as in Nova.
         "dest_host": None,
         "memory_total_bytes": counters.memory_total_bytes if counters else None,
@@ -73,18 +64,8 @@ def _row(shown: ShownMigration, call: api_call.Call, *, shows_hosts: bool) -> di
         "disk_processed_bytes": counters.disk_processed_bytes if counters else None,
         "disk_remaining_bytes": counters.disk_remaining_bytes if counters else None,
     }
-    if version >= (2, 59):
-        row["uuid"] = record.uuid
-    if version >= (2, 80):
-        row["user_id"] = record.user_id
-        row["project_id"] = record.project_id
-    if version >= OWN_FIELDS_FROM:
-        row |= (
-            _course(shown)
-            | _queue(shown.queued, shows_hosts=shows_hosts)
-            | _deadline(shown)
-            | reasons.fields(record.reason, uuid=record.instance_uuid, shows_hosts=shows_hosts)
-        )
+    if call.version >= OWN_FIELDS_FROM:
+        row |= _course(shown) | _queue(shown.queued, shows_hosts=shows_hosts) | _deadline(shown)
     return row
 
 
