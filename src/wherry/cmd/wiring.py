@@ -52,6 +52,7 @@ class Surroundings:
             transport,
             address,
             max_concurrent=self.config.bus.max_concurrent_messages,
+            max_per_agent=self.config.bus.max_concurrent_messages_per_agent,
             drain_seconds=self.config.bus.drain_timeout_seconds,
             metrics=self.metrics,
         )

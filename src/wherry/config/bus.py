@@ -92,6 +92,13 @@ class BusSection:
         constraint=opt.at_least(10),
         unit="messages",
     )
+    max_concurrent_messages_per_agent: int = opt.option(
+        2_000,
+        "Messages of one host's agent that a conductor works on at the same time; further ones are refused at once, so that one host that "
+        "floods it keeps no other from being heard.",
+        constraint=opt.at_least(10),
+        unit="messages",
+    )
     drain_timeout_seconds: float = opt.option(
         10.0,
         "Longest wait at shutdown for messages that are being worked on.",

@@ -68,7 +68,10 @@ class TooManyMessages(Unavailable):
 
     slug = "too_many_messages"
     template = "{receiver} is working on {limit} messages already, which is its limit; {message_type} was not begun."
-    remedy_template = "Try again; if it stays so, start another process or raise [bus] max_concurrent_messages."
+    remedy_template = (
+        "Try again; if it stays so, start another process or raise [bus] max_concurrent_messages, "
+        "or max_concurrent_messages_per_agent where one agent sends them."
+    )
 
 
 class StaleEpoch(Conflict):

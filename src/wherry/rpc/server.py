@@ -7,7 +7,9 @@ Knows nothing of what the handlers do; a handler's crash ends its message only, 
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -20,6 +22,11 @@ from wherry.telemetry import metrics as wherry_metrics
 _log = logs.get_logger(__name__)
 
 T = TypeVar("T", bound=messages.Message)
+
+#: Of the messages of one sender that are dropped for one reason, one is told in that time: who floods us must not fill the log as well.
+_TELL_INTERVAL_SECONDS = 1.0
+#: Senders and reasons remembered for it; a process on a bus without permissions may give itself any name.
+_MOST_TOLD = 10_000
 
 #: Given who sent it and the message. What it gives back answers a request; None answers with the reply type's defaults.
 Handler = Callable[[str, T], Awaitable[messages.Message | None]]
@@ -36,6 +43,7 @@ class Server:
     """Everything that one process listens to at one address.
 
     :param max_concurrent: messages in work at one time; further ones are refused at once, since a queue would only hide the load.
+    :param max_per_agent: the same, of the messages of one host's agent.
     :param drain_seconds: longest wait in `stop` for messages in work.
     """
 
@@ -45,6 +53,7 @@ class Server:
         address: addresses.Address,
         *,
         max_concurrent: int = 20_000,
+        max_per_agent: int = 2_000,
         drain_seconds: float = 10.0,
         metrics: wherry_metrics.Metrics | None = None,
     ) -> None:
@@ -52,12 +61,17 @@ class Server:
         self._address = address
         self._name = address.host or f"the {address.role.value}"
         self._max_concurrent = max_concurrent
+        self._max_per_agent = max_per_agent
         self._drain_seconds = drain_seconds
         self._metrics = metrics
         self._handlers: dict[str, _Registered] = {}
         self._subscriptions: list[base.Subscription] = []
         #: In the order in which they began.
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        #: How many of them each agent has sent.
+        self._of_agents: collections.Counter[str] = collections.Counter()
+        #: When it was last said, by the loop's time, that messages are dropped: by reason and sender.
+        self._told: dict[tuple[str, str], float] = {}
 
     def register(self, message_type: type[T], handler: Handler[T], *, only_from: addresses.Role | None = None) -> None:
         """Have messages of this type given to `handler`. Before start().
@@ -87,18 +101,30 @@ class Server:
 
     async def _receive(self, subject: str, data: bytes) -> bytes | None:
         name = subject.rpartition(".")[2]
-        if len(self._tasks) >= self._max_concurrent:
+        sender = addresses.sender_of(subject) if addresses.role_of(subject) == addresses.Role.AGENT else ""
+        limit = self._limit_reached(sender)
+        if limit is not None:
             self._drop("too_many", name, subject)
-            limit = self._max_concurrent
             return envelope.pack_error(errors.TooManyMessages(receiver=self._name, limit=limit, message_type=name))
         task = asyncio.current_task()
         if task is not None:
             self._tasks[task] = None
+        if sender:
+            self._of_agents[sender] += 1
         try:
             return self._carried(name, subject, await self._handle(name, subject, data))
         finally:
             if task is not None:
                 self._tasks.pop(task, None)
+            if sender:
+                self._of_agents[sender] -= 1
+                if not self._of_agents[sender]:
+                    del self._of_agents[sender]
+
+    def _limit_reached(self, sender: str) -> int | None:
+        if len(self._tasks) >= self._max_concurrent:
+            return self._max_concurrent
+        return self._max_per_agent if sender and self._of_agents[sender] >= self._max_per_agent else None
 
     async def _handle(self, name: str, subject: str, data: bytes) -> bytes | None:
         try:
@@ -150,9 +176,15 @@ class Server:
             raise errors.SenderRefused(sender=addresses.sender_of(subject), named=f"an {registered.only_from}, which alone may send {name}")
 
     def _drop(self, reason: str, name: str, subject: str, problem: str = "") -> None:
-        _log.warning("A message was not acted on", reason=reason, message=name, subject=subject, problem=problem or None)
         if self._metrics is not None:
             self._metrics.rpc_messages_dropped.labels(reason=reason).inc()
+        now, key = asyncio.get_running_loop().time(), (reason, addresses.sender_of(subject))
+        if now - self._told.get(key, -math.inf) < _TELL_INTERVAL_SECONDS:
+            return
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[key] = now
+        _log.warning("A message was not acted on", reason=reason, message=name, subject=subject, problem=problem or None)
 
 
 def _reply(message: messages.Message, reply: messages.Message | None) -> messages.Message:
