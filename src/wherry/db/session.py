@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -52,6 +52,16 @@ def is_one_of(column: sa.ColumnElement[Any], values: Sequence[Any]) -> sa.Column
     length is looked at anew at each execution.
     """
     return column.in_([sa.literal(value, column.type) for value in values])
+
+
+def placeholders(table: sa.Table, prefix: str, names: Iterable[str]) -> dict[str, sa.BindParameter[Any]]:
+    """Give, by column, parameters for these columns of a table in a statement about several tables: their names begin with the prefix."""
+    return {name: sa.bindparam(f"{prefix}_{name}", type_=table.c[name].type) for name in names}
+
+
+def prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values of such parameters."""
+    return {f"{prefix}_{name}": value for name, value in values.items()}
 
 
 def columns_of(table: sa.Table, record: type[Any], *, derived: frozenset[str] = frozenset()) -> tuple[sa.Column[Any], ...]:

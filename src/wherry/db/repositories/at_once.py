@@ -27,20 +27,20 @@ async def write(
     :param where: values of the parameters in the update's own condition.
     """
     shape = tuple((table, tuple(values)) for table, values in inserts)
-    parameters = {**where, **{f"set_{name}": value for name, value in changes.items()}}
+    parameters = {**where, **sessions.prefixed("set", changes)}
     for number, (_, values) in enumerate(inserts):
-        parameters |= {f"in{number}_{name}": value for name, value in values.items()}
+        parameters |= sessions.prefixed(f"in{number}", values)
     return await session.row(_statement(update, tuple(changes), shape), parameters)
 
 
 @functools.cache
 def _statement(update: sa.Update, changes: tuple[str, ...], inserts: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> sa.Select[Any]:
     table = update.entity_description["table"]
-    given = {name: sa.bindparam(f"set_{name}", type_=table.c[name].type) for name in changes}
-    updated = update.values(given).returning(table.c.id).cte("updated")
+    updated = update.values(sessions.placeholders(table, "set", changes)).returning(table.c.id).cte("updated")
     written = []
     for number, (into, names) in enumerate(inserts):
-        row = sa.select(*(sa.bindparam(f"in{number}_{name}", type_=into.c[name].type).label(name) for name in names)).select_from(updated)
+        given = sessions.placeholders(into, f"in{number}", names)
+        row = sa.select(*(value.label(name) for name, value in given.items())).select_from(updated)
         written.append(sa.insert(into).from_select(list(names), row).returning(*into.c).cte(f"written_{number}"))
     # Each runs, whether it is asked for or not.
     return sa.select(*written[-1].c).add_cte(*written[:-1])

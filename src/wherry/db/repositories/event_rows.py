@@ -39,7 +39,7 @@ async def write(
     if session.dialect.writes_at_once and not started and (finished or closing):
         values = touch(session, finished, closing)
         at_once = _closing_at_once(len(finished), tuple(values), is_closing=closing is not None)
-        given = {"of_instance": instance_uuid, "of_request": request_id} | {f"a_{name}": value for name, value in values.items()}
+        given = {"of_instance": instance_uuid, "of_request": request_id} | sessions.prefixed("a", values)
         if await session.row(at_once, given | outcomes(session, finished, closing)) is None:
             raise errors.ActionNotFound(request_id=request_id)
         return
@@ -77,7 +77,7 @@ def _of_action(named: int, *, is_closing: bool) -> sa.Update:
 
 @functools.cache
 def _closing_at_once(named: int, names: tuple[str, ...], *, is_closing: bool) -> sa.Select[Any]:
-    touched = _TOUCH.values({name: sa.bindparam(f"a_{name}", type_=_A.c[name].type) for name in names}).cte("touched")
+    touched = _TOUCH.values(sessions.placeholders(_A, "a", names)).cte("touched")
     closed = finishing(named, is_closing=is_closing).where(_E.c.action_id == touched.c.id)
     return sa.select(touched.c.id).add_cte(closed.returning(_E.c.id).cte("closed"))
 
@@ -96,6 +96,31 @@ def finishing(named: int, *, is_closing: bool) -> sa.Update:
 
     given = {"finished_at": sa.bindparam("event_finished_at", type_=_E.c.finished_at.type)}
     return statement.values(given | {name: chosen(_E.c[name]) for name in _TOLD})
+
+
+def opening(insert: sa.Insert, touched: sa.CTE, started: int) -> sa.Insert:
+    """Build the insert of so many events into an action that the same statement touches.
+
+    :param insert: leaves alone what is open already.
+    """
+    rows = [
+        sa.select(
+            touched.c.id,
+            sa.bindparam(f"start_name_{n}", type_=_E.c.name.type).label("name"),
+            sa.bindparam(f"start_host_{n}", type_=_E.c.host.type).label("host"),
+            sa.bindparam("event_started_at", type_=_E.c.started_at.type).label("started_at"),
+        )
+        for n in range(started)
+    ]
+    return insert.from_select(["action_id", "name", "host", "started_at"], sa.union_all(*rows))
+
+
+def starts(session: sessions.Session, started: Sequence[model.EventStart]) -> dict[str, Any]:
+    """Give the parameters of `opening`."""
+    parameters: dict[str, Any] = {"event_started_at": session.now} if started else {}
+    for n, start in enumerate(started):
+        parameters |= {f"start_name_{n}": start.name.value, f"start_host_{n}": start.host}
+    return parameters
 
 
 def outcomes(session: sessions.Session, finished: Sequence[model.EventFinish], closing: model.EventOutcome | None) -> dict[str, Any]:

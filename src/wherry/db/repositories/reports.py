@@ -20,7 +20,7 @@ _COLUMNS = sessions.columns_of(_T, model.Report)
 _NAMES = [column.name for column in _COLUMNS]
 _M = schema.migrations
 #: A row of what was reported, if the migration is known and its source is who reports.
-_FROM_SOURCE = sa.select(*(sa.bindparam(f"new_{name}", type_=_T.c[name].type).label(name) for name in _NAMES)).where(
+_FROM_SOURCE = sa.select(*(value.label(name) for name, value in sessions.placeholders(_T, "new", _NAMES).items())).where(
     _M.c.uuid == sa.bindparam("new_operation_id"), _M.c.source_compute == sa.bindparam("new_host")
 )
 

@@ -40,10 +40,8 @@ async def at_once(
         "of_conductor": conductor_id,
         "lease_now": session.dialect.lease_moment(session.now),
         "at": session.now,
-        "event_name": start.name.value,
-        "event_host": start.host,
     }
-    parameters |= {f"a_{name}": value for name, value in event_rows.touch(session, (), None).items()}
+    parameters |= sessions.prefixed("a", event_rows.touch(session, (), None)) | event_rows.starts(session, (start,))
     row = await session.row(_statement(session.dialect, known), parameters)
     if row is None:
         return None
@@ -71,17 +69,10 @@ def _statement(dialect: engines.Dialect, known: sa.ColumnElement[bool]) -> sa.Se
     )
     taking = {"owner": own, "epoch": _T.c.epoch + 1, "generation": _T.c.generation + 1, "updated_at": sa.bindparam("at")}
     taken = sa.update(_T).where(*conditions).values(taking).returning(*(_T.c[name] for name in _NAMES)).cte("taken")
-    given = {name: sa.bindparam(f"a_{name}", type_=_A.c[name].type) for name in ("updated_at", "changed_at")}
-    touching = sa.update(_A).where(_A.c.instance_uuid == taken.c.instance_uuid, _A.c.request_id == taken.c.request_id).values(given)
-    touched = touching.returning(_A.c.id).cte("touched")
-    event = sa.select(
-        touched.c.id,
-        sa.bindparam("event_name", type_=_E.c.name.type).label("name"),
-        sa.bindparam("event_host", type_=_E.c.host.type).label("host"),
-        sa.bindparam("at", type_=_E.c.started_at.type).label("started_at"),
-    )
-    opening = dialect.insert_ignoring(_E).from_select(["action_id", "name", "host", "started_at"], event)
+    touching = sa.update(_A).where(_A.c.instance_uuid == taken.c.instance_uuid, _A.c.request_id == taken.c.request_id)
+    touched = touching.values(sessions.placeholders(_A, "a", ("updated_at", "changed_at"))).returning(_A.c.id).cte("touched")
+    opened = event_rows.opening(dialect.insert_ignoring(_E), touched, 1).returning(_E.c.id).cte("opened")
     is_asked = sa.exists().where(_I.c.operation_id == taken.c.id, _I.c.acknowledged_at.is_(None))
     columns = (*taken.c, *(column.label(f"migration_{column.name}") for column in migrations.COLUMNS), is_asked.label("is_asked"))
     joined = taken.join(_M, _M.c.uuid == taken.c.id)
-    return sa.select(*columns).select_from(joined).add_cte(touched, opening.returning(_E.c.id).cte("opened"))
+    return sa.select(*columns).select_from(joined).add_cte(touched, opened)

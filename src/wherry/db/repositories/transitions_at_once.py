@@ -84,13 +84,11 @@ async def write(session: sessions.Session, writes: Writes) -> engines.Row | None
         is_alone=writes.is_alone,
     )
     parameters: dict[str, Any] = {**writes.guards, "of_uuid": writes.migration_uuid, "of_instance": writes.instance_uuid}
-    parameters |= {f"o_{name}": value for name, value in writes.operation.items()}
-    parameters |= {f"m_{name}": value for name, value in writes.migration.items()}
-    parameters |= {f"s_{name}": value for name, value in (writes.server or {}).items()}
+    parameters |= sessions.prefixed("o", writes.operation) | sessions.prefixed("m", writes.migration)
+    parameters |= sessions.prefixed("s", writes.server or {})
     if writes.request_id is not None:
-        parameters |= {"of_request": writes.request_id} | {f"a_{name}": value for name, value in writes.action.items()}
-    for number, start in enumerate(writes.started):
-        parameters |= {f"start_name_{number}": start.name.value, f"start_host_{number}": start.host, "event_started_at": session.now}
+        parameters |= {"of_request": writes.request_id} | sessions.prefixed("a", writes.action)
+    parameters |= event_rows.starts(session, writes.started)
     if writes.finished or writes.closing:
         parameters |= event_rows.outcomes(session, writes.finished, writes.closing)
     return await session.row(_statement(shape), parameters)
@@ -115,10 +113,6 @@ class _Shape:
     is_alone: bool
 
 
-def _given(table: sa.Table, prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: sa.bindparam(f"{prefix}_{name}", type_=table.c[name].type) for name in names}
-
-
 @functools.cache
 def _statement(shape: _Shape) -> sa.Select[Any]:
     moved = _moved(shape)
@@ -127,7 +121,7 @@ def _statement(shape: _Shape) -> sa.Select[Any]:
     record = _migration_of(shape, moved)
     if shape.server is not None:
         server = sa.update(_S).where(_S.c.uuid == sa.bindparam("of_instance"), _S.c.uuid == moved.c.instance_uuid)
-        given = _given(_S, "s", shape.server) | {"generation": _S.c.generation + 1}
+        given = sessions.placeholders(_S, "s", shape.server) | {"generation": _S.c.generation + 1}
         others.append(server.values(given).returning(_S.c.id).cte("served"))
     if shape.action is not None:
         others += _events(shape, moved)
@@ -157,7 +151,7 @@ def _moved(shape: _Shape) -> sa.CTE:
     hooks: list[sa.ColumnElement[Any]] = [_T.c.id, _T.c.instance_uuid, _T.c.request_id]
     if shape.has_migration:
         hooks.append(sa.bindparam("of_uuid", type_=_M.c.uuid.type).label("migration_uuid"))
-    return sa.update(_T).where(*conditions).values(_given(_T, "o", shape.operation)).returning(*hooks).cte("moved")
+    return sa.update(_T).where(*conditions).values(sessions.placeholders(_T, "o", shape.operation)).returning(*hooks).cte("moved")
 
 
 def _migration_of(shape: _Shape, moved: sa.CTE) -> sa.CTE | sa.Table | None:
@@ -167,7 +161,7 @@ def _migration_of(shape: _Shape, moved: sa.CTE) -> sa.CTE | sa.Table | None:
         return _M
     return (
         shape.moving.where(_M.c.uuid == moved.c.migration_uuid)
-        .values(_given(_M, "m", shape.migration))
+        .values(sessions.placeholders(_M, "m", shape.migration))
         .returning(*migrations.COLUMNS)
         .cte("record")
     )
@@ -179,21 +173,17 @@ def _of_action() -> tuple[sa.ColumnElement[bool], ...]:
 
 def _events(shape: _Shape, moved: sa.CTE) -> list[sa.CTE]:
     own = (_A.c.instance_uuid == moved.c.instance_uuid, _A.c.request_id == moved.c.request_id)
-    touched = sa.update(_A).where(*_of_action(), *own).values(_given(_A, "a", shape.action or ())).returning(_A.c.id).cte("touched")
+    touched = (
+        sa.update(_A)
+        .where(*_of_action(), *own)
+        .values(sessions.placeholders(_A, "a", shape.action or ()))
+        .returning(_A.c.id)
+        .cte("touched")
+    )
     written = [touched]
     if shape.finished or shape.is_closing:
         closed = event_rows.finishing(shape.finished, is_closing=shape.is_closing).where(_E.c.action_id == touched.c.id)
         written.append(closed.returning(_E.c.id).cte("closed"))
     if shape.started:
-        names = ["action_id", "name", "host", "started_at"]
-        rows = [
-            sa.select(
-                touched.c.id,
-                sa.bindparam(f"start_name_{number}", type_=_E.c.name.type).label("name"),
-                sa.bindparam(f"start_host_{number}", type_=_E.c.host.type).label("host"),
-                sa.bindparam("event_started_at", type_=_E.c.started_at.type).label("started_at"),
-            )
-            for number in range(shape.started)
-        ]
-        written.append(shape.opening.from_select(names, sa.union_all(*rows)).returning(_E.c.id).cte("opened"))
+        written.append(event_rows.opening(shape.opening, touched, shape.started).returning(_E.c.id).cte("opened"))
     return written
