@@ -51,14 +51,14 @@ class Inventory:
         """Store what one host has; an older report than the last one stored is dropped."""
         if await self._sightings.take_in(report):
             return
-        settled = [one for one in report.guests if not one.is_incoming]
+        settled = _settled(report)
         known = await self._store.run(self._taken_in(report, settled))
         if known is None:
             _log.info("An old inventory was dropped.", host=report.name, sequence=report.sequence)
             return
         for one in settled:
             record = known.get(one.uuid)
-            if record is None or not _is_free(record) or _is_deleted(record):
+            if record is None or not _may_change(record):
                 continue
             if record.host in (None, report.name):
                 await self._otherwise(report.name, one, record)
@@ -87,7 +87,7 @@ class Inventory:
             await _settle_disputes(uow, report, known)
             for one in settled:
                 before = known.get(one.uuid)
-                if before is not None and _is_free(before) and not _is_deleted(before) and before.host in (None, report.name):
+                if before is not None and _may_change(before) and before.host in (None, report.name):
                     changes = _changes(one, before, report.name, node)
                     await _update(uow, before, {} if _is_of_state(changes) else changes)
             return known
@@ -169,17 +169,12 @@ class Inventory:
 
     async def _missing(self, report: messages.ReportInventory, known: dict[str, server.Server]) -> None:
         """Servers that the record puts on this host and that the report says or shows to be gone: ask again, then believe."""
-        listed = {one.uuid for one in report.guests} | set(report.described_before)
-        absent = set(report.absent)
+        gone = _said_to_be_gone(report, known)
         if report.is_complete:
+            listed = {one.uuid for one in report.guests} | set(report.described_before)
             recorded = await self._store.look(lambda uow: uow.servers.on_host(report.name))
-        else:
-            found = (known[uuid] for uuid in report.absent if uuid in known)
-            recorded = [one for one in found if one.host == report.name and one.deleted_at is None]
-        for record in recorded:
-            is_suspect = record.uuid in absent or (report.is_complete and record.uuid not in listed)
-            if not is_suspect or not _is_free(record):
-                continue
+            gone = [one for one in recorded if one.uuid in report.absent or one.uuid not in listed]
+        for record in filter(_is_free, gone):
             if record.vm_state is server.VmState.RESIZED:
                 # The host that it came from keeps it still: it is not gone while it can go back.
                 _log.warning("The guest of a resized server is gone.", instance_uuid=record.uuid, host=report.name)
@@ -236,14 +231,27 @@ async def _settle_disputes(uow: uows.UnitOfWork, report: messages.ReportInventor
 
 def _is_old_news(report: messages.ReportInventory, node: str, known: Mapping[str, server.Server]) -> bool:
     """Whether applying a report that is not complete, and whose host disputes nothing, would change nothing."""
-    for one in report.guests:
+    for one in _settled(report):
         record = known.get(one.uuid)
-        if one.is_incoming or (record is not None and (not _is_free(record) or _is_deleted(record))):
-            continue
-        if record is None or record.host != report.name or _changes(one, record, report.name, node):
+        if record is None or (_may_change(record) and _changes(one, record, report.name, node)):
             return False
-    gone = (known[uuid] for uuid in report.absent if uuid in known)
-    return not any(one.host == report.name and one.deleted_at is None and _is_free(one) for one in gone)
+    return not any(_is_free(one) for one in _said_to_be_gone(report, known))
+
+
+def _settled(report: messages.ReportInventory) -> list[guest.Guest]:
+    """Give the guests that are where they are shown, and not on their way there."""
+    return [one for one in report.guests if not one.is_incoming]
+
+
+def _said_to_be_gone(report: messages.ReportInventory, known: Mapping[str, server.Server]) -> list[server.Server]:
+    """Give the servers that the record puts on this host and of which the report says that they are not there."""
+    found = (known[uuid] for uuid in report.absent if uuid in known)
+    return [one for one in found if one.host == report.name and one.deleted_at is None]
+
+
+def _may_change(record: server.Server) -> bool:
+    """Whether what a host shows of its guest may change it."""
+    return _is_free(record) and not _is_deleted(record)
 
 
 def _is_free(record: server.Server) -> bool:
