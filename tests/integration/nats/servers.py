@@ -56,12 +56,15 @@ def section(url: str, **options: Any) -> config_bus.BusSection:
     return config_bus.BusSection(**(wanted | options))
 
 
-def cluster(make_server: MakeServer, size: int) -> list[Server]:
-    """Start servers that know of one another."""
+def cluster(make_server: MakeServer, size: int, configuration: str = "") -> list[Server]:
+    """Start servers that know of one another.
+
+    :param configuration: lines for each of them.
+    """
     ports = [free_port() for _ in range(size)]
     routes = ", ".join(f'"nats-route://{_HOST}:{port}"' for port in ports)
     return [
-        make_server(f'cluster {{ name: "test", listen: "{_HOST}:{port}", routes: [{routes}] }}\nserver_name: "s{number}"\n')
+        make_server(f'cluster {{ name: "test", listen: "{_HOST}:{port}", routes: [{routes}] }}\nserver_name: "s{number}"\n{configuration}')
         for number, port in enumerate(ports)
     ]
 

@@ -81,6 +81,22 @@ async def test_a_bus_that_hangs_is_left_and_found_again(server: servers.Server, 
     assert await servers.until_answered(asking, "echo") == b"answer"
 
 
+async def test_a_cluster_that_refuses_the_login_is_left_alone_in_the_pauses(make_server: servers.MakeServer, join: servers.Join) -> None:
+    # nats-py heard of the other servers, and of this one again, with each refusal: it tried a hundred times a second, and could not be ended.
+    members = servers.cluster(make_server, 2, 'authorization { user: "right", password: "secret" }\n')
+    await servers.until(lambda: all("Route connection created" in one.log for one in members))
+    before = asyncio.all_tasks()
+    refused = members[0].section(
+        user="right", password="wrong", connect_timeout_seconds=0.3, reconnect_initial_seconds=60, reconnect_max_seconds=60
+    )
+    transport = await join(refused)
+    assert transport.problem == "not connected"
+    assert 1 <= members[0].log.count("authentication error") <= 3
+    assert "authentication error" not in members[1].log, "it was not named"
+    await transport.close()
+    assert asyncio.all_tasks() <= before
+
+
 @pytest.mark.slow
 async def test_a_bus_that_hangs_again_and_again_is_always_found_again(server: servers.Server, join: servers.Join) -> None:
     # One in twenty was never found: nats-py's cancellation of a task of its own reached the one that connects anew.

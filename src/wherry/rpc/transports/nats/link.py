@@ -36,7 +36,12 @@ _VIOLATION = re.compile(r"permissions violation for (?P<what>publish|subscriptio
 
 
 class _Client(nats_client.Client):
-    """nats-py's client, whose PING overtakes what waits to be written: its flush() came back before the server had read a SUB."""
+    """nats-py's client, with two changes.
+
+    Its PING overtakes what waits to be written: flush() came back before the server had read a SUB. And it hears of no other servers than
+    the one that it was given, which a cluster tells of with each greeting: it put them, and the one that it had given up, back among those to
+    try, so that a cluster that refuses a login was asked a hundred times a second, by a task that swallowed its cancellation each time.
+    """
 
     def __init__(self, before_login: Callable[[], None]) -> None:
         super().__init__()
@@ -46,6 +51,9 @@ class _Client(nats_client.Client):
         # Asked for once the connection is made, and encrypted if it is going to be.
         self._before_login()
         return super()._connect_command()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info({**info, "connect_urls": None}, initial_connection)
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
