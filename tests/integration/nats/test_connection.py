@@ -82,7 +82,7 @@ async def test_a_bus_that_hangs_is_left_and_found_again(server: servers.Server, 
 
 
 async def test_a_cluster_that_refuses_the_login_is_left_alone_in_the_pauses(make_server: servers.MakeServer, join: servers.Join) -> None:
-    # nats-py heard of the other servers, and of this one again, with each refusal: it tried a hundred times a second, and could not be ended.
+    # nats-py heard of the other servers, and of this one again, with each refusal: a hundred tries a second, without an end.
     members = servers.cluster(make_server, 2, 'authorization { user: "right", password: "secret" }\n')
     await servers.until(lambda: all("Route connection created" in one.log for one in members))
     before = asyncio.all_tasks()

@@ -39,8 +39,8 @@ class _Client(nats_client.Client):
     """nats-py's client, with two changes.
 
     Its PING overtakes what waits to be written: flush() came back before the server had read a SUB. And it hears of no other servers than
-    the one that it was given, which a cluster tells of with each greeting: it put them, and the one that it had given up, back among those to
-    try, so that a cluster that refuses a login was asked a hundred times a second, by a task that swallowed its cancellation each time.
+    the one it was given. A cluster names them with each greeting, and nats-py put them, and the one it had given up, back among those to
+    try: a cluster that refuses a login was asked a hundred times a second, by a task that swallowed its cancellation each time.
     """
 
     def __init__(self, before_login: Callable[[], None]) -> None:
