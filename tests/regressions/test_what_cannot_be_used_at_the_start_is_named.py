@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A port that is no number, an unknown parameter in the database's address, a journal where none can be: each ended in a traceback."""
+"""A port that is no number, an unknown parameter in the database's address, a file that is no database, a journal where none can be.
+
+Each ended in a traceback.
+"""
 
 from __future__ import annotations
 
 import pathlib
+import sqlite3
 
 import pytest
 
@@ -65,4 +69,28 @@ async def test_a_database_file_in_no_directory(tmp_path: pathlib.Path) -> None:
         await store.check()
     file.parent.mkdir()
     assert (await store.upgrade()).is_usable
+    await store.close()
+
+
+async def test_a_file_that_is_no_database(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "wherry.conf"
+    file.write_text("[DEFAULT]\nstate_path = /var/lib/wherry\n" * 10)
+    store = await stores.Store.open(config_database.DatabaseSection(connection=f"sqlite:///{file}"), clocks.LoopClock())
+    with pytest.raises(errors.ConfigInvalid, match=rf"\[database\] connection: {file} is no SQLite database") as caught:
+        await store.check()
+    assert caught.value.remedy == "Name a file that Wherry made, or one that does not exist yet."
+    await store.close()
+
+
+async def test_a_database_of_another_program(tmp_path: pathlib.Path) -> None:
+    """It was taken for one of a newer release, and the first statement failed."""
+    file = tmp_path / "nova.sqlite"
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        other.execute("INSERT INTO alembic_version VALUES ('8f2f1571d55b')")
+    store = await stores.Store.open(config_database.DatabaseSection(connection=f"sqlite:///{file}"), clocks.LoopClock())
+    with pytest.raises(errors.ConfigInvalid, match="it is at revision 8f2f1571d55b, which no release of Wherry has"):
+        await store.check()
+    with pytest.raises(errors.ConfigInvalid, match="8f2f1571d55b"):
+        await store.upgrade()
     await store.close()

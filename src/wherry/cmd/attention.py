@@ -42,7 +42,11 @@ def _finding(about: str, why: str, do: str) -> Row:
 def _of_the_schema(schema: Row) -> Iterator[Row]:
     if not schema["is_usable"]:
         revisions = ", ".join(schema["waiting"])
-        yield _finding("database", f"its schema is at {schema['revision'] or 'nothing'}, and {revisions} wait", "Run `wherry db upgrade`.")
+        yield _finding(
+            "database",
+            f"its schema is at {schema['revision']}, and {revisions} wait" if schema["revision"] else "it is empty",
+            "Run `wherry db upgrade`.",
+        )
 
 
 def _of_the_fleet(report: Row, patience_seconds: float) -> Iterator[Row]:

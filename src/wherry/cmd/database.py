@@ -15,7 +15,7 @@ from wherry.db.migrations import runner
 def upgrade(config_files: Sequence[str], *, is_expanding_only: bool = False) -> int:
     """Upgrade and say how far."""
     state = asyncio.run(_with_store(config_files, lambda store: store.upgrade(only_before_start=is_expanding_only)))
-    print(f"The schema is at {state.current}.")
+    print(state.told)
     if state.pending:
         print(f"Run `wherry db upgrade` once no process of an earlier release runs: {', '.join(state.pending)} wait.")
     return 0
@@ -24,7 +24,7 @@ def upgrade(config_files: Sequence[str], *, is_expanding_only: bool = False) -> 
 def check(config_files: Sequence[str]) -> int:
     """Say which revision the schema is at; 1 when others wait."""
     state = asyncio.run(_with_store(config_files, lambda store: store.check()))
-    print(f"The schema is at {state.current or 'nothing'}.")
+    print(state.told)
     if state.pending:
         print(f"Run `wherry db upgrade`: {', '.join(state.pending)} wait.")
     return 1 if state.pending else 0

@@ -112,7 +112,7 @@ class Process(abc.ABC):
         """
         state = await self.until_there("the database", store.check)
         if not state.is_usable:
-            raise errors.SchemaOutdated(current=state.current or "nothing", needed=", ".join(state.pending))
+            raise errors.SchemaOutdated(told=state.told, needed=", ".join(state.pending))
         self.watch_store(store)
         await self.keep_time(store)
 
@@ -136,7 +136,7 @@ class Process(abc.ABC):
                 return (healths.Lack(what="database", reason="the database does not answer"),)
             if state.is_usable:
                 return ()
-            return (healths.Lack(what="schema", reason=f"the schema is at {state.current or 'nothing'}: run `wherry db upgrade`"),)
+            return (healths.Lack(what="schema", reason=f"{state.told} Run `wherry db upgrade`."),)
 
         self.health.watch(check)
 

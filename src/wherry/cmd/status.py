@@ -308,7 +308,7 @@ class _Waits:
 def _tables(report: Row) -> Iterator[str]:
     schema = report["schema"]
     waiting = f"; run `wherry db upgrade` for {', '.join(schema['waiting'])}" if schema["waiting"] else ""
-    yield f"Schema: {schema['revision'] or 'nothing'}{waiting}"
+    yield f"Schema: {schema['revision'] or 'none yet'}{waiting}"
     yield from _needed(report["attention"])
     if not schema["is_usable"]:
         return

@@ -31,6 +31,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine import url as urls
 
+from wherry import errors
 from wherry.config import database as config_database
 from wherry.db import engine as engines
 from wherry.db import group_commit, kept, types
@@ -132,6 +133,14 @@ class InlineSqlite:
                 file = pathlib.Path(self._engine.url.database or "")
                 why = "may this process write there?" if file.parent.is_dir() else f"there is no directory {file.parent}"
                 raise engines.Troubled(engines.Trouble.UNAVAILABLE, OSError(f"{file} cannot be opened: {why}")) from error
+            except sa.exc.DatabaseError as error:
+                if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_NOTADB:
+                    raise
+                raise errors.ConfigInvalid(
+                    where="[database] connection",
+                    problem=f"{self._engine.url.database} is no SQLite database",
+                    instead="Name a file that Wherry made, or one that does not exist yet.",
+                ) from error
         return self._plain, cast("sqlite3.Connection", self._plain.connection.dbapi_connection)
 
     def _connect(self) -> engines.Connection:

@@ -103,7 +103,7 @@ class SchemaOutdated(Internal):
     """The database is of an earlier release; a process that went on would fail at the first query that it is not made for."""
 
     slug = "schema_outdated"
-    template = "The database's schema is at {current}, and this release needs {needed}."
+    template = "{told} This release needs {needed}."
     remedy_template = "Run `wherry db upgrade` with the same configuration, then start this again."
 
 

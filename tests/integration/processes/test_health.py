@@ -96,7 +96,7 @@ def test_an_old_schema_is_refused(postgresql: postgres_server.Server, tmp_path: 
         with fleets.Program("conductor", "conductor", tmp_path, _options("nats://127.0.0.1:1", address, tmp_path)) as program:
             program.start(is_awaited=False)
             assert program.wait() == 1
-            program.wait_logged("wherry: The database's schema is at nothing, and this release needs 0001_pre_first_schema")
+            program.wait_logged("wherry: The database is empty. This release needs 0001_pre_first_schema")
             program.wait_logged("Run `wherry db upgrade`")
             assert program.run("db", "upgrade").returncode == 0
             assert "The schema is at " in program.run("db", "check").stdout

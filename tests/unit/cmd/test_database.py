@@ -20,7 +20,7 @@ def config_file(tmp_path: pathlib.Path) -> str:
 
 def test_check_names_the_command_until_it_was_run(config_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["db", "check", "--config-file", config_file]) == 1
-    assert "The schema is at nothing.\nRun `wherry db upgrade`: 0001_pre_first_schema, " in capsys.readouterr().out
+    assert "The database is empty.\nRun `wherry db upgrade`: 0001_pre_first_schema, " in capsys.readouterr().out
     assert main.main(["db", "upgrade", "--config-file", config_file]) == 0
     assert main.main(["db", "check", "--config-file", config_file]) == 0
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 
 import sqlalchemy as sa
+
+from wherry import errors
 
 _HERE = pathlib.Path(__file__).parent
 _NOTED = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Any number will do; two processes that upgrade at once must use the same.
 _ADVISORY_LOCK = 7_303_014
+#: What the revisions of all releases are called; Alembic's own, and so other programs', are twelve hexadecimal digits.
+_OURS = re.compile(r"[0-9]{4}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +40,14 @@ class SchemaState:
         return self.current == self.head
 
     @property
+    def told(self) -> str:
+        """Where it stands, as a sentence."""
+        if self.current is None:
+            return "The database is empty."
+        later = f", which a newer release made; this one knows {self.head}" if self.is_newer else ""
+        return f"The schema is at {self.current}{later}."
+
+    @property
     def is_usable(self) -> bool:
         """Whether this release can work on it: every revision that it needs before its start is there."""
         return self.is_newer or (self.current is not None and all(is_after_upgrade(name) for name in self.pending))
@@ -46,11 +59,20 @@ def is_after_upgrade(name: str) -> bool:
 
 
 def state_of(connection: sa.Connection) -> SchemaState:
-    """Say which revision the schema is at, and which ones wait. Each file's name begins with its revision, in the order of the chain."""
+    """Say which revision the schema is at, and which ones wait. Each file's name begins with its revision, in the order of the chain.
+
+    :raises ConfigInvalid: it is another program's.
+    """
     names = sorted(path.stem for path in (_HERE / "versions").glob("[0-9]*.py"))
     known = [_revision(name) for name in names]
     has_noted = sa.inspect(connection).has_table(_NOTED.name)
     current: str | None = connection.scalar(sa.select(_NOTED.c.version_num)) if has_noted else None
+    if current is not None and not _OURS.fullmatch(current):
+        raise errors.ConfigInvalid(
+            where="[database] connection",
+            problem=f"the schema is another program's: it is at revision {current}, which no release of Wherry has",
+            instead="Name a database of Wherry's own.",
+        )
     if current is not None and current not in known:
         return SchemaState(current=current, head=known[-1], pending=(), is_newer=True)
     waiting = names[known.index(current) + 1 :] if current is not None else names
