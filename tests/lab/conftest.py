@@ -16,7 +16,8 @@ from concurrent import futures
 
 import pytest
 
-from tests.lab import flow
+from tests.lab import flow, sites
+from wherry.testing import fleet as fleets
 from wherry.testing import lab as labs
 
 #: Labs of tests begin so; what a killed session left is taken down by the next one.
@@ -102,3 +103,35 @@ def start_wherry(lab: labs.Lab, make_guest: labs.MakeGuest, tmp_path: pathlib.Pa
             return running
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def start_site(
+    _session_lab: labs.Lab,
+    tmp_path_factory: pytest.TempPathFactory,
+    require_real: collections.abc.Callable[[str, str | None], None],
+) -> collections.abc.Iterator[sites.StartSite]:
+    """Start a site of processes for the tests of a module, whose fixture `_shared_site` gives it."""
+    require_real("A site of processes", fleets.why_not())
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            prepare: collections.abc.Callable[[pathlib.Path], None] | None = None, **options: dict[str, typing.Any]
+        ) -> sites.SiteFlow:
+            directory = tmp_path_factory.mktemp("site")
+            if prepare is not None:
+                prepare(directory)
+            return stack.enter_context(sites.SiteFlow(_session_lab, sites.Site(_session_lab, directory, options)))
+
+        yield start
+
+
+@pytest.fixture
+def site(_shared_site: sites.SiteFlow, make_guest: labs.MakeGuest) -> collections.abc.Iterator[sites.SiteFlow]:
+    """The site that the tests of a module share; every process runs again afterwards, and the first api is asked."""
+    _shared_site.make_guest = make_guest
+    yield _shared_site
+    for one in _shared_site.fleet.programs():
+        if not one.is_running:
+            one.start()
+    _shared_site.turn_to(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import httpx
 
@@ -71,6 +72,18 @@ class SiteFlow(flow.Flow):
         if self._http is not None:
             self._http.close()
         self._http = httpx.Client(base_url=self.fleet.urls[api], timeout=60.0, trust_env=False, verify=False)
+
+
+class StartSite(Protocol):
+    """Starts a site that is stopped after the last test of its module."""
+
+    def __call__(self, prepare: Callable[[pathlib.Path], None] | None = None, **options: dict[str, Any]) -> SiteFlow:
+        """Give its client.
+
+        :param prepare: is called with the directory of its files, before anything runs.
+        :param options: by section.
+        """
+        ...
 
 
 def id_of(conductor: fleets.Program) -> str:

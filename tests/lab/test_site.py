@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -27,25 +27,8 @@ Fault = tuple[Callable[[], object], Callable[[], object]]
 
 
 @pytest.fixture(scope="module")
-def _shared_site(
-    _session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]
-) -> Iterator[sites.SiteFlow]:
-    require_real("A site of processes", fleets.why_not())
-    options = {"libvirt": {"live_migration_permit_post_copy": True}}
-    site = sites.Site(_session_lab, tmp_path_factory.mktemp("site"), options)
-    with sites.SiteFlow(_session_lab, site) as running:
-        yield running
-
-
-@pytest.fixture
-def site(_shared_site: sites.SiteFlow, make_guest: labs.MakeGuest) -> Iterator[sites.SiteFlow]:
-    """Give the site that the tests of this module share, and have every process run again afterwards."""
-    _shared_site.make_guest = make_guest
-    yield _shared_site
-    for one in _shared_site.fleet.programs():
-        if not one.is_running:
-            one.start()
-    _shared_site.turn_to(0)
+def _shared_site(start_site: sites.StartSite) -> sites.SiteFlow:
+    return start_site(libvirt={"live_migration_permit_post_copy": True})
 
 
 def _moving(site: sites.SiteFlow, guest: labs.Guest, **budget: Any) -> flow.Move:

@@ -3,30 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from tests.lab import checks, sites
 from tests.lab import test_flow_adoption as stages
-from wherry.testing import fleet as fleets
-from wherry.testing import lab as labs
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def _shared_site(
-    _session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]
-) -> Iterator[sites.SiteFlow]:
-    require_real("A site of processes", fleets.why_not())
-    options = {
+def _shared_site(start_site: sites.StartSite) -> sites.SiteFlow:
+    return start_site(
         # One slot, so that one migration can be made to wait for another.
-        "DEFAULT": {"max_concurrent_live_migrations": 1},
-        "libvirt": {"live_migration_permit_post_copy": True, "live_migration_postcopy_bandwidth": 4},
-    }
-    with sites.SiteFlow(_session_lab, sites.Site(_session_lab, tmp_path_factory.mktemp("site"), options)) as running:
-        yield running
+        DEFAULT={"max_concurrent_live_migrations": 1},
+        libvirt={"live_migration_permit_post_copy": True, "live_migration_postcopy_bandwidth": 4},
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,12 +34,8 @@ def _shared_site(
     ],
     ids=lambda one: one if isinstance(one, str) else one.__name__,
 )
-def test_an_agent_is_killed_at_a_stage(
-    _shared_site: sites.SiteFlow, make_guest: labs.MakeGuest, stage: stages.Stage, host: str, tell: checks.Tell
-) -> None:
+def test_an_agent_is_killed_at_a_stage(site: sites.SiteFlow, stage: stages.Stage, host: str, tell: checks.Tell) -> None:
     """The others go on without it; back, it takes up what is its own, with the budget and the deadline that there were."""
-    site = _shared_site
-    site.make_guest = make_guest
     scene = stages.Scene(site, checks.never_ending(site, "moved"), checks.never_ending(site, "blocker"))
     site.h1.migration_link.shape(mib_per_s=8)
     move, go_on = stage(scene)

@@ -7,14 +7,12 @@ What comes of each stands in `docs/reference/killed-moves.md`; each test prints 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent import futures
 
 import pytest
 
 from tests.lab import births, checks, flow, sites, strikes, struck_moves
 from wherry.testing import fleet as fleets
-from wherry.testing import lab as labs
 from wherry.testing.lab import boot_image
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,13 +27,11 @@ _FILL = ("640M", "48M")
 
 
 @pytest.fixture(scope="module")
-def _shared_site(
-    _session_lab: labs.Lab, tmp_path_factory: pytest.TempPathFactory, require_real: Callable[[str, str | None], None]
-) -> Iterator[sites.SiteFlow]:
-    require_real("A site of processes", fleets.why_not())
-    options: dict[str, dict[str, object]] = {
-        "DEFAULT": {"allow_resize_to_same_host": False},
-        "conductor": {
+def _shared_site(start_site: sites.StartSite) -> sites.SiteFlow:
+    running = start_site(
+        births.add_image,
+        DEFAULT={"allow_resize_to_same_host": False},
+        conductor={
             "lease_seconds": 1.2,
             "lease_renew_interval_seconds": 0.3,
             "shutdown_timeout_seconds": 0.3,
@@ -43,30 +39,16 @@ def _shared_site(
             "move_poll_interval_seconds": 0.1,
         },
         # A conductor waits so long for the answer of an agent that died with the question.
-        "bus": {"rpc_response_timeout_seconds": 3},
-        "libvirt": {"virt_type": "qemu"},
-    }
-    directory = tmp_path_factory.mktemp("site")
-    births.add_image(directory)
-    site = sites.Site(_session_lab, directory, options)
-    with sites.SiteFlow(_session_lab, site) as running:
-        strikes.prepare(running.fleet)
-        for name, memory_mib in _MEMORY_MIB.items():
-            births.add_flavor(running, name, memory_mib=memory_mib)
-        service = running.get("/os-services?host=h3&binary=nova-compute")["services"][0]["id"]
-        # So that it is known where a resize goes.
-        assert running.request("PUT", f"/os-services/{service}", json={"status": "disabled"}).status_code == 200
-        yield running
-
-
-@pytest.fixture
-def site(_shared_site: sites.SiteFlow, make_guest: labs.MakeGuest) -> Iterator[sites.SiteFlow]:
-    """Give the site that the tests of this module share, and have every process run again afterwards."""
-    _shared_site.make_guest = make_guest
-    yield _shared_site
-    for one in _shared_site.fleet.programs():
-        if not one.is_running:
-            one.start()
+        bus={"rpc_response_timeout_seconds": 3},
+        libvirt={"virt_type": "qemu"},
+    )
+    strikes.prepare(running.fleet)
+    for name, memory_mib in _MEMORY_MIB.items():
+        births.add_flavor(running, name, memory_mib=memory_mib)
+    service = running.get("/os-services?host=h3&binary=nova-compute")["services"][0]["id"]
+    # So that it is known where a resize goes.
+    assert running.request("PUT", f"/os-services/{service}", json={"status": "disabled"}).status_code == 200
+    return running
 
 
 class Chain:
