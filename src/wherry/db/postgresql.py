@@ -109,28 +109,29 @@ def _require_address(address: str) -> None:
 
     :raises ConfigInvalid: says what is wrong with it, and shows nothing of it that may be secret.
     """
-    problem = ""
-    try:
-        url = sa.make_url(address)
-    except ValueError:
-        # What stands where the port would.
-        problem = _NO_PORT
-    else:
-        unknown = sorted(url.query.keys() - _known_parameters())
-        if url.port is not None and not 0 < url.port <= _LAST_PORT:
-            problem = _NO_PORT
-        elif "@" in (url.host or ""):
-            problem = "it has more than one @"
-        elif unknown:
-            problem = f"the driver knows no parameter {', '.join(unknown)} (for TLS it is ssl)"
-        elif not url.database:
-            problem = "it names no database"
+    problem = _problem_of(address)
     if problem:
         raise errors.ConfigInvalid(
             where="[database] connection",
             problem=problem,
             instead="Write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/NAME; in USER and PASSWORD write %40 for @.",
         )
+
+
+def _problem_of(address: str) -> str:
+    try:
+        url = sa.make_url(address)
+    except ValueError:
+        # What stands where the port would.
+        return _NO_PORT
+    if url.port is not None and not 0 < url.port <= _LAST_PORT:
+        return _NO_PORT
+    if "@" in (url.host or ""):
+        return "it has more than one @"
+    unknown = sorted(url.query.keys() - _known_parameters())
+    if unknown:
+        return f"the driver knows no parameter {', '.join(unknown)} (for TLS it is ssl)"
+    return "" if url.database else "it names no database"
 
 
 def _known_parameters() -> frozenset[str]:

@@ -45,28 +45,42 @@ def add_files(
     """Write into what is expected what migrations have made, grown and removed, the oldest first."""
     owned: set[tuple[str, str]] = set()
     for of, record in sorted(stories, key=lambda story: story[1].id):
-        if record.status is states.Status.COMPLETED and of.plan.storage is not None:
-            for disk in of.plan.storage.copied:
+        storage, new_size = of.plan.storage, of.plan.new_size
+        if storage is None:
+            continue
+        if record.status is states.Status.COMPLETED:
+            for disk in storage.copied:
                 directory, name = posixpath.split(disk.source)
                 expected[record.dest_compute or "", directory][name] = disk.capacity_bytes
                 owned.add((record.dest_compute or "", disk.source))
-        if record.migration_type not in _COLD or of.plan.storage is None or of.plan.new_size is None:
+        if record.migration_type not in _COLD or new_size is None:
             continue
-        first = next((one.disk.name for one in of.plan.storage.disks if one.disk.device == "disk"), "")
-        for planned in of.plan.storage.disks:
+        first = next((one.disk.name for one in storage.disks if one.disk.device == "disk"), "")
+        for planned in storage.disks:
             disk = planned.disk
-            directory, name = posixpath.split(disk.source)
-            size = max(disk.capacity_bytes, of.plan.new_size.root_gib << 30) if disk.name == first else disk.capacity_bytes
+            size = max(disk.capacity_bytes, new_size.root_gib << 30) if disk.name == first else disk.capacity_bytes
+            file = (*posixpath.split(disk.source), size)
             if planned.treatment is migration.Treatment.COPIED:
-                _add_copy(expected, (directory, name, size), record, owned)
+                _add_copy(expected, file, record, owned)
             elif planned.treatment is migration.Treatment.SHARED and size > disk.capacity_bytes:
-                # Grown in its place, which is never taken back, nor by a smaller size later; a move that failed may have come to it or not.
-                store = world.hosts[record.dest_compute or record.source_compute].stores.get(directory)
-                for place, files in expected.items():
-                    # Another host's directory of that name may hold a file that an earlier migration left.
-                    is_there = place[1] == directory and name in files and world.hosts[place[0]].stores[directory] is store
-                    if is_there and (record.status not in _UNDONE or after[place].get(name) == size):
-                        files[name] = max(files[name], size)
+                _grow(world, expected, after, file, record)
+
+
+def _grow(
+    world: simulated.World,
+    expected: _Files,
+    after: Mapping[tuple[str, str], Mapping[str, int]],
+    file: tuple[str, str, int],
+    record: migration.Migration,
+) -> None:
+    """In its place, which is never taken back, nor by a smaller size later; a move that failed may have come to it or not."""
+    directory, name, size = file
+    store = world.hosts[record.dest_compute or record.source_compute].stores.get(directory)
+    for place, files in expected.items():
+        # Another host's directory of that name may hold a file that an earlier migration left.
+        is_there = place[1] == directory and name in files and world.hosts[place[0]].stores[directory] is store
+        if is_there and (record.status not in _UNDONE or after[place].get(name) == size):
+            files[name] = max(files[name], size)
 
 
 def _add_copy(expected: _Files, file: tuple[str, str, int], record: migration.Migration, owned: set[tuple[str, str]]) -> None:
