@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from wherry import errors
 from wherry.config import option as opt
 from wherry.config import reader as source
 from wherry.config import tree
@@ -120,6 +121,13 @@ def _derive_policy(config: tree.Config, files: Sequence[str]) -> Any:
     path = pathlib.Path(config.policy.policy_file)
     if files and not path.is_absolute():
         path = pathlib.Path(files[-1]).absolute().parent / path
+    # Passed over, a misspelt name would leave the built-in rules in force where the operator's are stricter.
+    if path.name != type(config.policy)().policy_file and not path.is_file():
+        raise errors.ConfigInvalid(
+            where="[oslo_policy] policy_file",
+            problem=f"there is no file {path}",
+            instead="Name the file of your rules, or leave the option out.",
+        )
     return dataclasses.replace(config.policy, policy_file=str(path))
 
 

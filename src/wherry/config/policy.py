@@ -22,7 +22,8 @@ class PolicySection:
 
     policy_file: str = opt.option(
         "policy.yaml",
-        "File with rules that replace the built-in ones; a relative name is looked for beside the configuration file. It need not exist.",
+        "File with rules that replace the built-in ones; a relative name is looked for beside the configuration file. "
+        "It must exist, unless it is called policy.yaml.",
     )
 
     def problems(self) -> Iterable[str]:

@@ -85,9 +85,18 @@ def _answer_of(rules: tuple[base.Rule, ...], policy_file: str) -> _Answer:
     except (oslo_policy.InvalidDefinitionError, OSError, ValueError, TypeError, AttributeError) as error:
         raise errors.ConfigInvalid(
             where=policy_file or "built-in policies",
-            problem=str(error),
+            # In one line; YAML's own words come with an excerpt.
+            problem=" ".join(str(error).split()),
             instead='Write one `"rule name": "check"` a line, and only rules of the policy sample in a check.',
         ) from error
+    # oslo.policy takes a check that it cannot read for one that lets nobody pass, and says so in a traceback.
+    unread = sorted(name for name, rule in enforcer.file_rules.items() if str(rule.check) == "!" and rule.check_str.strip() != "!")
+    if unread:
+        raise errors.ConfigInvalid(
+            where=policy_file,
+            problem=f"the check of {', '.join(unread)} cannot be read",
+            instead='Write checks such as "role:admin and project_id:%(project_id)s", or "!" for nobody.',
+        )
     unknown = sorted(set(enforcer.file_rules) - set(enforcer.registered_rules))
     if unknown:
         raise errors.ConfigInvalid(

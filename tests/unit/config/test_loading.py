@@ -197,6 +197,7 @@ def test_an_empty_value_of_an_optional_option_means_none(write: Write) -> None:
 
 def test_a_relative_policy_file_lies_beside_the_configuration_file(write: Write) -> None:
     path = write("[oslo_policy]\npolicy_file = rules.yaml\n")
+    (path.parent / "rules.yaml").write_text("{}")
     assert config.load([path], {}).policy.policy_file == str(path.parent / "rules.yaml")
 
 
