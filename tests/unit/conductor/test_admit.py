@@ -4,49 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from wherry import config as configs
+from tests.unit.conductor import conftest
 from wherry import errors
-from wherry.conductor import drive, lease, survey
+from wherry.conductor import drive
 from wherry.conductor.steps import admit
-from wherry.config import database
 from wherry.db import uow as uows
-from wherry.model import migration, operation, states
-from wherry.rpc import addresses
-from wherry.rpc import client as clients
-from wherry.rpc.transports import memory
-from wherry.testing import lent_store
+from wherry.model import operation, states
 from wherry.testing.store_contract import harness as harnesses
-
-
-@pytest.fixture
-async def harness() -> AsyncIterator[harnesses.Harness]:
-    made = harnesses.Harness(config=database.DatabaseSection(connection=lent_store.IN_MEMORY))
-    await made.store.upgrade()
-    yield made
-    await made.store.close()
-
-
-async def _drive(harness: harnesses.Harness, **limits: Any) -> drive.Drive:
-    """Queue a migration from host-a to host-b, in the hands of a conductor."""
-    queued = await harness.make_queued("host-a", "host-b")
-    plan = migration.DrivenPlan(source="host-a", destination="host-b", facts=migration.DestinationFacts(host="host-b"))
-    config = configs.Config(default=configs.DefaultSection(**limits))
-    sender = addresses.Sender(addresses.Role.CONDUCTOR, "conductor-1")
-    return drive.Drive(
-        operation=dataclasses.replace(queued, plan=plan),
-        record=await harness.migration(queued),
-        store=harness.store,
-        agents=clients.Client(memory.MemoryTransport(memory.MemoryBus()), sender, timeout_seconds=1.0),
-        clock=harness.clock,
-        config=config,
-        lease=lease.Lease(conductor_id="conductor-1", host="control", store=harness.store, clock=harness.clock, section=config.conductor),
-        survey=survey.Survey(harness.store),
-    )
 
 
 async def _guard(on: drive.Drive) -> drive.Guard:
@@ -57,7 +24,7 @@ async def _guard(on: drive.Drive) -> drive.Guard:
 
 
 async def test_an_abort_that_was_recorded_since_its_check_is_seen_under_the_lock(harness: harnesses.Harness) -> None:
-    on = await _drive(harness)
+    on = await conftest.driven(harness, await harness.make_queued("host-a", "host-b"))
     guard = await _guard(on)
     await harness.store.run(guard)
     await harness.store.run(lambda uow: uow.operations.record_intent(on.operation.id, operation.IntentKind.ABORT, request_id="req-1"))
@@ -66,7 +33,7 @@ async def test_an_abort_that_was_recorded_since_its_check_is_seen_under_the_lock
 
 
 async def test_slots_taken_since_the_look_postpone_it(harness: harnesses.Harness) -> None:
-    on = await _drive(harness, max_concurrent_live_migrations=1)
+    on = await conftest.driven(harness, await harness.make_queued("host-a", "host-b"), max_concurrent_live_migrations=1)
     guard = await _guard(on)
     await harness.advance(await harness.make_queued("host-a", "host-c"), states.Event.ADMITTED)
     with pytest.raises(drive.Postponed) as postponed:
@@ -79,7 +46,9 @@ async def test_slots_taken_since_the_look_postpone_it(harness: harnesses.Harness
 
 @pytest.mark.parametrize(("cluster", "locks"), [(0, 1), (5, 2)])
 async def test_the_cluster_is_locked_only_where_it_has_a_limit(harness: harnesses.Harness, cluster: int, locks: int) -> None:
-    guard = await _guard(await _drive(harness, max_concurrent_live_migrations_cluster=cluster))
+    guard = await _guard(
+        await conftest.driven(harness, await harness.make_queued("host-a", "host-b"), max_concurrent_live_migrations_cluster=cluster)
+    )
 
     async def unit(uow: uows.UnitOfWork) -> None:
         await guard(uow)
@@ -89,7 +58,7 @@ async def test_the_cluster_is_locked_only_where_it_has_a_limit(harness: harnesse
 
 
 async def test_word_that_slots_are_free_saves_one_look_at_them(harness: harnesses.Harness) -> None:
-    on = await _drive(harness)
+    on = await conftest.driven(harness, await harness.make_queued("host-a", "host-b"))
 
     async def statements(word: float | None) -> int:
         on.free_within_seconds = word
@@ -105,7 +74,7 @@ async def test_word_that_slots_are_free_saves_one_look_at_them(harness: harnesse
 
 
 async def test_checks_that_would_be_too_old_by_then_run_again_once(harness: harnesses.Harness) -> None:
-    on = await _drive(harness)
+    on = await conftest.driven(harness, await harness.make_queued("host-a", "host-b"))
     ttl = on.config.conductor.check_ttl_seconds
     on.operation = dataclasses.replace(on.operation, plan=dataclasses.replace(on.plan, checked_at=harness.clock.now()))
     assert await admit.Admit().check(on) is None

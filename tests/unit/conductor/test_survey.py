@@ -4,28 +4,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from wherry import errors
 from wherry.conductor import survey
-from wherry.config import database
 from wherry.model import guest
-from wherry.testing import lent_store
 from wherry.testing.store_contract import harness as harnesses
 
 _MOVING = guest.Guest(uuid="1", name="one", state=guest.GuestState.RUNNING, memory_mib=512, vcpus=2)
 
 
-@pytest.fixture
-async def harness() -> AsyncIterator[harnesses.Harness]:
-    made = harnesses.Harness(config=database.DatabaseSection(connection=lent_store.IN_MEMORY))
-    await made.store.upgrade()
+@pytest.fixture(autouse=True)
+async def _hosts(harness: harnesses.Harness) -> None:
     for name in ("host-a", "host-b"):
-        await made.make_host(name)
-    yield made
-    await made.store.close()
+        await harness.make_host(name)
 
 
 async def test_those_who_ask_at_once_are_answered_by_one_look(harness: harnesses.Harness) -> None:
