@@ -147,10 +147,14 @@ class Schema:
 
     def _instead(self, error: jsonschema.ValidationError, content: object, version: microversions.Microversion) -> list[str]:
         """Say what to send instead: in which other version a key is known, which keys there are, which version all of it fits."""
+        here = _keys_at(self.at(version), error.path)
         if error.validator != "additionalProperties":
             fitting = self._fitting(content, version)
-            return [] if fitting is None else [f"All of it fits microversion {fitting}; the request was sent at {version}."]
-        here = _keys_at(self.at(version), error.path)
+            if fitting is not None:
+                return [f"All of it fits microversion {fitting}; the request was sent at {version}."]
+            # A key that is lacking is often there, misspelt.
+            unknown = sorted(set(cast("JsonSchema", error.instance)) - set(here)) if error.validator == "required" else []
+            return [f"Not known here: {', '.join(unknown)}. Known here: {', '.join(here)}."] if unknown and here else []
         hints = [self._known_elsewhere(key, error.path, version) for key in sorted(set(cast("JsonSchema", error.instance)) - set(here))]
         if not all(hints):
             hints.append(f"Known here: {', '.join(here)}." if here else "None is known here.")
@@ -172,7 +176,9 @@ class Schema:
         others = [variant for variant in self._variants if variant is not self._variant(version)]
         later = [variant for variant in others if variant.first > version]
         earlier = [variant for variant in reversed(others) if variant.first < version]
-        return next((variant.first for variant in (*later, *earlier) if variant.validator.is_valid(content)), None)
+        fitting = (variant for variant in (*later, *earlier) if variant.validator.is_valid(content))
+        # Old queries let unknown parameters pass, and drop them: that is no fit.
+        return next((variant.first for variant in fitting if _knows_all(variant.schema, content)), None)
 
     def _variant(self, version: microversions.Microversion) -> _Variant:
         found = self._variants[0]
@@ -188,6 +194,11 @@ def _keys_at(schema: JsonSchema, path: Iterable[str | int]) -> Sequence[str]:
     for key in path:
         schema = schema.get("properties", {}).get(key, {})
     return tuple(schema.get("properties", {}))
+
+
+def _knows_all(schema: JsonSchema, content: object) -> bool:
+    known = schema.get("properties", {})
+    return not isinstance(content, Mapping) or "patternProperties" in schema or all(key in known for key in content)
 
 
 def _sentences(message: str, hints: Sequence[str]) -> str:
