@@ -44,7 +44,7 @@ class AgentSection:
     hosts: tuple[str, ...] = opt.option(
         (),
         "Hosts that this process serves, as NAME=URI pairs. Empty: one host, named by [DEFAULT] "
-        "host and reached at [libvirt] connection_uri.",
+        "host and reached at [libvirt] connection_uri; with the simulated driver those of the scenario.",
     )
     migration_addresses: tuple[str, ...] = opt.option(
         (),
