@@ -73,7 +73,7 @@ async def test_a_few_flavors_are_there_from_the_beginning(cloud: conftest.Cloud)
         ("2.1", None, 400),
     ],
 )
-async def test_bodies(cloud: conftest.Cloud, version: str, flavor: Any, code: int) -> None:
+async def test_a_body_is_judged_by_its_version(cloud: conftest.Cloud, version: str, flavor: Any, code: int) -> None:
     answer = await _create(cloud, flavor, version)
     assert answer.status_code == code, answer.text
 

@@ -135,7 +135,7 @@ async def test_one_that_has_ended_is_named_with_its_status(cloud: conftest.Cloud
 
 
 @pytest.mark.parametrize(("token", "code"), [(conftest.MEMBER, 403), (conftest.FOREIGN_MANAGER, 404), (conftest.ADMIN, 202)])
-async def test_who_may(cloud: conftest.Cloud, token: str, code: int) -> None:
+async def test_who_may_not_force_completion_is_refused(cloud: conftest.Cloud, token: str, code: int) -> None:
     assert (await _force(cloud, await _at(cloud, "running"), token=token)).status_code == code
 
 

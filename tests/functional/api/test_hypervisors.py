@@ -85,12 +85,12 @@ async def test_servers_are_listed_when_asked_for(cloud: conftest.Cloud) -> None:
         ("nonsense=1", "2.75", 400),
     ],
 )
-async def test_queries(cloud: conftest.Cloud, query: str, version: str, code: int) -> None:
+async def test_a_query_is_judged_by_its_version(cloud: conftest.Cloud, query: str, version: str, code: int) -> None:
     assert (await cloud.get(f"/v2.1/os-hypervisors?{query}", version)).status_code == code
 
 
 @pytest.mark.parametrize("version", ["2.33", "2.53"])
-async def test_pages(cloud: conftest.Cloud, version: str) -> None:
+async def test_pages_follow_their_links(cloud: conftest.Cloud, version: str) -> None:
     path: str | None = "/v2.1/os-hypervisors/detail?limit=2"
     seen: list[str] = []
     while path is not None:

@@ -77,7 +77,7 @@ async def test_fields_by_version(cloud: conftest.Cloud, records: list[migration.
         ("limit=0", []),
     ],
 )
-async def test_filters(cloud: conftest.Cloud, records: list[migration.Migration], query: str, found: list[int]) -> None:
+async def test_a_filter_shows_what_fits(cloud: conftest.Cloud, records: list[migration.Migration], query: str, found: list[int]) -> None:
     shown = (await cloud.get(f"/v2.1/os-migrations?{query}")).json()["migrations"]
     assert [one["id"] for one in shown] == [records[number].id for number in found]
 
@@ -94,7 +94,7 @@ async def test_filters(cloud: conftest.Cloud, records: list[migration.Migration]
         ("changes-since=2999-01-01T00:00:00Z&changes-before=2000-01-01T00:00:00Z", "2.66", 400),
     ],
 )
-async def test_queries(cloud: conftest.Cloud, query: str, version: str, code: int) -> None:
+async def test_a_query_is_judged_by_its_version(cloud: conftest.Cloud, query: str, version: str, code: int) -> None:
     assert (await cloud.get(f"/v2.1/os-migrations?{query}", version)).status_code == code
 
 

@@ -63,7 +63,7 @@ async def _create(
         ("2.1", None, 400),
     ],
 )
-async def test_bodies(cloud: conftest.Cloud, version: str, server: Any, code: int) -> None:
+async def test_a_body_is_judged_by_its_version(cloud: conftest.Cloud, version: str, server: Any, code: int) -> None:
     answer = await _create(cloud, server, version)
     assert answer.status_code == code, answer.text
 

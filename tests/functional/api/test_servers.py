@@ -207,7 +207,7 @@ async def test_lists_show_the_callers_project_and_administrators_all_if_asked(cl
         ("nonsense=1", None),
     ],
 )
-async def test_filters(cloud: conftest.Cloud, query: str, numbers: set[int] | None) -> None:
+async def test_a_filter_shows_what_fits_or_is_refused(cloud: conftest.Cloud, query: str, numbers: set[int] | None) -> None:
     await cloud.add_server(1, "h1")
     await cloud.add_server(2, "h2", memory_mib=1024)
     await cloud.add_server(3, "h2", vm_state=server_model.VmState.PAUSED)
@@ -266,7 +266,7 @@ async def test_pages_follow_their_links_through_every_server_once(cloud: conftes
     assert seen == [f"server-{number}" for number in (4, 3, 2, 1, 0)]
 
 
-async def test_sorting(cloud: conftest.Cloud) -> None:
+async def test_a_list_is_sorted_by_several_keys(cloud: conftest.Cloud) -> None:
     for number, host in ((1, "h2"), (2, "h1"), (3, "h2")):
         await cloud.add_server(number, host)
     content = (await cloud.get("/v2.1/servers?sort_key=host&sort_dir=asc&sort_key=display_name&sort_dir=desc")).json()

@@ -41,13 +41,13 @@ def test_a_version_is_applied_as(text: str, applied: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["2", "2.", "v2.1", "2.1.1", "two", "02.1", "2.01", "", "2.x", "2.1 2.2", "LATEST", "2.1111111111"])
-def test_malformed(text: str) -> None:
+def test_what_is_no_version_is_malformed(text: str) -> None:
     with pytest.raises(microversions.Malformed, match=r"is of invalid format\. Must be of format MajorNum\.MinorNum\."):
         microversions.parse(text)
 
 
 @pytest.mark.parametrize("text", ["2.0", "1.1", "2.1001", "3.0"])
-def test_unknown(text: str) -> None:
+def test_a_version_that_there_is_not_is_unknown(text: str) -> None:
     with pytest.raises(microversions.Unknown) as raised:
         microversions.parse(text)
     assert str(raised.value) == f"Version {text} is not supported by the API. Minimum is 2.1 and maximum is 2.1000."

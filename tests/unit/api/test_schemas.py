@@ -55,7 +55,7 @@ def migrate(version: str, body: dict[str, Any]) -> str:
         ("2.1000", {**V25, "on_timeout": "force_complete"}),
     ],
 )
-def test_accepted(version: str, body: dict[str, Any]) -> None:
+def test_a_body_of_its_version_is_accepted(version: str, body: dict[str, Any]) -> None:
     assert migrate(version, body) == ""
 
 
@@ -93,7 +93,7 @@ _MISSING = "'{}' is a required property"
         ("2.34", {**V25, "host": ["h2"]}, "['h2'] is not of type 'string', 'null'"),
     ],
 )
-def test_refused(version: str, body: dict[str, Any], text: str) -> None:
+def test_a_body_that_does_not_fit_is_refused_with_the_reason(version: str, body: dict[str, Any], text: str) -> None:
     message = migrate(version, body)
     assert text in message
     assert message.startswith("Invalid input for field/attribute ")
@@ -159,12 +159,12 @@ def test_the_legacy_api_lets_unknown_keys_pass_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("value", [True, "True", "TRUE", "true", "1", "on", "On", "ON", "yes", "Yes", "YES"])
-def test_true(value: object) -> None:
+def test_what_nova_reads_as_true_is_true(value: object) -> None:
     assert types.as_bool(value) and value in types.BOOLEAN["enum"]
 
 
 @pytest.mark.parametrize("value", [False, "False", "FALSE", "false", "0", "off", "Off", "OFF", "no", "No", "NO"])
-def test_false(value: object) -> None:
+def test_what_nova_reads_as_false_is_false(value: object) -> None:
     assert not types.as_bool(value) and value in types.BOOLEAN["enum"]
 
 

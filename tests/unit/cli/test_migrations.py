@@ -148,7 +148,7 @@ def test_wherry_says_why_by_the_record() -> None:
         ({"status": "completed", "memory_total_bytes": 100, "memory_remaining_bytes": 3}, 100),
     ],
 )
-def test_percentage(fields: dict[str, Any], percentage: int | None) -> None:
+def test_the_percentage_is_of_memory_and_disks_together(fields: dict[str, Any], percentage: int | None) -> None:
     assert _record(7, **fields).percentage == percentage
 
 

@@ -36,7 +36,7 @@ def _record(**fields: Any) -> migrations.Record:
         ({"iteration": 7, "seconds_left_low": 9, "seconds_left_high": None}, ["pass 7", "0:09 or more to go"]),
     ],
 )
-def test_details(fields: dict[str, Any], told: list[str]) -> None:
+def test_details_tell_what_is_known_and_no_more(fields: dict[str, Any], told: list[str]) -> None:
     assert watch.details_of(_record(**fields), None, NOW) == told
 
 
@@ -84,12 +84,12 @@ def test_without_a_terminal_nothing_is_said_twice() -> None:
 @pytest.mark.parametrize(
     ("count", "written"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB"), (5 << 50, "5120.0 TiB")]
 )
-def test_sizes(count: int, written: str) -> None:
+def test_sizes_are_written_in_their_largest_unit(count: int, written: str) -> None:
     assert amounts.size(count) == written
 
 
 @pytest.mark.parametrize(("seconds", "written"), [(-3, "0:00"), (5.4, "0:05"), (65, "1:05"), (7205, "2:00:05")])
-def test_durations(seconds: float, written: str) -> None:
+def test_durations_are_written_as_on_a_clock(seconds: float, written: str) -> None:
     assert amounts.duration(seconds) == written
 
 

@@ -65,7 +65,7 @@ def test_late_counters_change_nothing_and_the_measured_pause_stays() -> None:
     assert progress.following(known, _at(11_000, 1100, 0)).downtime_ms == 42
 
 
-def test_time_left() -> None:
+def test_the_time_left_is_told_from_low_to_high() -> None:
     base = _at(10_000, 1000, 600, iteration=2, dirty_bytes_per_second=20)
     base = progress.following(None, base)
     assert base.bytes_per_second == 100

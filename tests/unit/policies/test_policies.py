@@ -31,7 +31,7 @@ GUARDING = [rule for rule in policies.list_rules() if rule.operations]
 
 
 @pytest.mark.parametrize("rule", GUARDING, ids=[rule.name for rule in GUARDING])
-def test_defaults(rule: base.Rule) -> None:
+def test_each_rule_allows_its_callers_by_default(rule: base.Rule) -> None:
     enforcer = policies.Enforcer(policies.list_rules())
     assert tuple(enforcer.allows(rule.name, caller, "p1") for caller in CALLERS) == EXPECTED[rule.check]
 

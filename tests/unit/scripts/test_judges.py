@@ -35,7 +35,7 @@ HEAD = '# SPDX-License-Identifier: Apache-2.0\n"""What it is for."""\n\nfrom __f
         ("src/wherry/api/utils.py", "x = 1", "a name that fits everything"),
     ],
 )
-def test_house_rules(path: str, code: str, expected: str) -> None:
+def test_a_line_against_the_house_rules_is_found(path: str, code: str, expected: str) -> None:
     found = list(house_rules.findings(path, f"{HEAD}\n{code}\n"))
     assert len(found) == (1 if expected else 0), found
     if expected:
@@ -71,7 +71,7 @@ def _class(methods: int, lines: int = 0) -> str:
         ("src/a.py", "async def f():\n" + "    x = 1\n" * 60, "function f has 61 lines; at most 60"),
     ],
 )
-def test_size_budget(path: str, source: str, expected: str) -> None:
+def test_what_is_over_its_budget_is_found(path: str, source: str, expected: str) -> None:
     found = list(size_budget.over_budget(pathlib.Path(path), source))
     assert len(found) == (1 if expected else 0), found
     if expected:

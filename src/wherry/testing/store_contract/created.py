@@ -85,7 +85,7 @@ class CreatedServerContract:
             ({"equal": {"description": "words"}}, "three"),
         ],
     )
-    async def test_filters(self, harness: harnesses.Harness, query: dict[str, Any], names: str) -> None:
+    async def test_a_filter_shows_what_was_made_so(self, harness: harnesses.Harness, query: dict[str, Any], names: str) -> None:
         for new in (
             _new(harness, name="one", tags=("a", "b"), hostname="one-h"),
             _new(harness, name="two", tags=("a",), reservation_id="r-2", hostname="two-h"),

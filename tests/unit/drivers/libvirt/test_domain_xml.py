@@ -38,7 +38,7 @@ def _guest(devices: str = "", metadata: str = "") -> guest.Guest:
     return domain_xml.parse_guest(DOMAIN.format(devices=devices, metadata=metadata), guest.GuestState.RUNNING)
 
 
-def test_the_guest_itself() -> None:
+def test_a_guest_is_read_with_its_size_machine_and_cpu() -> None:
     found = _guest()
     assert (found.name, found.uuid) == ("web", "5b1c7b7c-6f0a-4a1e-9d0b-1f1c0f9f0a01")
     assert (found.memory_mib, found.vcpus) == (2048, 3)
@@ -93,7 +93,7 @@ def test_the_project_is_read_from_our_metadata_or_novas(metadata: str, project: 
         ),
     ],
 )
-def test_disks(device: str, expected: guest.Disk) -> None:
+def test_a_disk_is_read_with_its_source_and_kind(device: str, expected: guest.Disk) -> None:
     assert _guest(device).disks == (expected,)
 
 
@@ -106,7 +106,7 @@ def test_disks(device: str, expected: guest.Disk) -> None:
         ("<interface type='user'/>", ("user", "", "")),
     ],
 )
-def test_interfaces(device: str, expected: tuple[str, str, str]) -> None:
+def test_an_interface_is_read_with_its_network_and_address(device: str, expected: tuple[str, str, str]) -> None:
     (found,) = _guest(device).interfaces
     assert (found.kind, found.name, found.mac) == expected
 
@@ -192,7 +192,7 @@ def test_devices_that_rule_out_post_copy(device: str, expected: str) -> None:
         ("<page size='2' unit='M' nodeset='1'/>", (2048,), False),
     ],
 )
-def test_huge_pages(pages: str, sizes: tuple[int, ...], is_all: bool) -> None:
+def test_huge_pages_are_read_with_their_sizes_and_extent(pages: str, sizes: tuple[int, ...], is_all: bool) -> None:
     platform = domain_xml.parse_platform(_with(f"<memoryBacking><hugepages>{pages}</hugepages></memoryBacking>"))
     assert (platform.huge_pages_kib, platform.is_all_huge) == (sizes, is_all)
 
@@ -239,5 +239,5 @@ def test_volumes_are_referred_to() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [("<m unit='GiB'>2</m>", 2 << 30), ("<m>4</m>", 4096), ("<m unit='MB'>1</m>", 10**6)])
-def test_units(text: str, expected: int) -> None:
+def test_sizes_are_read_in_their_units(text: str, expected: int) -> None:
     assert domain_xml.bytes_of(ET.fromstring(text)) == expected

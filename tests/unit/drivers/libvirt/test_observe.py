@@ -39,7 +39,7 @@ _S = guest.GuestState
         ("CRASHED", "CRASHED_UNKNOWN", False, _S.SHUT_OFF),
     ],
 )
-def test_states(state: str, reason: str, is_incoming: bool, expected: guest.GuestState) -> None:
+def test_a_domain_state_and_its_reason_mean_a_guest_state(state: str, reason: str, is_incoming: bool, expected: guest.GuestState) -> None:
     numbers = [getattr(libvirt, f"VIR_DOMAIN_{name}") for name in (state, reason)]
     assert observe.guest_state(*numbers, is_incoming=is_incoming) is expected
 
@@ -72,7 +72,7 @@ class _Domain:
         (_error(libvirt.VIR_ERR_OPERATION_INVALID), ""),
     ],
 )
-def test_jobs(answer: dict[str, Any] | libvirt.libvirtError, name: str) -> None:
+def test_a_job_is_told_by_its_operation(answer: dict[str, Any] | libvirt.libvirtError, name: str) -> None:
     found = job.read(_Domain(answer))
     assert found.name == name
     assert found.is_migration is name.startswith("migration")

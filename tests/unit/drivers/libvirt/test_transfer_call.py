@@ -100,7 +100,7 @@ def test_options_of_the_connection() -> None:
         ({"live_migration_tunnelled": True}, "h2", "qemu+tcp://h2/system", ""),
     ],
 )
-def test_addresses(options: dict[str, Any], address: str, connection: str, transfer: str) -> None:
+def test_where_to_connect_and_send_follows_the_options(options: dict[str, Any], address: str, connection: str, transfer: str) -> None:
     section = dataclasses.replace(config.LibvirtSection(), **options)
     assert host.connection_uri(section, address) == connection
     assert host.transfer_uri(section, address) == transfer
