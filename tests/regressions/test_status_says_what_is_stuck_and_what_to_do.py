@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from wherry import config as configs
-from wherry.cmd import main
+from wherry.cmd import main, presence
 from wherry.db import uow as uows
 from wherry.testing import store_contract
 
@@ -97,12 +97,34 @@ def test_a_site_on_which_nobody_is_left(tell: Tell) -> None:
     (wait, *_) = told.waits_for
     assert wait.startswith("the lease of control ended ")
     assert wait.endswith(" s ago, and no other holds one")
+    assert "api control at http://control" in told.attention
     assert told.attention["apis"][1] == "Start `wherry api`."
     assert told.attention["conductors"][0] == "none holds a lease: no operation goes on"
     why, do = told.attention["host host-a"]
     assert why.startswith("its agent is silent, heard of 36")
     assert "`openstack compute service set --down host-a nova-compute`" in do
     assert "  host host-a: its agent is silent" in told.text
+
+
+def test_an_api_that_died_is_told_and_forgotten_in_the_end(tell: Tell) -> None:
+    async def died(harness: store_contract.Harness) -> None:
+        harness.clock.advance(-100_000)
+        await harness.store.run(lambda uow: uow.apis.hear("gone", "old", "http://old"))
+        harness.clock.advance(99_000)
+        await harness.store.run(lambda uow: uow.apis.hear("dead", "other", "http://other"))
+        harness.clock.advance(1_000)
+        await _all_is_well(harness)
+        section = configs.load([]).default
+        living = presence.Presence(store=harness.store, clock=harness.clock, section=section, address="http://living")
+        await living.begin()
+        left = [one.id for one in await harness.store.read(lambda uow: uow.apis.list())]
+        assert "dead" in left
+        assert "gone" not in left
+        await living.end()
+
+    told = tell(died)
+    assert told.code == 2
+    assert set(told.attention) == {"api other at http://other"}
 
 
 def test_what_is_a_newer_releases_is_said_to_wait_for_it(tell: Tell) -> None:

@@ -67,6 +67,13 @@ def _of_the_fleet(report: Row, patience_seconds: float) -> Iterator[Row]:
 def _of_processes(report: Row) -> Iterator[Row]:
     if not any(one["state"] == "up" for one in report["apis"]):
         yield _finding("apis", "none is heard of: nobody answers requests", "Start `wherry api`.")
+    for one in report["apis"]:
+        if one["state"] != "up":
+            yield _finding(
+                f"api {one['name']} at {one['address']}",
+                f"it ended without a word, or cannot reach the database: heard of {one['heard_seconds_ago']:g} s ago",
+                "Start it again there. One that is gone for good is listed for [DEFAULT] forget_silent_seconds.",
+            )
     if not any(one["lease"] == "held" for one in report["conductors"]):
         yield _finding(
             "conductors",

@@ -10,6 +10,7 @@ from wherry import background, errors
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry.db import store as stores
+from wherry.db import uow as uows
 from wherry.telemetry import logs
 
 _log = logs.get_logger(__name__)
@@ -54,4 +55,8 @@ class Presence:
         await self._tell()
 
     async def _tell(self) -> None:
-        await self._store.run(lambda uow: uow.apis.hear(self._id, self._section.host, self._address))
+        async def unit(uow: uows.UnitOfWork) -> None:
+            await uow.apis.hear(self._id, self._section.host, self._address)
+            await uow.apis.forget_silent(self._section.forget_silent_seconds)
+
+        await self._store.run(unit)

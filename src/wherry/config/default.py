@@ -87,6 +87,12 @@ class DefaultSection:
         constraint=opt.at_least(0.1),
         unit="seconds",
     )
+    forget_silent_seconds: float = opt.option(
+        86400.0,
+        "How long `wherry status` goes on listing an api that ended without a word, as one that needs attention.",
+        constraint=opt.at_least(1),
+        unit="seconds",
+    )
     long_rpc_timeout: int = opt.option(
         1800,
         "Longest time that an agent spends on one check before it gives up; a conductor waits [bus] rpc_response_timeout_seconds for it.",

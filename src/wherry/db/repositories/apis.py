@@ -50,6 +50,11 @@ class Apis:
         limit = self._session.now - datetime.timedelta(seconds=older_than_seconds)
         return await self._session.change(sa.delete(_T).where(_T.c.name == name, _T.c.address == address, _T.c.heard_at < limit))
 
+    async def forget_silent(self, older_than_seconds: float) -> int:
+        """Forget those that have not been heard of for so long, wherever they were; give their number."""
+        limit = self._session.now - datetime.timedelta(seconds=older_than_seconds)
+        return await self._session.change(sa.delete(_T).where(_T.c.heard_at < limit))
+
     async def list(self) -> builtins.list[Api]:
         """Give all that have not ended in order, the ones at the same place together."""
         rows = await self._session.rows(sa.select(*_T.c).order_by(_T.c.name, _T.c.address, _T.c.started_at, _T.c.id))

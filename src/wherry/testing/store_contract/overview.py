@@ -37,6 +37,9 @@ class OverviewContract:
         (left,) = await harness.store.read(lambda uow: uow.apis.list())
         assert (left.id, left.address, left.started_at) == ("2", "http://a:1", begun["2"])
         assert (left.heard_at - left.started_at).total_seconds() == 61
+        harness.clock.time += datetime.timedelta(seconds=100)
+        assert await harness.store.run(lambda uow: uow.apis.forget_silent(101.0)) == 0
+        assert await harness.store.run(lambda uow: uow.apis.forget_silent(99.0)) == 1
 
     async def test_an_operation_without_a_migration_is_shown_too(self, harness: harnesses.Harness) -> None:
         made = await harness.make_server()
