@@ -177,7 +177,7 @@ class Migrations:
                 if named.lower() in (str(record.id), record.uuid):
                     return record
         raise exceptions.CommandError(
-            f"Server {server_id} has no live migration {named}. `openstack live migration list --server …` names them."
+            f"Server {server_id} has no live migration {named}. `openstack live migration list --server {server_id}` names them."
         )
 
     def choose(self, server_id: str, named: str | None) -> Record:

@@ -53,7 +53,10 @@ class _Steer(base.LiveMigrationCommand, command.ShowOne):
         # A server has one at a time. What the checks are still about is not listed as going on, but it is the last one.
         newest = self.migrations.newest_of(server[0])
         if newest is None or newest.has_ended:
-            raise exceptions.CommandError(f"Server {server[1]} has no live migration that goes on.")
+            raise exceptions.CommandError(
+                f"Server {server[1]} has no live migration that goes on. "
+                f"`openstack live migration list --server {server[1]}` shows those that ended."
+            )
         return newest
 
     def _judge(self, followed: following.Followed) -> str:
