@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from wherry import background as backgrounds
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor import lease as leases
@@ -57,10 +58,12 @@ class _Word(enum.Enum):
 async def owe(on: drive.Drive, host: str, command: messages.Request[Any], why: errors.Error) -> None:
     """Store a command that a host could not be given."""
     _log.warning("A host is owed its cleaning.", migration_id=on.operation.id, host=host, command=type(command).__name__, slug=why.slug)
-    body = command.model_dump(mode="json")
-    # Under the migration's own id, by which it claims the host until it is paid.
-    owed_for = on.operation.migration_uuid or on.operation.id
-    await on.store.run(lambda uow: uow.chores.add(owed_for, host, type(command).__name__, body))
+    await on.store.run(lambda uow: store(uow, on, drive.Owed(host=host, command=command)))
+
+
+async def store(uow: uows.UnitOfWork, on: drive.Drive, owed: drive.Owed) -> None:
+    """Store it under the migration's own id, by which it claims the host until it is paid."""
+    await uow.chores.add(on.ids["operation_id"], owed.host, type(owed.command).__name__, owed.command.model_dump(mode="json"))
 
 
 async def ask_or_owe(on: drive.Drive, host: str, command: messages.Request[Any], *, tries: int = 0) -> None:
@@ -83,15 +86,27 @@ async def ask_or_owe(on: drive.Drive, host: str, command: messages.Request[Any],
 class Chores:
     """Gives hosts what they are owed, at their return and from time to time."""
 
-    def __init__(self, *, store: stores.Store, agents: clients.Client, lease: leases.Lease) -> None:
+    def __init__(self, *, store: stores.Store, agents: clients.Client, lease: leases.Lease, background: backgrounds.Background) -> None:
         self._store = store
         self._agents = agents
         self._lease = lease
+        self._background = background
 
-    async def pay(self, host: str | None = None) -> None:
-        """Send what is owed to this host, or to all, each beside the others; what fails again stays owed."""
+    def pay_soon(self, on: drive.Drive, owed: Iterable[drive.Owed]) -> None:
+        """Have sent what was stored just now; nobody waits for it."""
+        known_as = on.ids["operation_id"]
+        for one in owed:
+            self._background.spawn(self.pay(one.host, owed_for=known_as), f"have {one.host} forget migration {known_as}")
+
+    async def pay(self, host: str | None = None, *, owed_for: str | None = None) -> None:
+        """Send what is owed to this host, or to all, each beside the others; what fails again stays owed.
+
+        :param owed_for: pay only what is owed for this migration.
+        """
         owed: dict[str, list[records.Chore]] = {}
         for chore in await self._store.read(lambda uow: uow.chores.list(host)):
+            if owed_for not in (None, chore.operation_id):
+                continue
             if chore.command in _COMMANDS:
                 owed.setdefault(chore.host, []).append(chore)
             else:

@@ -50,6 +50,14 @@ class Postponed(Exception):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Owed:
+    """A command that ends a migration on a host. It is sent once the decision is stored: before that, the step may run again."""
+
+    host: str
+    command: messages.Request[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Advance:
     """A step's answer: store this, then go on."""
 
@@ -57,6 +65,8 @@ class Advance:
     guard: Guard | None = None
     #: The error with which the checks end the migration here, whole, for who waits; the record keeps only its words.
     refusal: errors.Error | None = None
+    #: What is owed from here on to a host that the guest will not go to. The migration does not wait for it.
+    owed: tuple[Owed, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

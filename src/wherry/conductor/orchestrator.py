@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from wherry import clock as clocks
 from wherry import config as configs
 from wherry import errors
+from wherry.conductor import chores as chore_keeping
 from wherry.conductor import drive, intents, steps
 from wherry.conductor import lease as leases
 from wherry.conductor import queue as queues
@@ -63,6 +64,7 @@ class Orchestrator:
         config: configs.Config,
         lease: leases.Lease,
         counters: metrics.Metrics,
+        chores: chore_keeping.Chores,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -70,6 +72,7 @@ class Orchestrator:
         self._config = config
         self._lease = lease
         self._counters = counters
+        self._chores = chores
         self._journeys: dict[str, _Journey] = {}
         #: Operations that were claimed for a journey which is about to begin.
         self._claimed: dict[str, drive.Drive] = {}
@@ -250,19 +253,18 @@ class Orchestrator:
         transition = answer.transition
         self._lease.require()
         before = on.record
-        run = self._store.put if answer.guard is None else self._store.run
+        run = self._store.put if answer.guard is None and not answer.owed else self._store.run
         try:
             on.operation, on.record, following = await run(functools.partial(_advance, on, answer))
         finally:
             self._survey.settle(on.operation.id)
+        self._chores.pay_soon(on, answer.owed)
         if following is not None:
             self.nudge(following)
         if transition.step is not None:
             on.attempts, on.is_step_new = 0, True
-        if before is not None and on.migration.status is not before.status:
-            _log_transition(on, before.status)
-            _count_end(self._counters, on.migration)
         if before is not None:
+            _note_status(on, before.status, self._counters)
             self.queue.follow(before, on.migration, transition.step)
 
     async def _read_again(self, journey: _Journey, on: drive.Drive) -> None:
@@ -331,6 +333,8 @@ async def _advance(
     if answer.guard is not None:
         await answer.guard(uow)
     stored = await uow.operations.advance(on.operation, answer.transition)
+    for owed in answer.owed:
+        await chore_keeping.store(uow, on, owed)
     # Alone it is stored only where nobody wants anything.
     if uow.session.is_single or answer.transition.step is not operation.StepName.DONE:
         return *stored, None
@@ -341,8 +345,11 @@ def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _log_transition(on: drive.Drive, before: states.Status) -> None:
+def _note_status(on: drive.Drive, before: states.Status, counters: metrics.Metrics) -> None:
+    """Log a change of the migration's status, and count its end."""
     record = on.migration
+    if record.status is before:
+        return
     _log.info(
         f"The migration went from {before.value} to {record.status.value}.",
         action="transition",
@@ -353,9 +360,6 @@ def _log_transition(on: drive.Drive, before: states.Status) -> None:
         request_id=on.operation.request_id,
         reason=record.reason.slug if record.reason else None,
     )
-
-
-def _count_end(counters: metrics.Metrics, record: migration.Migration) -> None:
     if record.status in states.TERMINAL:
         counters.migration_ended(record.status.value, record.reason.slug if record.reason else None, _seconds_of(record))
 

@@ -42,12 +42,18 @@ class Conductor:
         self._background = backgrounds.Background()
         section, host = config.conductor, config.default.host
         self._lease = leases.Lease(conductor_id=self.id, host=host, store=store, clock=clock, section=section)
+        chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease, background=self._background)
         self.orchestrator = orchestrators.Orchestrator(
-            store=store, agents=client, clock=clock, config=config, lease=self._lease, counters=counters
+            store=store,
+            agents=client,
+            clock=clock,
+            config=config,
+            lease=self._lease,
+            counters=counters,
+            chores=chores,
         )
         self._progress = progress.ProgressWriter(store=store, clock=clock, interval_seconds=section.progress_flush_interval_seconds)
         self._heartbeats = heartbeats.Heartbeats(store=store, clock=clock, interval_seconds=section.heartbeat_flush_interval_seconds)
-        chores = chore_keeping.Chores(store=store, agents=client, lease=self._lease)
         self._feasibility = feasibility.Feasibility(store=store, agents=client, clock=clock, config=config, conductor_id=self.id)
         self._inventory = inventory.Inventory(store=store, agents=client, clock=clock, config=config)
         surface = endpoints.Endpoints(

@@ -28,8 +28,7 @@ class Admit:
     async def check(self, on: drive.Drive) -> drive.Advance | None:
         """An abort ends it here; checks that are too old run again."""
         if on.wants(operation.IntentKind.ABORT):
-            await check_destination.let_go(on)
-            return drive.Advance(transition=drive.aborted_untouched())
+            return drive.Advance(transition=drive.aborted_untouched(), owed=(check_destination.letting_go(on),))
         within_seconds = on.free_within_seconds or 0.0
         if within_seconds:
             on.free_within_seconds = None
@@ -74,8 +73,7 @@ class Admit:
                 await on.require_own(error)
             elif on.attempts < on.config.conductor.step_retry_limit:
                 raise
-            await check_destination.let_go(on)
-            return check_destination.given_up(on, error)
+            return dataclasses.replace(check_destination.given_up(on, error), owed=(check_destination.letting_go(on),))
         on.has_released = True
         return None
 

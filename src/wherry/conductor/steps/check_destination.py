@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from wherry import errors
-from wherry.conductor import chores, drive
+from wherry.conductor import drive
 from wherry.conductor.steps import select_destination
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
@@ -24,8 +24,7 @@ class CheckDestination:
         """An abort ends it here; an earlier try may have left its probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        await let_go(on)
-        return drive.Advance(transition=drive.aborted_untouched())
+        return drive.Advance(transition=drive.aborted_untouched(), owed=(letting_go(on),))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
@@ -42,10 +41,8 @@ class CheckDestination:
             if isinstance(error, errors.StaleEpoch):
                 # An earlier owner let the destination go, and died before it stored why.
                 await on.require_own(error)
-            refusal = as_refusal(on, error)
-            if may_have_begun(on, error):
-                await let_go(on)
-            return refused(on, refusal, instance_actions.EventName.CHECK_DESTINATION, on.destination)
+            skipped = refused(on, as_refusal(on, error), instance_actions.EventName.CHECK_DESTINATION, on.destination)
+            return dataclasses.replace(skipped, owed=(letting_go(on),)) if may_have_begun(on, error) else skipped
         on.has_probed, on.has_released = True, False
         transition = operation.Transition(
             step=operation.StepName.CHECK_SOURCE,
@@ -79,18 +76,15 @@ def _may_pass(on: drive.Drive, error: errors.Error) -> bool:
     return is_named and isinstance(error, errors.HypervisorUnavailable) and on.attempts < on.config.conductor.step_retry_limit
 
 
-async def let_go(on: drive.Drive) -> None:
-    """Have a destination that this migration will not go to forget it, probes and all; a silent one is owed it."""
-    await chores.ask_or_owe(on, on.destination, messages.RollBackDestination(**on.planned))
+def letting_go(on: drive.Drive) -> drive.Owed:
+    """Have a destination that this migration will not go to forget it, probes and all."""
+    return drive.Owed(host=on.destination, command=messages.RollBackDestination(**on.planned))
 
 
 def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventName, asked: str) -> drive.Advance:
-    """Skip this destination, for the reason given, and choose another.
-
-    :raises SourceCheckFailed: when no other destination would change the answer.
-    """
+    """Skip this destination, for the reason given, and choose another; or end the migration, where no other would change the answer."""
     if isinstance(error, errors.SourceCheckFailed):
-        raise error
+        return drive.refused(error)
     return _skipped(on, error, (_finish(event, asked, instance_events.outcome_of(error)),))
 
 

@@ -21,8 +21,7 @@ class CheckSource:
         """An abort ends it here, but for the probes; who takes over has them made anew."""
         if not on.wants(operation.IntentKind.ABORT):
             return check_destination.anew(on)
-        await check_destination.let_go(on)
-        return drive.Advance(transition=drive.aborted_untouched())
+        return drive.Advance(transition=drive.aborted_untouched(), owed=(check_destination.letting_go(on),))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and keep the storage plan."""
@@ -36,10 +35,9 @@ class CheckSource:
             is_answer = isinstance(error, errors.CheckFailed)
             if error.retryable and not is_answer and on.attempts < on.config.conductor.step_retry_limit:
                 raise
-            await check_destination.let_go(on)
-            if not is_answer:
-                raise
-            return check_destination.refused(on, error, instance_actions.EventName.CHECK_SOURCE, on.plan.source)
+            event = instance_actions.EventName.CHECK_SOURCE
+            refused = check_destination.refused(on, error, event, on.plan.source) if is_answer else drive.refused(error)
+            return dataclasses.replace(refused, owed=(check_destination.letting_go(on),))
         outcome = await _with_notes(on, answer.outcome)
         finished = instance_actions.EventFinish(name=instance_actions.EventName.CHECK_SOURCE, host=on.plan.source, outcome=outcome)
         is_first = on.migration.status is states.Status.ACCEPTED

@@ -22,8 +22,7 @@ class CheckDestination:
         """A reset of the server's state ends it here; an earlier try may have left its probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        await ends.forget_destination(on)
-        return drive.Advance(transition=drive.aborted_untouched())
+        return drive.Advance(transition=drive.aborted_untouched(), owed=ends.letting_go(on))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
@@ -37,9 +36,8 @@ class CheckDestination:
         except errors.Error as error:
             if isinstance(error, errors.StaleEpoch):
                 await on.require_own(error)
-            if live.may_have_begun(on, error):
-                await ends.forget_destination(on)
-            return live.refused(on, live.as_refusal(on, error), instance_actions.EventName.PREP_RESIZE, on.destination)
+            skipped = live.refused(on, live.as_refusal(on, error), instance_actions.EventName.PREP_RESIZE, on.destination)
+            return dataclasses.replace(skipped, owed=ends.letting_go(on)) if live.may_have_begun(on, error) else skipped
         on.has_probed = True
         return drive.Advance(
             transition=operation.Transition(step=operation.StepName.CHECK_SOURCE, plan=ends.with_plan(on, facts=answer.facts))

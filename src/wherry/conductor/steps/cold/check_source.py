@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from wherry import errors
 from wherry.conductor import drive
 from wherry.conductor.steps import check_destination as live
@@ -22,8 +24,7 @@ class CheckSource:
         """A reset of the server's state ends it here, but for the probes; who takes over has them made anew."""
         if not on.wants(operation.IntentKind.ABORT):
             return live.anew(on)
-        await ends.forget_destination(on)
-        return drive.Advance(transition=drive.aborted_untouched())
+        return drive.Advance(transition=drive.aborted_untouched(), owed=ends.letting_go(on))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and keep the storage plan."""
@@ -35,10 +36,8 @@ class CheckSource:
             is_answer = isinstance(error, errors.CheckFailed)
             if error.retryable and not is_answer and on.attempts < on.config.conductor.step_retry_limit:
                 raise
-            await ends.forget_destination(on)
-            if not is_answer:
-                raise
-            return live.refused(on, error, _PREP, on.destination)
+            refused = live.refused(on, error, _PREP, on.destination) if is_answer else drive.refused(error)
+            return dataclasses.replace(refused, owed=ends.letting_go(on))
         transition = operation.Transition(
             step=operation.StepName.PREPARE,
             event=states.Event.MOVE_STARTED,

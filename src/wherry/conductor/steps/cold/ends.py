@@ -118,10 +118,15 @@ def with_states(change: server.ServerChange, states_of_guest: dict[str, Any]) ->
     return dataclasses.replace(change, **states_of_guest)
 
 
+def letting_go(on: drive.Drive) -> tuple[drive.Owed, ...]:
+    """Have a destination that the guest will not go to remove what this migration made there."""
+    return () if on.plan.is_same_host else (drive.Owed(host=on.destination, command=messages.DiscardArrival(**on.moving)),)
+
+
 async def forget_destination(on: drive.Drive) -> None:
-    """Have a destination that the guest will not go to remove what this migration made there; a silent one is owed it."""
-    if not on.plan.is_same_host:
-        await chores.ask_or_owe(on, on.destination, messages.DiscardArrival(**on.moving))
+    """Undo the same: the end is decided already."""
+    for owed in letting_go(on):
+        await chores.ask_or_owe(on, owed.host, owed.command)
 
 
 def with_plan(on: drive.Drive, **changes: Any) -> migration.DrivenPlan:
