@@ -7,12 +7,14 @@ Knows no table.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from wherry import errors
 from wherry.db import engine as engines
+from wherry.db import session as sessions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,34 @@ def with_tie_break(keys: Sequence[SortKey]) -> tuple[SortKey, ...]:
     named = {key.name for key in keys}
     rest = (SortKey(name=name, is_descending=is_descending) for name in ("created_at", "id") if name not in named)
     return (*keys, *rest)
+
+
+async def page(
+    session: sessions.Session,
+    chosen: sa.Select[Any],
+    table: sa.Table,
+    keys: Sequence[SortKey],
+    *,
+    limit: int | None,
+    marker: str | None,
+    find: Callable[[str], Awaitable[engines.Row | None]],
+) -> list[engines.Row]:
+    """Give the chosen rows of a table, in the order of the keys.
+
+    :param limit: the most of them; None: all.
+    :param marker: names the row after which the page begins; None: it is the first page.
+    :param find: gives the row of a marker, whether it is among the chosen or not.
+    :raises MarkerNotFound: there is no such row.
+    """
+    statement = chosen.order_by(*order_by(table, keys))
+    if marker is not None:
+        last_before = await find(marker)
+        if last_before is None:
+            raise errors.MarkerNotFound(marker=marker)
+        statement = statement.where(after(table, keys, last_before))
+    if limit is not None:
+        statement = statement.limit(limit)
+    return await session.rows(statement)
 
 
 def order_by(table: sa.Table, keys: Sequence[SortKey]) -> list[sa.ColumnElement[Any]]:

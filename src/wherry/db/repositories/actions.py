@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import datetime
+import functools
 
 import sqlalchemy as sa
 
@@ -62,19 +63,14 @@ class Actions:
 
         :raises MarkerNotFound: the server has no action of that request.
         """
-        statement = sa.select(*_COLUMNS).where(_A.c.instance_uuid == query.instance_uuid).order_by(*paging.order_by(_A, _NEWEST_FIRST))
+        chosen = sa.select(*_COLUMNS).where(_A.c.instance_uuid == query.instance_uuid)
         if query.changes_since is not None:
-            statement = statement.where(_A.c.changed_at >= query.changes_since)
+            chosen = chosen.where(_A.c.changed_at >= query.changes_since)
         if query.changes_before is not None:
-            statement = statement.where(_A.c.changed_at <= query.changes_before)
-        if query.marker is not None:
-            marker = await self._one(query.instance_uuid, query.marker)
-            if marker is None:
-                raise errors.MarkerNotFound(marker=query.marker)
-            statement = statement.where(paging.after(_A, _NEWEST_FIRST, marker))
-        if query.limit is not None:
-            statement = statement.limit(query.limit)
-        return [sessions.record_of(model.InstanceAction, row) for row in await self._session.rows(statement)]
+            chosen = chosen.where(_A.c.changed_at <= query.changes_before)
+        find = functools.partial(self._one, query.instance_uuid)
+        rows = await paging.page(self._session, chosen, _A, _NEWEST_FIRST, limit=query.limit, marker=query.marker, find=find)
+        return [sessions.record_of(model.InstanceAction, row) for row in rows]
 
     async def record(
         self, *, instance_uuid: str, request_id: str, action: model.ActionName, user_id: str, project_id: str

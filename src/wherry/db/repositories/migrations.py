@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from wherry import errors
+from wherry.db import engine as engines
 from wherry.db import paging, schema
 from wherry.db import session as sessions
 from wherry.model import migration as model
@@ -119,7 +120,7 @@ class Migrations:
 
         :raises NotFound: there is none.
         """
-        row = await self._session.row(_BY_UUID, {"uuid": uuid})
+        row = await self._row(uuid)
         if row is None:
             raise errors.NotFound(what="Migration", name=uuid)
         return sessions.record_of(model.Migration, row)
@@ -130,15 +131,9 @@ class Migrations:
         :raises MarkerNotFound: no such migration.
         """
         keys = paging.NEWEST_FIRST if query.is_newest_first else (paging.SortKey(name="id", is_descending=False),)
-        statement = sa.select(*COLUMNS).where(*_conditions(query)).order_by(*paging.order_by(_T, keys))
-        if query.marker is not None:
-            marker = await self._session.row(_BY_UUID, {"uuid": query.marker})
-            if marker is None:
-                raise errors.MarkerNotFound(marker=query.marker)
-            statement = statement.where(paging.after(_T, keys, marker))
-        if query.limit is not None:
-            statement = statement.limit(query.limit)
-        return sessions.records_of(model.Migration, await self._session.rows(statement))
+        chosen = sa.select(*COLUMNS).where(*_conditions(query))
+        rows = await paging.page(self._session, chosen, _T, keys, limit=query.limit, marker=query.marker, find=self._row)
+        return sessions.records_of(model.Migration, rows)
 
     async def in_progress_of(self, instance_uuid: str) -> builtins.list[model.Migration]:
         """Give the server's migrations that have not ended, oldest first; the API shows those in states.SHOWN_IN_PROGRESS."""
@@ -175,6 +170,9 @@ class Migrations:
         shares = [{"of_uuid": uuid, "share": progress_model.memory_percentage(progress), "at": now} for uuid, progress in ordered]
         await self._session.connection.execute(_STORE_COUNTERS, stored)
         await self._session.connection.execute(_STORE_SHARE, shares)
+
+    async def _row(self, uuid: str) -> engines.Row | None:
+        return await self._session.row(_BY_UUID, {"uuid": uuid})
 
 
 _COUNTERS = sa.select(_T.c.uuid, _T.c.source_compute, _T.c.progress).where(_T.c.uuid.in_(sa.bindparam("uuids", expanding=True)))

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from wherry import errors
+from wherry.db import engine as engines
 from wherry.db import paging, schema
 from wherry.db import session as sessions
 from wherry.model import flavor as flavors
@@ -136,7 +137,7 @@ class Servers:
 
         :raises ServerNotFound: it is not known, or deleted.
         """
-        row = await self._session.row(_BY_UUID, {"uuid": uuid})
+        row = await self._row(uuid)
         if row is None or (row.deleted_at is not None and not include_deleted):
             raise errors.ServerNotFound(uuid=uuid)
         return sessions.record_of(model.Server, row)
@@ -162,15 +163,9 @@ class Servers:
         if unknown:
             raise errors.SortKeyInvalid(key=unknown[0], accepted=sorted(SORT_KEYS))
         keys = paging.with_tie_break(query.sort)
-        statement = sa.select(*COLUMNS).where(*_conditions(query)).order_by(*paging.order_by(_T, keys))
-        if query.marker is not None:
-            marker = await self._session.row(_BY_UUID, {"uuid": query.marker})
-            if marker is None:
-                raise errors.MarkerNotFound(marker=query.marker)
-            statement = statement.where(paging.after(_T, keys, marker))
-        if query.limit is not None:
-            statement = statement.limit(query.limit)
-        return sessions.records_of(model.Server, await self._session.rows(statement))
+        chosen = sa.select(*COLUMNS).where(*_conditions(query))
+        rows = await paging.page(self._session, chosen, _T, keys, limit=query.limit, marker=query.marker, find=self._row)
+        return sessions.records_of(model.Server, rows)
 
     async def on_host(self, host: str) -> builtins.list[model.Server]:
         """Give the servers of a host that are not deleted, oldest first."""
@@ -243,6 +238,9 @@ class Servers:
         if await self._session.change(statement) != 1:
             raise errors.StaleWrite(what="Server", name=server.uuid)
         return dataclasses.replace(server, **changes, generation=server.generation + 1, updated_at=now)
+
+    async def _row(self, uuid: str) -> engines.Row | None:
+        return await self._session.row(_BY_UUID, {"uuid": uuid})
 
 
 def _values_of(new: NewServer) -> dict[str, object]:
