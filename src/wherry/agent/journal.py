@@ -176,13 +176,13 @@ class Journal:
         self._writing: dict[str, asyncio.Lock] = {}
         self._unsaved: set[str] = set()
 
-    async def open(self, incarnation: str) -> str:
-        """Lock the place, read everything, and give the incarnation that had it before, or an empty text.
+    async def open(self, incarnation: str) -> tuple[str, ...]:
+        """Lock the place, read everything, and give the incarnations that had it before, the last of them last.
 
         :raises JournalLocked: when another agent has it.
         """
         try:
-            predecessor = await self._storage.lock(incarnation)
+            predecessors = await self._storage.lock(incarnation)
         except errors.JournalLocked:
             await self._storage.unlock()
             raise
@@ -195,7 +195,7 @@ class Journal:
                 await self._storage.set_aside(name)
                 continue
             self._entries[entry.operation_id] = entry
-        return predecessor
+        return predecessors
 
     async def close(self) -> None:
         """Let the place go."""

@@ -7,7 +7,7 @@ Says nothing about guests, and no command waits for it: an agent works as well w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wherry import background, errors
 from wherry.agent import backoff
@@ -22,13 +22,13 @@ _log = logs.get_logger(__name__)
 class Registration:
     """One host's.
 
-    :param predecessor: incarnation that had the journal before; it is dead for certain, since the journal is locked.
+    :param predecessors: incarnations that had the journal before, the last of them last; dead for certain, since the journal is locked.
     :param on_registered: called after each registration.
     """
 
-    def __init__(self, parts: wherry_parts.Parts, predecessor: str, on_registered: Callable[[], None]) -> None:
+    def __init__(self, parts: wherry_parts.Parts, predecessors: Sequence[str], on_registered: Callable[[], None]) -> None:
         self._parts = parts
-        self._predecessor = predecessor
+        self._predecessors = tuple(predecessors)
         self._on_registered = on_registered
         self._again = asyncio.Event()
         #: Whether a conductor has answered the last thing that was said.
@@ -63,7 +63,9 @@ class Registration:
                 name=self._parts.host.name,
                 incarnation=self._parts.incarnation,
                 description=description,
-                replaces=self._predecessor,
+                replaces=self._predecessors[-1] if self._predecessors else "",
+                # The last one may have died before anybody heard of it.
+                replaces_earlier=self._predecessors[:-1],
                 zone=self._parts.config.zone_of(self._parts.host.name),
             )
             try:

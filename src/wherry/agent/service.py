@@ -50,8 +50,8 @@ class Agent:
 
         :raises JournalLocked: when another agent has the journal.
         """
-        predecessor = await self._parts.journal.open(self._parts.incarnation)
-        self._registration = wherry_registration.Registration(self._parts, predecessor, self._inventory.report_all)
+        predecessors = await self._parts.journal.open(self._parts.incarnation)
+        self._registration = wherry_registration.Registration(self._parts, predecessors, self._inventory.report_all)
         power = wherry_power.Power(self._parts)
         moves = wherry_moves.Moves(self._parts)
         roles = endpoints.Roles(source=self._source, destination=self._destination, power=power, building=building.Building(self._parts))

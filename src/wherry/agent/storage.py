@@ -20,6 +20,8 @@ from wherry import errors
 T = TypeVar("T")
 
 _LOCK = "lock"
+#: Earlier holders that the lock's file names: more of them would have to die one after the other before any silence is over.
+MOST_HOLDERS = 16
 _SUFFIX = ".json"
 #: What room on the disk mends.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -28,8 +30,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 class Storage(Protocol):
     """What the journal asks of its place. A simulation has one of its own, which forgets at a kill what was not synced."""
 
-    async def lock(self, holder: str) -> str:
-        """Take the place, leaving `holder` for a later one to read; give what the last holder left, or an empty text.
+    async def lock(self, holder: str) -> tuple[str, ...]:
+        """Take the place, leaving `holder` for later ones to read; give who had it before, the last of them last.
 
         :raises JournalLocked: when another process has it, naming that one.
         :raises ConfigInvalid: there can be no journal in that place; JournalUnwritable: not now, the disk being full.
@@ -68,7 +70,7 @@ class FileStorage:
         self._thread: futures.ThreadPoolExecutor | None = None
         self._lock_file: int | None = None
 
-    async def lock(self, holder: str) -> str:
+    async def lock(self, holder: str) -> tuple[str, ...]:
         if self._is_threaded and self._thread is None:
             # One thread: writes of one note keep their order.
             self._thread = futures.ThreadPoolExecutor(1, "wherry-journal")
@@ -112,20 +114,21 @@ class FileStorage:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _lock(self, holder: str) -> str:
+    def _lock(self, holder: str) -> tuple[str, ...]:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._directory / _LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        last = path.read_text(errors="replace")
+        earlier = path.read_text(errors="replace").split()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise errors.JournalLocked(path=str(self._directory), holder=last or "unnamed") from None
+            raise errors.JournalLocked(path=str(self._directory), holder=earlier[-1] if earlier else "unnamed") from None
+        holders = "\n".join([*earlier[-MOST_HOLDERS:], holder])
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
+        os.pwrite(descriptor, holders.encode(), 0)
         self._lock_file = descriptor
-        return last
+        return tuple(earlier)
 
     def _write(self, name: str, data: bytes, *, is_synced: bool) -> None:
         path = self._path(name)

@@ -194,7 +194,7 @@ class Endpoints:
             name=message.name,
             incarnation=message.incarnation,
             description=message.description,
-            replaces=message.replaces,
+            replaces=frozenset((message.replaces, *message.replaces_earlier)),
             zone=message.zone,
         )
         limit = self.config.default.service_down_time_seconds

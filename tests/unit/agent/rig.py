@@ -42,11 +42,11 @@ class MemoryStorage:
         self.holder = ""
         self.is_locked = False
 
-    async def lock(self, holder: str) -> str:
+    async def lock(self, holder: str) -> tuple[str, ...]:
         if self.is_locked:
             raise errors.JournalLocked(path="memory", holder=self.holder)
         last, self.holder, self.is_locked = self.holder, holder, True
-        return last
+        return (last,) if last else ()
 
     async def unlock(self) -> None:
         self.is_locked = False

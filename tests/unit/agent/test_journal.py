@@ -42,13 +42,13 @@ def names(directory: pathlib.Path) -> set[str]:
 @pytest.mark.parametrize("is_threaded", [True, False])
 async def test_what_was_saved_is_found_by_the_next_agent_and_stays_in_its_directory(tmp_path: pathlib.Path, is_threaded: bool) -> None:
     first, _ = open_journal(tmp_path / "j", is_threaded=is_threaded)
-    assert await first.open("incarnation-1") == ""
+    assert await first.open("incarnation-1") == ()
     entry = first.add(COMMAND)
     entry.created.append("/images/disk")
     await first.save(entry, is_synced=True)
     await first.close()
     second, _ = open_journal(tmp_path / "j", is_threaded=is_threaded)
-    assert await second.open("incarnation-2") == "incarnation-1"
+    assert await second.open("incarnation-2") == ("incarnation-1",)
     assert second.get("op/../1") == entry
     assert names(tmp_path) == {"j"}
     assert names(tmp_path / "j") == {"lock", "op%2F%2E%2E%2F1.json"}
@@ -62,7 +62,7 @@ async def test_a_second_agent_is_refused_naming_the_first_until_that_is_gone(tmp
     with pytest.raises(errors.JournalLocked, match="incarnation-1"):
         await second.open("incarnation-2")
     await first.close()
-    assert await second.open("incarnation-2") == "incarnation-1"
+    assert await second.open("incarnation-2") == ("incarnation-1",)
     await second.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -75,8 +75,8 @@ class Registration:
     name: str
     incarnation: str
     description: model.HostDescription
-    #: Incarnation found in the agent's own journal directory, whose lock proves that the process that had it is dead.
-    replaces: str = ""
+    #: Incarnations found in the agent's own journal directory, whose lock proves that the processes that had it are dead.
+    replaces: Collection[str] = frozenset()
     #: Availability zone of the host.
     zone: str = "nova"
 
@@ -305,7 +305,7 @@ def _has_id(host_id: int | str) -> sa.ColumnElement[bool]:
 
 def _refuse_while_alive(known: engines.Row, registration: Registration, now: datetime.datetime, down_time_seconds: float) -> None:
     silence_seconds = (now - known.last_seen_at).total_seconds()
-    if known.is_signed_off or registration.replaces == known.incarnation or silence_seconds > down_time_seconds:
+    if known.is_signed_off or known.incarnation in registration.replaces or silence_seconds > down_time_seconds:
         return
     wait_seconds = round(max(0.0, down_time_seconds - silence_seconds), 3)
     raise errors.HostRefused(

@@ -28,6 +28,8 @@ class RegisterHost(Request[HostAccepted]):
     description: HostDescription
     #: Incarnation named in the journal directory that this agent has locked: that one is dead for certain. Empty for none.
     replaces: str = ""
+    #: Incarnations that had the directory before that one, each as dead: the one that is registered may be any of them.
+    replaces_earlier: tuple[str, ...] = ()
     #: Availability zone of the host.
     zone: str = "nova"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 
 from wherry import errors
+from wherry.agent import storage
 from wherry.testing.simulation import perils, process
 
 
@@ -17,7 +18,8 @@ class Disk:
         #: As it would be after a power failure now.
         self.durable: dict[str, bytes] = {}
         self.holder: process.Process | None = None
-        self.last_holder = ""
+        #: Who had the place, the last of them last.
+        self.holders: list[str] = []
 
     def lose_power(self, chance: random.Random) -> int:
         """Lose some of what was not synced: each note as it happens; give how many were lost."""
@@ -43,13 +45,14 @@ class SimulatedStorage:
         self._of = of
         self._perils = dangers
 
-    async def lock(self, holder: str) -> str:
+    async def lock(self, holder: str) -> tuple[str, ...]:
         """As in Storage."""
         if self._disk.holder is not None and self._disk.holder.is_alive:
-            raise errors.JournalLocked(path="journal", holder=self._disk.last_holder)
-        last, self._disk.last_holder = self._disk.last_holder, holder
+            raise errors.JournalLocked(path="journal", holder=self._disk.holders[-1])
+        earlier = tuple(self._disk.holders)
+        self._disk.holders = [*earlier[-storage.MOST_HOLDERS :], holder]
         self._disk.holder = self._of
-        return last
+        return earlier
 
     async def unlock(self) -> None:
         """As in Storage."""

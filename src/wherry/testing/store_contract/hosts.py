@@ -60,8 +60,8 @@ class RegistrationContract:
     async def test_a_successor_that_holds_the_journal_registers_at_once(self, harness: harnesses.Harness) -> None:
         await harness.make_host("host-a")
         with pytest.raises(errors.HostRefused):
-            await harness.make_host("host-a", incarnation="host-a-2", replaces="another")
-        assert (await harness.make_host("host-a", incarnation="host-a-2", replaces="host-a-1")).incarnation == "host-a-2"
+            await harness.make_host("host-a", incarnation="host-a-2", replaces={"another"})
+        assert (await harness.make_host("host-a", incarnation="host-a-2", replaces={"host-a-0", "host-a-1"})).incarnation == "host-a-2"
 
     async def test_registering_again_renews_the_description_and_keeps_the_switches(self, harness: harnesses.Harness) -> None:
         await harness.make_host("host-a")
@@ -89,7 +89,7 @@ class RegistrationContract:
             for incarnation, sequence in [("host-a-1", 1), ("host-a-1", 3), ("host-a-1", 2), ("host-a-1", 3), ("old", 9)]
         ]
         assert taken == ["host-a.example", "host-a.example", None, None, None]
-        await harness.make_host("host-a", incarnation="host-a-2", replaces="host-a-1")
+        await harness.make_host("host-a", incarnation="host-a-2", replaces={"host-a-0", "host-a-1"})
         assert await harness.store.run(lambda uow: uow.hosts.accept_inventory("host-a", "host-a-2", 1))
 
     async def test_inventories_that_change_nothing_are_taken_in_together(self, harness: harnesses.Harness) -> None:
@@ -101,7 +101,7 @@ class RegistrationContract:
             (f"{name}-1", 0, False) for name in names
         ]
         await harness.store.run(_taking("host-a-1", 3))
-        await harness.make_host("host-b", incarnation="host-b-2", replaces="host-b-1")
+        await harness.make_host("host-b", incarnation="host-b-2", replaces={"host-b-1"})
         # host-a has told more since it was read, host-b has another agent.
         accepted = await harness.store.run(lambda uow: uow.inventories.accept_next([(told[name], 5) for name in names]))
         assert accepted == {"host-c"}
