@@ -99,8 +99,6 @@ class Drive:
     has_commanded: bool = False
     #: What the source said of itself when this conductor chose the present destination by it.
     source_description: hosts.HostDescription | None = None
-    #: Whether the present destination made its probes for this conductor.
-    has_probed: bool = False
     #: Whether this conductor has seen to it that the present destination's probes are gone.
     has_released: bool = False
     #: Ids of intents that the source has taken up, or refused for good, since this conductor last commanded it.

@@ -39,11 +39,11 @@ class CheckDestination:
             if _may_pass(on, error):
                 raise
             if isinstance(error, errors.StaleEpoch):
-                # An earlier owner let the destination go, and died before it stored why.
+                # Another owner's by now; or ended there, by another migration of the guest.
                 await on.require_own(error)
             skipped = refused(on, as_refusal(on, error), instance_actions.EventName.CHECK_DESTINATION, on.destination)
             return dataclasses.replace(skipped, owed=(letting_go(on),)) if may_have_begun(on, error) else skipped
-        on.has_probed, on.has_released = True, False
+        on.has_released = False
         transition = operation.Transition(
             step=operation.StepName.CHECK_SOURCE,
             plan=dataclasses.replace(on.plan, facts=answer.facts),
@@ -58,16 +58,6 @@ class CheckDestination:
         if facts is not None and facts.probes:
             # The steps in between have raised the generation, and others will before this host is checked again.
             await on.ask(facts.host, messages.ReleaseCheck(**on.ids, probes=facts.probes, generation=on.operation.generation))
-
-
-def anew(on: drive.Drive) -> drive.Advance | None:
-    """Give the way back to the destination's check, where its probes were made for an earlier owner; None where they were not.
-
-    They may be gone, and a shared disk without its probe would look like a local one.
-    """
-    if on.operation.epoch == 1 or on.has_probed:
-        return None
-    return drive.Advance(transition=operation.Transition(step=operation.StepName.CHECK_DESTINATION))
 
 
 def _may_pass(on: drive.Drive, error: errors.Error) -> bool:

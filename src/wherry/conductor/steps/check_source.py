@@ -18,9 +18,9 @@ class CheckSource:
     name = operation.StepName.CHECK_SOURCE
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """An abort ends it here, but for the probes; who takes over has them made anew."""
+        """An abort ends it here, but for the probes."""
         if not on.wants(operation.IntentKind.ABORT):
-            return check_destination.anew(on)
+            return None
         return drive.Advance(transition=drive.aborted_untouched(), owed=(check_destination.letting_go(on),))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:

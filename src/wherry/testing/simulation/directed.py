@@ -228,16 +228,19 @@ def _reports(draw: random.Random, plan: schedule.Schedule) -> schedule.Schedule:
 
 @_kind
 def _inventories(draw: random.Random, plan: schedule.Schedule) -> schedule.Schedule:
-    """Inventories every other second, of guests that are forced to complete, paused, and handed over."""
+    """Inventories every other second, of guests that are forced to complete, paused, and handed over to hosts that are slow with them."""
     seconds, guests = 30.0, _endless(plan)
     deeds = _migrations(draw, plan, guests, seconds, number=6, version="2.1000", timeout_seconds=2, on_timeout="force_complete")
     for one in guests:
         deeds.append(schedule.Deed(at=0.0, what="lose_closing_reply", name=one.name, keys={"delay": 3.0}))
+    slow = {"kind": "delay", "method": "finish_destination", "when": "before", "nth": 0, "slug": "", "seconds": 6.0}
+    deeds += [schedule.Deed(at=0.0, what="fail_calls", name=host.name, seconds=3 * seconds, keys=slow) for host in plan.hosts]
     return dataclasses.replace(
         plan,
         guests=guests,
         options=_with(plan, agent={"inventory_interval_seconds": 2.0}, libvirt=_unbounded()),
-        fault_seconds=seconds,
+        # The longest of them takes as long again.
+        fault_seconds=3 * seconds,
         weather=_QUIET,
         strikes=(),
         deeds=tuple(deeds),

@@ -15,9 +15,9 @@ from typing import Any
 from wherry import errors
 from wherry.agent import fencing, hand_over, interventions, moves, recovery, reporting, source
 from wherry.agent import journal as wherry_journal
-from wherry.conductor import chores, drive, intents, inventory, lease
+from wherry.conductor import chores, drive, intents, inventory, lease, orchestrator
 from wherry.conductor import recovery as sweeping
-from wherry.conductor.steps import admit, check_destination, roll_back, settle, take_back, transfer
+from wherry.conductor.steps import admit, roll_back, settle, take_back, transfer
 from wherry.conductor.steps.cold import ends
 from wherry.conductor.steps.cold import roll_back as cold_roll_back
 from wherry.db import session as sessions
@@ -158,9 +158,16 @@ def intent_redelivery() -> None:
 
 
 @_mutation("checks")
-def checks_after_a_take_over() -> None:
-    """A conductor that takes over goes on with the probes of the earlier one, which may be gone."""
-    _put(check_destination, "anew", lambda _on: None)
+def stored_before_it_is_told() -> None:
+    """A destination is told to forget a migration before it is stored that the migration goes elsewhere, or nowhere."""
+    store_advance = orchestrator.Orchestrator._store_advance
+
+    async def tell_first(self: Any, on: drive.Drive, answer: drive.Advance) -> None:
+        for owed in answer.owed:
+            await chores.ask_or_owe(on, owed.host, owed.command)
+        await store_advance(self, on, dataclasses.replace(answer, owed=()))
+
+    _put(orchestrator.Orchestrator, "_store_advance", tell_first)
 
 
 @_mutation()

@@ -38,7 +38,6 @@ class CheckDestination:
                 await on.require_own(error)
             skipped = live.refused(on, live.as_refusal(on, error), instance_actions.EventName.PREP_RESIZE, on.destination)
             return dataclasses.replace(skipped, owed=ends.letting_go(on)) if live.may_have_begun(on, error) else skipped
-        on.has_probed = True
         return drive.Advance(
             transition=operation.Transition(step=operation.StepName.CHECK_SOURCE, plan=ends.with_plan(on, facts=answer.facts))
         )

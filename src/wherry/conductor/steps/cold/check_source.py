@@ -21,9 +21,9 @@ class CheckSource:
     name = operation.StepName.CHECK_SOURCE
 
     async def check(self, on: drive.Drive) -> drive.Advance | None:
-        """A reset of the server's state ends it here, but for the probes; who takes over has them made anew."""
+        """A reset of the server's state ends it here, but for the probes."""
         if not on.wants(operation.IntentKind.ABORT):
-            return live.anew(on)
+            return None
         return drive.Advance(transition=drive.aborted_untouched(), owed=ends.letting_go(on))
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
