@@ -33,8 +33,9 @@ class ConductorSection:
         unit="seconds",
     )
     sweep_interval_seconds: float = opt.option(
-        1.0,
-        "How often a conductor looks for migrations that nobody drives, and for aborts and force-completes to send (again).",
+        0.5,
+        "How often a conductor looks for migrations that nobody drives, and for aborts and force-completes to send (again). "
+        "A take-over takes at most lease_seconds and this.",
         constraint=opt.at_least(0.01),
         unit="seconds",
     )
