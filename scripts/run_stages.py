@@ -117,7 +117,7 @@ STAGES = (
     ),
     # On virtual time: how long it takes changes nothing of what it does. With the slow tests it has what the others leave, and longer.
     Stage(name="simulation", share_seconds=120, slow_share_seconds=2400, command=_pytest(_only("simulation")), beside="lab"),
-    Stage(name="stores", share_seconds=120, slow_share_seconds=240, command=_pytest(_only("postgres or nats"), *_TWO)),
+    Stage(name="stores", share_seconds=120, slow_share_seconds=480, command=_pytest(_only("postgres or nats"), *_TWO)),
     Stage(name="lab", share_seconds=300, slow_share_seconds=1800, command=_pytest(_only("lab"), *_TWO)),
     Stage(name="clients", share_seconds=180, slow_share_seconds=300, command=_pytest(_only("clients"), *_TWO)),
     Stage(

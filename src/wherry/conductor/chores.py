@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cleaning that is owed to a host that was away: the migration ends without waiting for it, the host's return pays it.
+"""Cleaning that is owed to a host: the migration goes on without waiting for it; the return of a host that was away pays it.
 
 Pays nothing that the server's record speaks against by then: the guest may have been started elsewhere meanwhile, or have come back.
 """
@@ -104,9 +104,7 @@ class Chores:
         :param owed_for: pay only what is owed for this migration.
         """
         owed: dict[str, list[records.Chore]] = {}
-        for chore in await self._store.read(lambda uow: uow.chores.list(host)):
-            if owed_for not in (None, chore.operation_id):
-                continue
+        for chore in await self._store.read(lambda uow: uow.chores.list(host, owed_for)):
             if chore.command in _COMMANDS:
                 owed.setdefault(chore.host, []).append(chore)
             else:

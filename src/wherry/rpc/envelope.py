@@ -17,7 +17,7 @@ from wherry.rpc import instance_events, messages
 
 M = TypeVar("M", bound=messages.Message)
 
-#: What every counter of a hypervisor is below. Nobody can count with more: the database has no room for it, and no float has.
+#: What every counter of a hypervisor is below. Much larger ones could not even be made into the floats that are counted with.
 _TOO_LARGE = 2**64
 
 

@@ -28,7 +28,8 @@ class Admit:
     async def check(self, on: drive.Drive) -> drive.Advance | None:
         """An abort ends it here; checks that are too old run again."""
         if on.wants(operation.IntentKind.ABORT):
-            return drive.Advance(transition=drive.aborted_untouched(), owed=(check_destination.letting_go(on),))
+            await check_destination.let_go(on)
+            return drive.Advance(transition=drive.aborted_untouched())
         within_seconds = on.free_within_seconds or 0.0
         if within_seconds:
             on.free_within_seconds = None

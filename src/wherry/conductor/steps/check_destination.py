@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from wherry import errors
-from wherry.conductor import drive
+from wherry.conductor import chores, drive
 from wherry.conductor.steps import select_destination
 from wherry.model import instance_actions, migration, operation
 from wherry.rpc import instance_events, messages
@@ -24,7 +24,8 @@ class CheckDestination:
         """An abort ends it here; an earlier try may have left its probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        return drive.Advance(transition=drive.aborted_untouched(), owed=(letting_go(on),))
+        await let_go(on)
+        return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""
@@ -67,8 +68,17 @@ def _may_pass(on: drive.Drive, error: errors.Error) -> bool:
 
 
 def letting_go(on: drive.Drive) -> drive.Owed:
-    """Have a destination that this migration will not go to forget it, probes and all."""
+    """Have a destination that this migration will not go to forget it, probes and all, once that is stored.
+
+    Told before, and then asked again by the same step, it could say yes, and forget what it had just checked.
+    """
     return drive.Owed(host=on.destination, command=messages.RollBackDestination(**on.planned))
+
+
+async def let_go(on: drive.Drive) -> None:
+    """Have it forget the migration at once: nobody will check it again, whatever is stored next. A silent one is owed it."""
+    owed = letting_go(on)
+    await chores.ask_or_owe(on, owed.host, owed.command)
 
 
 def refused(on: drive.Drive, error: errors.Error, event: instance_actions.EventName, asked: str) -> drive.Advance:
@@ -95,10 +105,12 @@ def _skipped(on: drive.Drive, error: errors.Error, finished: tuple[instance_acti
 
 
 def may_have_begun(on: drive.Drive, error: errors.Error) -> bool:
-    """Whether the check may have come as far as its probes, and did not take them away itself."""
+    """Whether this check, or an earlier one, ours or an earlier owner's, may have come as far as its probes, and left them there."""
+    if not on.is_step_new:
+        return True
     if isinstance(error, errors.HostUnreachable):
-        # Nobody heard the question; an earlier one, ours or an earlier owner's, may have been heard, and was where there is an answer.
-        return not on.is_step_new or on.plan.facts is not None
+        # Nobody heard the question.
+        return on.plan.facts is not None
     return not isinstance(error, errors.CheckFailed) or isinstance(error, _UNCLEAR)
 
 

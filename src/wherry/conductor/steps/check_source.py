@@ -21,7 +21,8 @@ class CheckSource:
         """An abort ends it here, but for the probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        return drive.Advance(transition=drive.aborted_untouched(), owed=(check_destination.letting_go(on),))
+        await check_destination.let_go(on)
+        return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and keep the storage plan."""

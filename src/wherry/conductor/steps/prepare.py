@@ -37,7 +37,7 @@ class Prepare:
             if error.retryable and on.attempts < on.config.conductor.step_retry_limit:
                 raise
             if await select_destination.has_another(on):
-                return self._next(on, error)
+                return await self._next(on, error)
             return self._give_up(on, states.Event.ROLLED_BACK, drive.reason_of(error))
         on.has_commanded = False
         # Nobody commands the source before what follows is stored.
@@ -53,16 +53,20 @@ class Prepare:
         """Have the destination remove what it created."""
         await on.ask(on.destination, messages.RollBackDestination(**on.planned))
 
-    def _next(self, on: drive.Drive, error: errors.Error) -> drive.Advance:
-        """Have this destination cleared, and go back to choose another: the guest has not been touched."""
+    async def _next(self, on: drive.Drive, error: errors.Error) -> drive.Advance:
+        """Clear this destination, or owe it that, and go back to choose another: the guest has not been touched.
+
+        Cleared before another is chosen, which may share the directory in which this one was to make a disk.
+        """
         _log.warning("The destination could not make ready; another is tried.", migration_id=on.operation.id, host=on.destination)
+        await check_destination.let_go(on)
         transition = operation.Transition(
             step=operation.StepName.SELECT_DESTINATION,
             event=states.Event.DESTINATION_LOST,
             plan=check_destination.plan_without(on, error),
             finished=(instance_actions.EventFinish(name=_EVENT, host=on.destination, outcome=instance_events.outcome_of(error)),),
         )
-        return drive.Advance(transition=transition, owed=(check_destination.letting_go(on),))
+        return drive.Advance(transition=transition)
 
     def _give_up(self, on: drive.Drive, event: states.Event, reason: migration.Reason) -> drive.Advance:
         outcome = instance_actions.EventOutcome(result=instance_actions.Result.ERROR, details=reason.message)

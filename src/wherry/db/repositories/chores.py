@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chores: commands owed to hosts that were away when their migration ended. Sends nothing; the conductor does."""
+"""Chores: commands that end a migration on a host, and that it has not been given yet. Sends nothing; the conductor does."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _COLUMNS = sessions.columns_of(_T, Chore)
 
 _ALL = sa.select(*_COLUMNS).order_by(_T.c.id)
 _OF_HOST = _ALL.where(_T.c.host == sa.bindparam("host"))
+_OF_OPERATION = _OF_HOST.where(_T.c.operation_id == sa.bindparam("operation_id"))
 _SAME = sa.select(_T.c.id, _T.c.body).where(
     _T.c.operation_id == sa.bindparam("operation_id"), _T.c.host == sa.bindparam("host"), _T.c.command == sa.bindparam("command")
 )
@@ -67,9 +68,17 @@ class Chores:
             await self.remove(owed.id)
         return await self._session.change(insert) == 1
 
-    async def list(self, host: str | None = None) -> builtins.list[Chore]:
-        """Give what this host is owed, or all hosts, oldest first."""
-        rows = await (self._session.rows(_ALL, {}) if host is None else self._session.rows(_OF_HOST, {"host": host}))
+    async def list(self, host: str | None = None, operation_id: str | None = None) -> builtins.list[Chore]:
+        """Give what this host is owed, or all hosts, oldest first.
+
+        :param operation_id: only what the host is owed for this one.
+        """
+        if host is None:
+            rows = await self._session.rows(_ALL, {})
+        elif operation_id is None:
+            rows = await self._session.rows(_OF_HOST, {"host": host})
+        else:
+            rows = await self._session.rows(_OF_OPERATION, {"host": host, "operation_id": operation_id})
         return sessions.records_of(Chore, rows)
 
     async def remove(self, chore_id: int) -> None:

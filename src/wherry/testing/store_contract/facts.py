@@ -285,6 +285,8 @@ class ReportContract:
         await harness.store.run(lambda uow: uow.chores.add(owned.id, "host-a", "FinishSource", body))
         (chore,) = await harness.store.read(lambda uow: uow.chores.list("host-b"))
         assert (chore.operation_id, chore.command, chore.body) == (owned.id, "RollBackDestination", body)
+        assert await harness.store.read(lambda uow: uow.chores.list("host-b", owned.id)) == [chore]
+        assert await harness.store.read(lambda uow: uow.chores.list("host-b", "of another")) == []
         await harness.store.run(lambda uow: uow.chores.remove(chore.id))
         assert [one.host for one in await harness.store.read(lambda uow: uow.chores.list())] == ["host-a"]
 

@@ -22,7 +22,8 @@ class CheckDestination:
         """A reset of the server's state ends it here; an earlier try may have left its probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        return drive.Advance(transition=drive.aborted_untouched(), owed=ends.letting_go(on))
+        await ends.forget_destination(on)
+        return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and take the facts that the source's check needs."""

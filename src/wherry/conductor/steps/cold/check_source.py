@@ -24,7 +24,8 @@ class CheckSource:
         """A reset of the server's state ends it here, but for the probes."""
         if not on.wants(operation.IntentKind.ABORT):
             return None
-        return drive.Advance(transition=drive.aborted_untouched(), owed=ends.letting_go(on))
+        await ends.forget_destination(on)
+        return drive.Advance(transition=drive.aborted_untouched())
 
     async def execute(self, on: drive.Drive) -> drive.Answer:
         """Ask, and keep the storage plan."""

@@ -119,12 +119,12 @@ def with_states(change: server.ServerChange, states_of_guest: dict[str, Any]) ->
 
 
 def letting_go(on: drive.Drive) -> tuple[drive.Owed, ...]:
-    """Have a destination that the guest will not go to remove what this migration made there."""
+    """Have a destination that the guest will not go to remove what this migration made there, once that is stored."""
     return () if on.plan.is_same_host else (drive.Owed(host=on.destination, command=messages.DiscardArrival(**on.moving)),)
 
 
 async def forget_destination(on: drive.Drive) -> None:
-    """Undo the same: the end is decided already."""
+    """Have it do so at once: nobody will check it again, whatever is stored next. A silent one is owed it."""
     for owed in letting_go(on):
         await chores.ask_or_owe(on, owed.host, owed.command)
 
