@@ -195,6 +195,10 @@ class Separate:
             self._process = None
 
 
+#: What the server of a guest in each state shows.
+_STATUSES = {"running": "ACTIVE", "paused": "PAUSED", "shut off": "SHUTOFF"}
+
+
 class Flow:
     """A running Wherry over a lab, and its client as an administrator."""
 
@@ -223,9 +227,10 @@ class Flow:
         until(lambda: [*self.services().values()] == ["up"] * len(self.lab.hosts), "every host to be registered")
 
     def guest(self, name: str = "", **options: Any) -> labs.Guest:
-        """Make a guest at h1, and wait until Wherry has found it."""
+        """Make a guest at h1, and wait until Wherry shows it in its state: between its definition and its start it is off."""
         made = self.make_guest(name, **options)
-        until(lambda: self.server(made), f"{made.name} to be found")
+        status = _STATUSES[made.state().split(" (")[0]]
+        until(lambda: (self.server(made) or {}).get("status") == status, f"{made.name} to be found, and {status}")
         return made
 
     # ---------------------------------------------------------------- asking
